@@ -1,0 +1,115 @@
+"""Where images with binary attributes come from. A source names its attributes and gives three splits.
+
+Attributes are what the rest of the project is about; faces, digits or a user's own labels are the same to it.
+"""
+
+import os
+from abc import ABC, abstractmethod
+from concurrent.futures import ProcessPoolExecutor
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from sklearn.datasets import load_digits
+from torch.utils.data import Dataset
+
+from spnn.data import faces
+from spnn.data.arrays import ArrayDataset, Arrays, cached_arrays
+from spnn.data.attributes import CELEBA_ATTRIBUTES
+from spnn.errors import InputError
+
+__all__ = ["Digits", "Source", "Split", "SyntheticFaces"]
+
+Split = Literal["train", "val", "test"]
+
+
+class Source(ABC):
+    """Images with binary attributes."""
+
+    attributes: tuple[str, ...]
+    """Names of the K attributes, in order."""
+    image_shape: tuple[int, int, int]
+    """(C, H, W)."""
+
+    def prepare(self) -> None:  # noqa: B027 - most sources have nothing to prepare
+        """Do once, in one process, what takes long and ends on disk."""
+
+    @abstractmethod
+    def split(self, name: Split) -> Dataset:
+        """A data set of dictionaries ``image`` uint8 [C, H, W], ``attributes`` float [K] in {0, 1}."""
+
+
+class SyntheticFaces(Source):
+    """Rendered faces with the 40 attributes of CelebA (see :mod:`spnn.data.faces`).
+
+    Arguments:
+        size: Height and width in pixels.
+        train, val, test: Number of faces in each split.
+        seed: Seed of the renderer; another seed, other faces.
+        cache: Folder where the rendered faces are kept.
+    """
+
+    attributes = CELEBA_ATTRIBUTES
+
+    def __init__(self, size: int, train: int, val: int, test: int, seed: int, cache: str | Path):
+        if size < 16 or min(train, val, test) < 1:
+            raise InputError(
+                f"synthetic faces need a size of at least 16 and one face per split, got size {size}, "
+                f"{train} + {val} + {test} faces."
+            )
+        self.image_shape = (3, size, size)
+        self.size, self.seed, self.cache = size, seed, Path(cache)
+        ends = np.cumsum([train, val, test]).tolist()
+        self.ranges = dict(zip(("train", "val", "test"), zip([0, *ends], ends, strict=False), strict=True))
+
+    def prepare(self) -> None:
+        _ = self.arrays
+
+    @cached_property
+    def arrays(self) -> Arrays:
+        """All faces of all splits."""
+        count = self.ranges["test"][1]
+        # The renderer's own source is part of the key: after a change of it, old faces are not found.
+        key = f"faces size={self.size} seed={self.seed} count={count}\n{Path(faces.__file__).read_text()}"
+        return cached_arrays(self.cache, key, lambda: _render(self.seed, self.size, count))
+
+    def split(self, name: Split) -> Dataset:
+        first, last = self.ranges[name]
+        return ArrayDataset(Arrays(*(array[first:last] for array in self.arrays)))
+
+
+def _render(seed: int, size: int, count: int, chunk: int = 500) -> Arrays:
+    """Render faces 0 ... count-1 on all cores."""
+    starts = range(0, count, chunk)
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        chunks = list(pool.map(partial(_render_chunk, seed, size), starts, (min(a + chunk, count) for a in starts)))
+    return Arrays(*(np.concatenate(parts) for parts in zip(*chunks, strict=True)))
+
+
+def _render_chunk(seed: int, size: int, first: int, last: int) -> Arrays:
+    made = [faces.make_face(seed, index, size) for index in range(first, last)]
+    return Arrays(*(np.stack(parts) for parts in zip(*made, strict=True)))
+
+
+class Digits(Source):
+    """The 1,797 handwritten digits of scikit-learn, 8x8 pixels, with ten attributes: which digit it is.
+
+    Arguments:
+        seed: Seed of the shuffle before the 80/10/10 split.
+    """
+
+    attributes = tuple(f"digit_{i}" for i in range(10))
+    image_shape = (1, 8, 8)
+
+    def __init__(self, seed: int = 0):
+        digits = load_digits()
+        order = np.random.default_rng(seed).permutation(len(digits.images))
+        images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[order, ..., None]
+        attributes = np.eye(10, dtype=bool)[digits.target[order]]
+        ends = [len(order) * 8 // 10, len(order) * 9 // 10]
+        parts = zip(np.split(images, ends), np.split(attributes, ends), strict=True)
+        self.splits = {name: Arrays(*part) for name, part in zip(("train", "val", "test"), parts, strict=True)}
+
+    def split(self, name: Split) -> Dataset:
+        return ArrayDataset(self.splits[name])

@@ -1,0 +1,125 @@
+r"""Guided sampling from a diffusion prior.
+
+From :math:`x_T \sim N(0, I)`, each step ``t -> s`` is
+
+.. math::
+    \varepsilon = \mathrm{prior}(x_t, t), \qquad
+    x_0 = \mathrm{guidance}\Big(\frac{x_t - \sqrt{1-\bar\alpha_t}\,\varepsilon}{\sqrt{\bar\alpha_t}},\, t\Big), \qquad
+    x_s = \sqrt{\bar\alpha_s}\, x_0 + \sqrt{\max(0, 1 - \bar\alpha_s - \sigma^2)}\,\varepsilon + \sigma n
+
+with :math:`\sigma^2 = 1 - \bar\alpha_t / \bar\alpha_s` as published, or DDIM's
+:math:`\sigma^2 = \eta^2 \frac{1-\bar\alpha_s}{1-\bar\alpha_t}(1 - \bar\alpha_t/\bar\alpha_s)`. A step back in time
+(``s > t``) only adds noise to :math:`x_0`.
+
+References:
+    Pseudo-Invertible Neural Networks (Ehrlich, Berman, Shocher, 2026), https://arxiv.org/abs/2602.06042
+    Denoising Diffusion Implicit Models (Song et al., 2021), https://arxiv.org/abs/2010.02502
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from spnn.diffusion.guidance import Guidance
+from spnn.diffusion.schedule import NoiseSchedule, visited_steps
+from spnn.errors import InputError
+
+__all__ = ["ImageNoise", "Sampler", "Step"]
+
+Prior = Callable[[Tensor, Tensor], Tensor]
+
+
+class ImageNoise:
+    """Standard normal noise from one generator per image: an image does not depend on the batch that it is in.
+
+    Arguments:
+        seeds: One seed per image; drawn on the CPU whatever the device, so that devices agree.
+        image_shape: (C, H, W).
+        device: Where the noise is wanted.
+    """
+
+    def __init__(self, seeds: Sequence[int], image_shape: Sequence[int], device: torch.device | str = "cpu"):
+        self.generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+        self.image_shape, self.device = tuple(image_shape), device
+
+    def __call__(self) -> Tensor:
+        """Draw the next [B, C, H, W]."""
+        return torch.stack([torch.randn(self.image_shape, generator=g) for g in self.generators]).to(self.device)
+
+
+class Step(NamedTuple):
+    """One step of sampling: its place, its level of noise ``t``, and the corrected clean image ``x0`` [B, C, H, W]."""
+
+    place: int
+    t: int
+    x0: Tensor
+
+
+class Sampler:
+    r"""Guided ancestral sampling.
+
+    Arguments:
+        schedule: The noise schedule that the prior was trained with.
+        steps: Levels of noise visited.
+        eta: None for the published variance, otherwise DDIM's :math:`\eta` (0 is deterministic).
+        travel_length, travel_repeat: Time travel, see :func:`~spnn.diffusion.schedule.visited_steps`.
+        clip: Clip the prior's clean image to [-1, 1] and recompute :math:`\varepsilon` to match, before guidance.
+    """
+
+    def __init__(
+        self,
+        schedule: NoiseSchedule,
+        steps: int = 100,
+        *,
+        eta: float | None = None,
+        travel_length: int = 1,
+        travel_repeat: int = 1,
+        clip: bool = False,
+    ):
+        if eta is not None and not 0 <= eta <= 1:
+            raise InputError(f"eta must lie in [0, 1] (or be null for the published variance), got {eta}.")
+        self.schedule, self.eta, self.clip = schedule, eta, clip
+        self.visited = visited_steps(steps, schedule.num_steps, travel_length, travel_repeat)
+
+    @property
+    def num_steps(self) -> int:
+        """How often the prior is called, time travel included."""
+        return sum(s < t for t, s in zip(self.visited, self.visited[1:], strict=False))
+
+    @torch.no_grad()
+    def trajectory(self, prior: Prior, noise: Callable[[], Tensor], guidance: Guidance | None = None) -> Iterator[Step]:
+        """Yield every denoising step; the last one's ``x0`` is the sample.
+
+        Arguments:
+            prior: ``(x_t [B, C, H, W], t [B]) -> noise``.
+            noise: Gives standard normal noise [B, C, H, W]: once for the start, then once a step.
+            guidance: ``(x0, t) -> x0``; None samples freely.
+        """
+        x, place = noise(), 0
+        for t, s in zip(self.visited, self.visited[1:], strict=False):
+            alpha_s = self.schedule.alpha_bar(s)
+            if s > t:  # back in time, from the x0 of the step before
+                x = alpha_s**0.5 * x0 + (1 - alpha_s) ** 0.5 * noise()  # noqa: F821
+                continue
+            alpha_t = self.schedule.alpha_bar(t)
+            eps = prior(x, torch.full((len(x),), t, device=x.device))
+            x0 = (x - (1 - alpha_t) ** 0.5 * eps) / alpha_t**0.5
+            if self.clip:
+                x0 = x0.clamp(-1, 1)
+                eps = (x - alpha_t**0.5 * x0) / (1 - alpha_t) ** 0.5
+            if guidance is not None:
+                x0 = guidance(x0, t)
+            variance = 1 - alpha_t / alpha_s
+            if self.eta is not None:
+                variance *= self.eta**2 * (1 - alpha_s) / (1 - alpha_t)
+            yield Step(place, t, x0)
+            place += 1
+            x = alpha_s**0.5 * x0 + max(0.0, 1 - alpha_s - variance) ** 0.5 * eps + variance**0.5 * noise()
+
+    def __call__(self, prior: Prior, noise: Callable[[], Tensor], guidance: Guidance | None = None) -> Tensor:
+        """Return the samples, [B, C, H, W]; arguments as :meth:`trajectory`."""
+        for step in self.trajectory(prior, noise, guidance):
+            x0 = step.x0
+        return x0

@@ -1,0 +1,50 @@
+"""What the entry scripts share: Hydra, with errors that a user can mend shown as their message alone."""
+
+import functools
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hydra
+import torch
+from hydra.errors import CompactHydraException
+from omegaconf import DictConfig, OmegaConf
+
+from spnn.errors import InputError
+from spnn.training.stage import NonFiniteLossError
+
+__all__ = ["entry_point"]
+
+CONFIGS = Path(__file__).parents[2] / "conf"
+
+
+def fast_precision() -> str:
+    """``bf16-mixed`` where the hardware multiplies bfloat16 natively, ``32-true`` elsewhere."""
+    if torch.cuda.is_available():
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bf16-mixed" if native else "32-true"
+
+
+OmegaConf.register_new_resolver("fast_precision", fast_precision)
+
+
+def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], None]]:
+    """Turn ``f(config)`` into a command that composes ``conf/<config_name>.yaml`` with the command line."""
+
+    def decorate(function: Callable[[DictConfig], Any]) -> Callable[[], None]:
+        @hydra.main(config_path=str(CONFIGS), config_name=config_name, version_base="1.3")
+        @functools.wraps(function)
+        def command(config: DictConfig) -> Any:
+            logging.captureWarnings(True)
+            try:
+                return function(config)
+            except (InputError, NonFiniteLossError) as error:
+                # Hydra prints exceptions of this kind without a traceback.
+                raise CompactHydraException(str(error)) from error
+
+        return command
+
+    return decorate

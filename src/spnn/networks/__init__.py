@@ -1,0 +1,6 @@
+"""Surjective networks: orthogonal mixing, the coupling block, a network from a plan, and the published weights."""
+
+from spnn.networks.coupling import SurjectiveCoupling
+from spnn.networks.network import SPNN
+
+__all__ = ["SPNN", "SurjectiveCoupling"]

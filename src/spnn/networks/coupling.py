@@ -1,0 +1,103 @@
+r"""One surjective block: mix the channels, keep ``d`` of ``D``, rescaled and shifted by the ones that go.
+
+.. math::
+    u = W\,\mathrm{unshuffle}(x), \quad u = (x_0, x_1), \qquad
+    y = x_0 \odot s(x_1) + t(x_1), \quad z = x_1, \qquad s > 0.
+
+Given any ``x_1``, the block is inverted by :math:`x_0 = (y - t(x_1)) / s(x_1)`, :math:`x = W^\top (x_0, x_1)`. The
+bijection keeps ``x_1`` as the latent; the pseudo-inverse chooses :math:`x_1 = r(y)`. As ``r`` is no part of ``g``,
+:math:`g g^\dagger = \mathrm{id}` holds for any ``r``, trained or not.
+"""
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from spnn.errors import InputError
+from spnn.networks.layers import build_layers
+from spnn.networks.mixing import build_mixing
+from spnn.surjection import Completion, Surjection
+
+__all__ = ["SurjectiveCoupling"]
+
+
+class SurjectiveCoupling(Surjection):
+    r"""Surjective affine coupling, [B, C, H, W] -> [B, channels, H/f, W/f] with ``f = unshuffle``.
+
+    Arguments:
+        in_channels: C.
+        channels: d, how many of the :math:`D = f^2 C` channels are kept; ``0 < d < D``.
+        unshuffle: f, the factor of the pixel-unshuffle that comes first; 1 for none.
+        st: Layers of one sub-network that gives both the log-scale and the shift (see :mod:`spnn.networks.layers`).
+        s, t: Layers of separate sub-networks for log-scale and shift, instead of ``st``; as published.
+        r: Layers of the auxiliary sub-network that chooses the latents of the pseudo-inverse.
+        mixing: Name of the orthogonal mixing, a key of :data:`spnn.networks.mixing.MIXINGS`.
+        scale_bound: :math:`s = \exp(b \tanh(\cdot))` with this ``b``: the scale lies in :math:`[e^{-b}, e^b]`.
+
+    Raises:
+        InputError: If ``channels`` is not below D, or the sub-networks are not given as one of the two forms.
+    """
+
+    num_latents = 1
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        *,
+        unshuffle: int = 1,
+        st: str | None = None,
+        s: str | None = None,
+        t: str | None = None,
+        r: str,
+        mixing: str = "cayley",
+        scale_bound: float = 2.0,
+    ):
+        super().__init__()
+        mixed = in_channels * unshuffle**2
+        if not 0 < channels < mixed:
+            raise InputError(f"a block must lower its {mixed} channels, not turn them into {channels}.")
+        if (st is None) == (s is None) or (s is None) != (t is None):
+            raise InputError("give a block's log-scale and shift as one network, `st`, or as two, `s` and `t`.")
+        self.unshuffle, self.channels, self.scale_bound = unshuffle, channels, scale_bound
+        self.mixing = build_mixing(mixing, mixed)
+        latent = mixed - channels
+        if st is None:
+            self.s = build_layers(s, latent, channels)
+            self.t = build_layers(t, latent, channels)
+        else:
+            self.st = build_layers(st, latent, 2 * channels)
+        self.r = build_layers(r, channels, latent)
+
+    def pinv_parameters(self) -> Iterator[nn.Parameter]:
+        """The parameters of ``r``."""
+        return self.r.parameters()
+
+    def complete(self, x: Tensor) -> Completion:
+        """Return ``(y, [z])``, [B, C, H, W] -> [B, d, H/f, W/f], [B, D-d, H/f, W/f]."""
+        u = self.mixing(F.pixel_unshuffle(x, self.unshuffle) if self.unshuffle > 1 else x)
+        x0, x1 = u[:, : self.channels], u[:, self.channels :]
+        log_scale, shift = self._log_scale_and_shift(x1)
+        return Completion(torch.addcmul(shift, x0, log_scale.exp()), [x1])
+
+    def invert(self, y: Tensor, z: list[Tensor]) -> Tensor:
+        """Return the ``x`` whose completion is ``(y, [z])``."""
+        (x1,) = z
+        log_scale, shift = self._log_scale_and_shift(x1)
+        x0 = (y - shift) * torch.exp(-log_scale)
+        x = self.mixing.inverse(torch.cat((x0, x1), dim=1))
+        return F.pixel_shuffle(x, self.unshuffle) if self.unshuffle > 1 else x
+
+    def complete_pinv(self, y: Tensor) -> Completion:
+        """Return ``(y, [r(y)])``: the sub-network ``r`` alone, no mixing, scale or shift."""
+        return Completion(y, [self.r(y).to(y.dtype).tanh()])
+
+    def _log_scale_and_shift(self, x1: Tensor) -> tuple[Tensor, Tensor]:
+        # In x1's precision: under autocast the sub-networks answer in half precision, the coupling stays in full.
+        if hasattr(self, "st"):
+            s, t = self.st(x1).to(x1.dtype).chunk(2, dim=1)
+        else:
+            s, t = self.s(x1).to(x1.dtype), self.t(x1).to(x1.dtype)
+        return self.scale_bound * s.tanh(), t.tanh()

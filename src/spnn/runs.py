@@ -1,0 +1,149 @@
+"""A run is a folder: the resolved config, and a folder per stage with its log, checkpoints and weights.
+
+::
+
+    outputs/synthetic_faces/2026-01-31_12-00-00/
+        config.yaml                     every option, resolved
+        metrics.json                    each stage's test metrics
+        task/  inverse/  prior/         per stage: metrics.csv, checkpoints/, weights.safetensors
+        samples/  evaluation/           what sample.py and evaluate.py wrote
+
+``weights.safetensors`` holds the stage's result, the best checkpoint's (averaged) weights; where it exists, the stage
+is finished. Later stages, sampling and evaluation start from it.
+"""
+
+import json
+import shutil
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from spnn.data import AttributeData, Source
+from spnn.diffusion import UNetPrior
+from spnn.errors import InputError
+from spnn.surjection import Surjection
+
+__all__ = ["Run", "fresh_folder"]
+
+_STAGES_OF = {"surjection": ("inverse", "task"), "prior": ("prior",)}  # the stage to prefer first
+
+
+def fresh_folder(folder: str | Path) -> Path:
+    """Make an empty folder; one that is already there is kept under a name with the time of its last change."""
+    folder = Path(folder)
+    if folder.exists():
+        stamp = datetime.fromtimestamp(folder.stat().st_mtime).strftime("%Y-%m-%d_%H-%M-%S")
+        folder.rename(folder.with_name(f"{folder.name}.{stamp}"))
+    folder.mkdir(parents=True)
+    return folder
+
+
+class Run:
+    """A run's folder, and what can be built from it.
+
+    Arguments:
+        folder: The run's folder.
+
+    Raises:
+        InputError: If there is no run in that folder.
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+        if not (self.folder / "config.yaml").is_file():
+            found = sorted(str(path.parent) for path in Path("outputs").glob("**/config.yaml"))
+            known = "\n  ".join(found) if found else "none yet; `python train.py` makes one"
+            raise InputError(f"{self.folder} is not a run's folder: it has no config.yaml. Runs in outputs/:\n  {known}")
+        self.config = OmegaConf.load(self.folder / "config.yaml")
+
+    @classmethod
+    def create(cls, folder: str | Path, config: DictConfig) -> "Run":
+        """Make a run's folder and write its config.
+
+        Raises:
+            InputError: If the folder holds a run already.
+        """
+        folder = Path(folder)
+        if (folder / "config.yaml").exists():
+            raise InputError(f"{folder} holds a run already, which would be overwritten: choose another `folder`.")
+        folder.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(config, folder / "config.yaml", resolve=True)
+        return cls(folder)
+
+    @cached_property
+    def source(self) -> Source:
+        """The source of images that the run was trained on."""
+        return instantiate(self.config.data.source)
+
+    def data(self, batch_size: int) -> AttributeData:
+        """The Lightning data module of the run."""
+        return AttributeData(
+            self.source, batch_size, flip=self.config.data.flip, num_workers=self.config.data.num_workers
+        )
+
+    def build(self, model: str) -> nn.Module:
+        """Build the run's ``surjection`` or ``prior`` with new weights."""
+        shape, outputs = self.source.image_shape, len(self.source.attributes)
+        if model == "surjection":
+            return instantiate(self.config.network, image_shape=shape, outputs=outputs, _convert_="all")
+        return instantiate(self.config.prior, image_shape=shape, _convert_="all")
+
+    def surjection(self) -> Surjection:
+        """The trained surjection: after phase 2 if that has been run, else after phase 1."""
+        return self._trained("surjection")
+
+    def prior(self) -> UNetPrior:
+        """The trained prior."""
+        return self._trained("prior")
+
+    def _trained(self, model: str) -> nn.Module:
+        for stage in _STAGES_OF[model]:
+            if self.weights(stage).exists():
+                module = self.build(model)
+                self.load_weights(stage, module)
+                return module.eval().requires_grad_(False)
+        stages = " or ".join(_STAGES_OF[model])
+        raise InputError(
+            f"{self.folder} has no trained {model}: no {stages} stage was finished there. "
+            f"Train it with `python train.py from_run={self.folder} stages=[{_STAGES_OF[model][-1]}]`."
+        )
+
+    def weights(self, stage: str) -> Path:
+        """The file with a finished stage's weights."""
+        return self.folder / stage / "weights.safetensors"
+
+    def save_weights(self, stage: str, model: nn.Module) -> None:
+        """Write a finished stage's weights, in one step."""
+        unfinished = self.weights(stage).with_suffix(".unfinished")
+        save_file({name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}, unfinished)
+        unfinished.rename(self.weights(stage))
+
+    def load_weights(self, stage: str, model: nn.Module) -> None:
+        """Load a finished stage's weights into ``model``.
+
+        Raises:
+            InputError: If they don't fit.
+        """
+        try:
+            model.load_state_dict(load_file(self.weights(stage)))
+        except Exception as error:
+            raise InputError(f"{self.weights(stage)} doesn't fit the model in {self.folder}: {error}") from error
+
+    def take_weights_from(self, other: "Run") -> None:
+        """Copy what ``other`` has trained, so that this folder stands alone."""
+        for stage in (stage for stages in _STAGES_OF.values() for stage in stages):
+            if other.weights(stage).exists():
+                self.weights(stage).parent.mkdir(exist_ok=True)
+                shutil.copyfile(other.weights(stage), self.weights(stage))
+
+    def save_metrics(self, stage: str, metrics: dict[str, Any]) -> None:
+        """Add a stage's metrics to ``metrics.json``."""
+        path = self.folder / "metrics.json"
+        known = json.loads(path.read_text()) if path.exists() else {}
+        path.write_text(json.dumps(known | {stage: metrics}, indent=2) + "\n")

@@ -1,0 +1,57 @@
+"""Images as files, and grids of images with labels."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib import pyplot as plt
+from PIL import Image
+from torch import Tensor
+
+matplotlib.use("Agg")
+
+__all__ = ["save_grid", "save_image", "to_bytes"]
+
+
+def to_bytes(image: Tensor) -> np.ndarray:
+    """An image in [-1, 1], [C, H, W], as uint8 [H, W, 3]; values out of range are clipped."""
+    array = ((image.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
+    return array if array.shape[2] == 3 else array.repeat(3, axis=2)
+
+
+def save_image(image: Tensor, path: str | Path) -> None:
+    """Write an image in [-1, 1], [C, H, W], as PNG."""
+    Image.fromarray(to_bytes(image)).save(path)
+
+
+def save_grid(rows: dict[str, Tensor], labels: Sequence[str], path: str | Path, per_band: int = 8) -> None:
+    """Draw images that belong together under each other, and such columns side by side, in bands.
+
+    Arguments:
+        rows: Label of a row to its images, [N, C, H, W] in [-1, 1]; all rows have N images.
+        labels: A text under each of the N columns.
+        path: The PNG to write.
+        per_band: Columns side by side; further ones go below.
+    """
+    count, height = len(labels), len(rows)
+    columns = min(count, per_band)
+    bands = -(-count // columns)
+    figure, axes = plt.subplots(
+        bands * height, columns, squeeze=False, figsize=(1.25 * columns + 1.2, (1.25 * height + 0.35) * bands), dpi=120
+    )
+    for axis in axes.flat:
+        axis.axis("off")
+    for i in range(bands * columns):
+        band, column = divmod(i, columns)
+        for r, (name, images) in enumerate(rows.items()):
+            axis = axes[band * height + r, column]
+            if i < count:
+                axis.imshow(to_bytes(images[i]), interpolation="nearest")
+                if r == height - 1:
+                    axis.text(0.5, -0.06, labels[i], transform=axis.transAxes, ha="center", va="top", fontsize=7)
+            if column == 0:
+                axis.text(-0.08, 0.5, name, transform=axis.transAxes, ha="right", va="center", fontsize=8)
+    figure.subplots_adjust(left=1.1 / (1.25 * columns + 1.2), right=0.995, top=0.995, bottom=0.03, wspace=0.04, hspace=0.16)
+    figure.savefig(path)
+    plt.close(figure)

@@ -1,0 +1,195 @@
+r"""Surjections with an exact pseudo-inverse, and non-linear back-projection.
+
+A surjection :math:`g : X \to Y`, :math:`\dim Y < \dim X`, is the visible half of a bijection, its *completion*
+
+.. math:: G(x) = (g(x), q(x)),
+
+where the *latents* :math:`z = q(x)` keep what :math:`g` discards. The completion gives :math:`g` a natural
+pseudo-inverse (Definition 4.2),
+
+.. math:: g^\dagger(y) = \arg\min_{x : g(x) = y} \| G(x) - G(0) \|^2,
+
+which satisfies :math:`g g^\dagger g = g` and :math:`g^\dagger g g^\dagger = g^\dagger`, and a non-linear
+back-projection (NLBP, Definition 4.3),
+
+.. math:: x' = G^{-1}\big( G(x) + \lambda\, [\, G(g^\dagger(y)) - G(g^\dagger(g(x)))\, ] \big).
+
+At :math:`\lambda = 1`, :math:`g(x') = y` exactly (Claim 1), and :math:`x'` is the orthogonal projection of
+:math:`x` on :math:`\{g = y\}` in the metric of :math:`G` (Claim 2). For a linear :math:`g = A` it reduces to
+:math:`x + \lambda A^\dagger (y - A x)`.
+
+:math:`G(g^\dagger(y))` is never computed by a forward pass: its first half *is* :math:`y`, and its second half is what
+the pseudo-inverse chose for the latents on the way. :meth:`Surjection.complete_pinv` returns the pair, so a step of
+NLBP costs one forward pass, one choice of latents, and one inverse; the target's half can be computed once.
+
+References:
+    Pseudo-Invertible Neural Networks (Ehrlich, Berman, Shocher, 2026), https://arxiv.org/abs/2602.06042
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from itertools import chain
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from spnn.errors import InputError
+
+__all__ = ["Completion", "Composition", "Surjection"]
+
+
+class Completion(NamedTuple):
+    """A point in the completed space: :math:`G(x) = (g(x), q(x))`.
+
+    Attributes:
+        y: What the surjection shows, [B, ...].
+        z: What it discards: a list of latents, outermost block first, each [B, ...].
+    """
+
+    y: Tensor
+    z: list[Tensor]
+
+    def select(self, which: Tensor) -> "Completion":
+        """The samples of the batch that ``which``, a mask or indices, names."""
+        return Completion(self.y[which], [z[which] for z in self.z])
+
+
+class Surjection(nn.Module, ABC):
+    """The interface that blocks, networks and operators keep. All tensors have a batch dimension first.
+
+    A subclass implements three methods (:meth:`complete`, :meth:`invert`, :meth:`complete_pinv`); calling the module,
+    :meth:`pinv` and :meth:`back_project` follow from them.
+    """
+
+    num_latents: int
+    """How many tensors the list of latents holds; 0 for a bijection."""
+
+    @abstractmethod
+    def complete(self, x: Tensor) -> Completion:
+        """Apply the bijection :math:`G`: ``y, z = complete(x)``."""
+
+    @abstractmethod
+    def invert(self, y: Tensor, z: list[Tensor]) -> Tensor:
+        """Apply :math:`G^{-1}`: the only ``x`` with ``complete(x) == (y, z)``."""
+
+    @abstractmethod
+    def complete_pinv(self, y: Tensor) -> Completion:
+        r"""Return :math:`G(g^\dagger(y))`, without a forward pass and without forming :math:`g^\dagger(y)`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply the surjection :math:`g`."""
+        return self.complete(x).y
+
+    def pinv(self, y: Tensor) -> Tensor:
+        r"""Apply the pseudo-inverse :math:`g^\dagger`."""
+        return self.invert(*self.complete_pinv(y))
+
+    def pinv_parameters(self) -> Iterator[nn.Parameter]:
+        """The parameters that only choose the pseudo-inverse's latents; :math:`g` and :math:`G` don't depend on them."""
+        return iter(())
+
+    def back_project(
+        self,
+        x: Tensor,
+        target: Tensor | Completion,
+        strength: float | Tensor = 1.0,
+        *,
+        completed: Completion | None = None,
+    ) -> Tensor:
+        r"""Move ``x`` towards :math:`\{x' : g(x') = y\}` by non-linear back-projection (Definition 4.3).
+
+        Arguments:
+            x: The point to move, [B, ...].
+            target: The wanted ``y``, [B, ...], or :math:`G(g^\dagger(y))` if :meth:`complete_pinv` already gave it
+                (it does not change while sampling, so compute it once per target).
+            strength: :math:`\lambda`, a number or one per sample, [B]. 1 satisfies the constraint exactly, 0 returns
+                ``x``, in between is *gentle* back-projection.
+            completed: ``complete(x)``, if the caller already has it.
+
+        Returns:
+            The moved point, shaped as ``x``.
+
+        Raises:
+            InputError: If ``target`` does not have the shape of ``g(x)``, or ``strength`` is neither a number nor [B].
+        """
+        there = target if isinstance(target, Completion) else None
+        here = self.complete(x) if completed is None else completed
+        y = target if there is None else there.y
+        if y.shape != here.y.shape:
+            raise InputError(
+                f"the target has shape {tuple(y.shape)}, but g(x) has shape {tuple(here.y.shape)}: "
+                "give one target per sample."
+            )
+        if there is None:
+            there = self.complete_pinv(y)
+        nearest = self.complete_pinv(here.y)
+        strength = torch.as_tensor(strength, dtype=here.y.dtype, device=here.y.device)
+        if strength.ndim > 0 and strength.shape != y.shape[:1]:
+            raise InputError(
+                f"strength has shape {tuple(strength.shape)}, expected a number or one per sample, ({len(y)},)."
+            )
+
+        def per_sample(z: Tensor) -> Tensor:
+            return strength.reshape(strength.shape + (1,) * (z.ndim - 1)) if strength.ndim else strength
+
+        # lerp, not y + λ(target − y): it returns the target bit for bit at λ = 1.
+        y = torch.lerp(here.y, there.y, per_sample(y))
+        z = [z + per_sample(z) * (to - at) for z, to, at in zip(here.z, there.z, nearest.z, strict=True)]
+        return self.invert(y, z)
+
+    def naive_back_project(self, x: Tensor, target: Tensor, strength: float | Tensor = 1.0) -> Tensor:
+        r"""The plain rule :math:`x + \lambda\,(g^\dagger(y) - g^\dagger(g(x)))`, which NLBP is compared with.
+
+        Arguments and errors as :meth:`back_project`; ``target`` is :math:`y` itself. For a non-linear :math:`g` the
+        result does not satisfy :math:`g(x') = y`.
+        """
+        strength = torch.as_tensor(strength, dtype=x.dtype, device=x.device)
+        if strength.ndim:
+            strength = strength.reshape(-1, *(1,) * (x.ndim - 1))
+        return x + strength * (self.pinv(target) - self.pinv(self(x)))
+
+
+class Composition(Surjection):
+    r"""Surjections one after the other, :math:`g = g_n \circ \dots \circ g_1`; a surjection again.
+
+    Its latents are those of its parts in order, the outermost (:math:`g_1`) first.
+
+    Arguments:
+        *parts: :math:`g_1, \dots, g_n`, in the order in which they are applied.
+    """
+
+    def __init__(self, *parts: Surjection):
+        super().__init__()
+        self.parts = nn.ModuleList(parts)
+
+    @property
+    def num_latents(self) -> int:
+        return sum(part.num_latents for part in self.parts)
+
+    def pinv_parameters(self) -> Iterator[nn.Parameter]:
+        return chain.from_iterable(part.pinv_parameters() for part in self.parts)
+
+    def complete(self, x: Tensor) -> Completion:
+        latents = []
+        for part in self.parts:
+            x, z = part.complete(x)
+            latents += z
+        return Completion(x, latents)
+
+    def invert(self, y: Tensor, z: list[Tensor]) -> Tensor:
+        end = len(z)
+        for part in reversed(self.parts):
+            start = end - part.num_latents
+            y = part.invert(y, z[start:end])
+            end = start
+        return y
+
+    def complete_pinv(self, y: Tensor) -> Completion:
+        x, latents = y, []
+        for place, part in reversed(list(enumerate(self.parts))):
+            _, z = part.complete_pinv(x)
+            latents = z + latents
+            if place > 0:  # the outermost part's input is g†(y) itself, which nobody asked for
+                x = part.invert(x, z)
+        return Completion(y, latents)

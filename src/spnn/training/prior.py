@@ -1,0 +1,58 @@
+"""Train a diffusion prior: predict the noise in a noisy image (or the image, or the velocity)."""
+
+import torch
+from torch import Tensor
+
+from spnn.diffusion.prior import UNetPrior
+from spnn.training.stage import Stage
+
+__all__ = ["PriorStage"]
+
+
+class PriorStage(Stage):
+    """The prior's stage; its weights are averaged by Lightning's EMA callback, which the stage's config adds.
+
+    Arguments:
+        prior: The network to train.
+        min_snr: Cap the loss's weight, as a weight on the clean image's error, at this signal-to-noise ratio (min-SNR
+            weighting, Hang et al. 2023, https://arxiv.org/abs/2303.09556); None for the plain squared error.
+        **options: ``optimizer`` and ``scheduler``, see :class:`~spnn.training.stage.Stage`.
+    """
+
+    trains = "prior"
+
+    def __init__(self, prior: UNetPrior, *, min_snr: float | None = None, **options):
+        super().__init__(**options)
+        self.prior, self.min_snr = prior, min_snr
+
+    def loss(self, image: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        """Mean squared error of the prediction, weighted as ``min_snr`` says."""
+        error = self.prior.predict(self.prior.schedule.add_noise(image, noise, t), t) - self.prior.target(image, noise, t)
+        error = error.square().flatten(1).mean(1)
+        if self.min_snr is not None:
+            signal, sigma = (a.flatten() for a in self.prior.schedule.signal_and_noise(t, image))
+            snr = (signal / sigma) ** 2
+            # An error of the clean image weighs min(snr, cap); the noise's is snr times it, the velocity's snr + 1.
+            per_image_error = {"epsilon": snr, "sample": torch.ones_like(snr), "velocity": snr + 1}
+            error = error * snr.clamp(max=self.min_snr) / per_image_error[self.prior.prediction]
+        return error.mean()
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        image = batch["image"]
+        t = torch.randint(self.prior.schedule.num_steps, (len(image),), device=image.device)
+        loss = self.loss(image, torch.randn_like(image), t)
+        self.log_losses("train", {"loss": loss}, len(image))
+        return loss
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        self.log_losses("val", {"loss": self._fixed_loss(batch["image"], batch_idx)}, len(batch["image"]))
+
+    def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        self.log_losses("test", {"loss": self._fixed_loss(batch["image"], batch_idx)}, len(batch["image"]))
+
+    def _fixed_loss(self, image: Tensor, seed: int) -> Tensor:
+        # The same noise at each validation, and every level of it: a curve without the noise of the noise.
+        generator = torch.Generator().manual_seed(seed)
+        noise = torch.randn(image.shape, generator=generator).to(image)
+        t = torch.linspace(0, self.prior.schedule.num_steps - 1, len(image)).long().to(image.device)
+        return self.loss(image, noise, t)

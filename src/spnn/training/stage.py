@@ -1,0 +1,60 @@
+"""What every stage of training shares: optimiser, schedule, and a halt at a loss that is not a number."""
+
+from collections.abc import Callable, Iterable
+from typing import ClassVar
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+__all__ = ["NonFiniteLossError", "Stage"]
+
+
+class NonFiniteLossError(RuntimeError):
+    """Training reached a loss that is NaN or infinite."""
+
+
+class Stage(L.LightningModule):
+    """Base of the stages. A subclass takes the model that it trains as its first argument.
+
+    Arguments:
+        optimizer: Makes the optimiser from the trained parameters.
+        scheduler: Makes the learning-rate schedule from the optimiser and ``total_steps``; None for a constant rate.
+    """
+
+    trains: ClassVar[str]
+    """Which model the stage trains, and the attribute that holds it: ``surjection`` or ``prior``."""
+
+    def __init__(
+        self,
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        scheduler: Callable[..., LRScheduler] | None = None,
+    ):
+        super().__init__()
+        self.make_optimizer, self.make_scheduler = optimizer, scheduler
+
+    @property
+    def model(self) -> nn.Module:
+        """The model that the stage trains."""
+        return getattr(self, self.trains)
+
+    def configure_optimizers(self):
+        optimizer = self.make_optimizer([p for p in self.parameters() if p.requires_grad])
+        if self.make_scheduler is None:
+            return optimizer
+        scheduler = self.make_scheduler(optimizer, total_steps=int(self.trainer.estimated_stepping_batches))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_before_backward(self, loss: Tensor) -> None:
+        if not torch.isfinite(loss):
+            raise NonFiniteLossError(
+                f"the loss is {loss.item()} at step {self.global_step}; the weights of the last checkpoint are intact. "
+                "Lower the learning rate, or train with trainer.precision=32-true."
+            )
+
+    def log_losses(self, split: str, losses: dict[str, Tensor], batch_size: int) -> None:
+        """Log each as ``split/name``; the total on the progress bar too."""
+        for name, value in losses.items():
+            self.log(f"{split}/{name}", value, prog_bar=name == "loss", batch_size=batch_size, sync_dist=split != "train")

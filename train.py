@@ -1,0 +1,15 @@
+"""Train the stages of an experiment: `python train.py [experiment=...] [stages=[...]] [option=value ...]`."""
+
+from omegaconf import DictConfig
+
+from spnn.entry import entry_point
+from spnn.training import train
+
+
+@entry_point("train")
+def main(config: DictConfig) -> dict[str, float]:
+    return train(config)
+
+
+if __name__ == "__main__":
+    main()
