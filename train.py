@@ -1,5 +1,6 @@
 """Train the stages of an experiment: `python train.py [experiment=...] [stages=[...]] [option=value ...]`."""
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from spnn.entry import entry_point
@@ -8,7 +9,7 @@ from spnn.training import train
 
 @entry_point("train")
 def main(config: DictConfig) -> dict[str, float]:
-    return train(config)
+    return train(config, folder=HydraConfig.get().runtime.output_dir)
 
 
 if __name__ == "__main__":

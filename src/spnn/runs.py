@@ -5,7 +5,7 @@
     outputs/synthetic_faces/2026-01-31_12-00-00/
         config.yaml                     every option, resolved
         metrics.json                    each stage's test metrics
-        task/  inverse/  prior/         per stage: metrics.csv, checkpoints/, weights.safetensors
+        task/ inverse/ prior/ judge/    per stage: metrics.csv, checkpoints/, weights.safetensors
         samples/  evaluation/           what sample.py and evaluate.py wrote
 
 ``weights.safetensors`` holds the stage's result, the best checkpoint's (averaged) weights; where it exists, the stage
@@ -31,7 +31,7 @@ from spnn.surjection import Surjection
 
 __all__ = ["Run", "fresh_folder"]
 
-_STAGES_OF = {"surjection": ("inverse", "task"), "prior": ("prior",)}  # the stage to prefer first
+_STAGES_OF = {"surjection": ("inverse", "task"), "prior": ("prior",), "judge": ("judge",)}  # the one to prefer first
 
 
 def fresh_folder(folder: str | Path) -> Path:
@@ -59,7 +59,9 @@ class Run:
         if not (self.folder / "config.yaml").is_file():
             found = sorted(str(path.parent) for path in Path("outputs").glob("**/config.yaml"))
             known = "\n  ".join(found) if found else "none yet; `python train.py` makes one"
-            raise InputError(f"{self.folder} is not a run's folder: it has no config.yaml. Runs in outputs/:\n  {known}")
+            raise InputError(
+                f"{self.folder} is not a run's folder: it has no config.yaml. Runs in outputs/:\n  {known}"
+            )
         self.config = OmegaConf.load(self.folder / "config.yaml")
 
     @classmethod
@@ -81,18 +83,18 @@ class Run:
         """The source of images that the run was trained on."""
         return instantiate(self.config.data.source)
 
-    def data(self, batch_size: int) -> AttributeData:
-        """The Lightning data module of the run."""
-        return AttributeData(
-            self.source, batch_size, flip=self.config.data.flip, num_workers=self.config.data.num_workers
-        )
+    def data(self, batch_size: int, steps: int | None = None) -> AttributeData:
+        """The Lightning data module of the run, see :class:`~spnn.data.module.AttributeData`."""
+        options = self.config.data
+        return AttributeData(self.source, batch_size, flip=options.flip, steps=steps, num_workers=options.num_workers)
 
     def build(self, model: str) -> nn.Module:
-        """Build the run's ``surjection`` or ``prior`` with new weights."""
+        """Build the run's ``surjection``, ``prior`` or ``judge`` with new weights."""
         shape, outputs = self.source.image_shape, len(self.source.attributes)
-        if model == "surjection":
-            return instantiate(self.config.network, image_shape=shape, outputs=outputs, _convert_="all")
-        return instantiate(self.config.prior, image_shape=shape, _convert_="all")
+        if model == "prior":
+            return instantiate(self.config.prior, image_shape=shape, _convert_="all")
+        config = self.config.network if model == "surjection" else self.config.judge
+        return instantiate(config, image_shape=shape, outputs=outputs, _convert_="all")
 
     def surjection(self) -> Surjection:
         """The trained surjection: after phase 2 if that has been run, else after phase 1."""
@@ -101,6 +103,10 @@ class Run:
     def prior(self) -> UNetPrior:
         """The trained prior."""
         return self._trained("prior")
+
+    def judge(self) -> nn.Module | None:
+        """The independent judge; None if the run hasn't trained one."""
+        return self._trained("judge") if self.weights("judge").exists() else None
 
     def _trained(self, model: str) -> nn.Module:
         for stage in _STAGES_OF[model]:

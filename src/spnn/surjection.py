@@ -86,7 +86,7 @@ class Surjection(nn.Module, ABC):
         return self.invert(*self.complete_pinv(y))
 
     def pinv_parameters(self) -> Iterator[nn.Parameter]:
-        """The parameters that only choose the pseudo-inverse's latents; :math:`g` and :math:`G` don't depend on them."""
+        """The parameters that only choose the pseudo-inverse's latents: :math:`g` doesn't depend on them."""
         return iter(())
 
     def back_project(

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-__all__ = ["Arrays", "ArrayDataset", "cached_arrays"]
+__all__ = ["ArrayDataset", "Arrays", "cached_arrays"]
 
 
 class Arrays(NamedTuple):

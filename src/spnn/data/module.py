@@ -4,9 +4,9 @@ from typing import Any
 
 import lightning as L
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset, RandomSampler
 
-from spnn.data.sources import Source, Split
+from spnn.data.sources import Source
 
 __all__ = ["AttributeData", "scale_to_unit_range"]
 
@@ -25,27 +25,31 @@ class AttributeData(L.LightningDataModule):
         source: Where the images come from.
         batch_size: Images per batch (and per device).
         flip: Mirror each training image with probability one half.
+        steps: Batches in one pass of the training loader; the data are shuffled anew each time they are used up. None
+            for as many as there are data.
         num_workers: Processes that load; 0 is best for a source that lies in memory.
     """
 
-    def __init__(self, source: Source, batch_size: int, flip: bool, num_workers: int = 0):
+    def __init__(self, source: Source, batch_size: int, flip: bool, steps: int | None = None, num_workers: int = 0):
         super().__init__()
-        self.source, self.batch_size, self.flip, self.num_workers = source, batch_size, flip, num_workers
+        self.source, self.batch_size, self.flip = source, batch_size, flip
+        self.steps, self.num_workers = steps, num_workers
 
     def prepare_data(self) -> None:
         self.source.prepare()
 
     def train_dataloader(self) -> DataLoader:
-        return self._loader("train", shuffle=True, drop_last=True)
+        dataset = self.source.split("train")
+        draws = None if self.steps is None else self.steps * min(self.batch_size, len(dataset))
+        return self._loader(dataset, sampler=RandomSampler(dataset, num_samples=draws), drop_last=True)
 
     def val_dataloader(self) -> DataLoader:
-        return self._loader("val")
+        return self._loader(self.source.split("val"))
 
     def test_dataloader(self) -> DataLoader:
-        return self._loader("test")
+        return self._loader(self.source.split("test"))
 
-    def _loader(self, split: Split, **options: Any) -> DataLoader:
-        dataset = self.source.split(split)
+    def _loader(self, dataset: Dataset, **options: Any) -> DataLoader:
         if hasattr(dataset, "__getitems__"):
             options["collate_fn"] = _already_a_batch
         return DataLoader(

@@ -3,7 +3,7 @@
 Attributes are what the rest of the project is about; faces, digits or a user's own labels are the same to it.
 """
 
-import os
+import hashlib
 from abc import ABC, abstractmethod
 from concurrent.futures import ProcessPoolExecutor
 from functools import cached_property, partial
@@ -71,7 +71,7 @@ class SyntheticFaces(Source):
         """All faces of all splits."""
         count = self.ranges["test"][1]
         # The renderer's own source is part of the key: after a change of it, old faces are not found.
-        key = f"faces size={self.size} seed={self.seed} count={count}\n{Path(faces.__file__).read_text()}"
+        key = f"faces size={self.size} seed={self.seed} count={count} renderer={renderer_digest()}"
         return cached_arrays(self.cache, key, lambda: _render(self.seed, self.size, count))
 
     def split(self, name: Split) -> Dataset:
@@ -79,10 +79,17 @@ class SyntheticFaces(Source):
         return ArrayDataset(Arrays(*(array[first:last] for array in self.arrays)))
 
 
+def renderer_digest() -> str:
+    """SHA-256 of the renderer's source: all files of its package, and the attributes, whose order it draws in."""
+    package = Path(faces.__file__).parent
+    files = [package.with_name("attributes.py"), *sorted(package.glob("*.py"))]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
 def _render(seed: int, size: int, count: int, chunk: int = 500) -> Arrays:
     """Render faces 0 ... count-1 on all cores."""
     starts = range(0, count, chunk)
-    with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ProcessPoolExecutor() as pool:
         chunks = list(pool.map(partial(_render_chunk, seed, size), starts, (min(a + chunk, count) for a in starts)))
     return Arrays(*(np.concatenate(parts) for parts in zip(*chunks, strict=True)))
 

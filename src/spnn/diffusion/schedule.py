@@ -40,7 +40,7 @@ class NoiseSchedule:
         return signal * x + sigma * noise
 
     def signal_and_noise(self, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        r""":math:`\sqrt{\bar\alpha_t}` and :math:`\sqrt{1-\bar\alpha_t}`, [B, 1, 1, 1], like ``x`` in type and device."""
+        r""":math:`\sqrt{\bar\alpha_t}` and :math:`\sqrt{1-\bar\alpha_t}`, [B, 1, 1, 1], in ``x``'s type and place."""
         alpha_bar = self.alphas_cumprod.to(t.device)[t][:, None, None, None]
         return alpha_bar.sqrt().to(x), (1 - alpha_bar).sqrt().to(x)
 
@@ -62,7 +62,9 @@ def visited_steps(steps: int, num_steps: int = 1000, travel_length: int = 1, tra
     if not 1 <= steps <= num_steps:
         raise InputError(f"sampling steps must be 1 to {num_steps}, got {steps}.")
     if travel_length < 1 or travel_repeat < 1:
-        raise InputError(f"time travel needs a length and a repeat of at least 1, got {travel_length}, {travel_repeat}.")
+        raise InputError(
+            f"time travel's length and repeat must be at least 1, got {travel_length} and {travel_repeat}."
+        )
     jumps = dict.fromkeys(range(0, steps - travel_length, travel_length), travel_repeat - 1)
     level, levels = steps, []
     while level >= 1:

@@ -35,6 +35,8 @@ class SurjectiveCoupling(Surjection):
         r: Layers of the auxiliary sub-network that chooses the latents of the pseudo-inverse.
         mixing: Name of the orthogonal mixing, a key of :data:`spnn.networks.mixing.MIXINGS`.
         scale_bound: :math:`s = \exp(b \tanh(\cdot))` with this ``b``: the scale lies in :math:`[e^{-b}, e^b]`.
+        shift_bound: :math:`t = b \tanh(\cdot)` with this ``b``. Unbounded shifts make back-projection explode at high
+            noise.
 
     Raises:
         InputError: If ``channels`` is not below D, or the sub-networks are not given as one of the two forms.
@@ -54,6 +56,7 @@ class SurjectiveCoupling(Surjection):
         r: str,
         mixing: str = "cayley",
         scale_bound: float = 2.0,
+        shift_bound: float = 1.0,
     ):
         super().__init__()
         mixed = in_channels * unshuffle**2
@@ -61,7 +64,8 @@ class SurjectiveCoupling(Surjection):
             raise InputError(f"a block must lower its {mixed} channels, not turn them into {channels}.")
         if (st is None) == (s is None) or (s is None) != (t is None):
             raise InputError("give a block's log-scale and shift as one network, `st`, or as two, `s` and `t`.")
-        self.unshuffle, self.channels, self.scale_bound = unshuffle, channels, scale_bound
+        self.unshuffle, self.channels = unshuffle, channels
+        self.scale_bound, self.shift_bound = scale_bound, shift_bound
         self.mixing = build_mixing(mixing, mixed)
         latent = mixed - channels
         if st is None:
@@ -100,4 +104,4 @@ class SurjectiveCoupling(Surjection):
             s, t = self.st(x1).to(x1.dtype).chunk(2, dim=1)
         else:
             s, t = self.s(x1).to(x1.dtype), self.t(x1).to(x1.dtype)
-        return self.scale_bound * s.tanh(), t.tanh()
+        return self.scale_bound * s.tanh(), self.shift_bound * t.tanh()

@@ -86,7 +86,9 @@ class SPNN(Composition):
             InputError: If ``x`` is not [B, C, H, W] of the network's ``image_shape``.
         """
         if x.shape[1:] != self.image_shape:
-            raise InputError(f"expected images of shape [B, {', '.join(map(str, self.image_shape))}], got {tuple(x.shape)}.")
+            raise InputError(
+                f"expected images of shape [B, {', '.join(map(str, self.image_shape))}], got {tuple(x.shape)}."
+            )
         y, z = super().complete(x)
         return Completion(y.flatten(1), z)
 

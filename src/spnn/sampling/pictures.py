@@ -52,6 +52,8 @@ def save_grid(rows: dict[str, Tensor], labels: Sequence[str], path: str | Path, 
                     axis.text(0.5, -0.06, labels[i], transform=axis.transAxes, ha="center", va="top", fontsize=7)
             if column == 0:
                 axis.text(-0.08, 0.5, name, transform=axis.transAxes, ha="right", va="center", fontsize=8)
-    figure.subplots_adjust(left=1.1 / (1.25 * columns + 1.2), right=0.995, top=0.995, bottom=0.03, wspace=0.04, hspace=0.16)
+    figure.subplots_adjust(
+        left=1.1 / (1.25 * columns + 1.2), right=0.995, top=0.995, bottom=0.03, wspace=0.04, hspace=0.16
+    )
     figure.savefig(path)
     plt.close(figure)

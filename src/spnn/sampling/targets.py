@@ -22,7 +22,9 @@ def held_out(source: Source, first: int, count: int) -> tuple[Tensor, Tensor]:
     source.prepare()
     dataset = source.split("test")
     if not 0 <= first < first + count <= len(dataset):
-        raise InputError(f"the test split has images 0 to {len(dataset) - 1}, but {first} to {first + count - 1} are asked.")
+        raise InputError(
+            f"the test split has images 0 to {len(dataset) - 1}, but {first} to {first + count - 1} are asked."
+        )
     items = [dataset[index] for index in range(first, first + count)]
     images = torch.stack([item["image"] for item in items])
     return scale_to_unit_range(images).contiguous(), torch.stack([item["attributes"] for item in items])

@@ -1,8 +1,9 @@
 """Training: a Lightning module per stage, and the runner that hands the best weights from stage to stage."""
 
+from spnn.training.classifier import JudgeStage
 from spnn.training.inverse import InverseStage
 from spnn.training.prior import PriorStage
 from spnn.training.run import train
 from spnn.training.task import TaskStage
 
-__all__ = ["InverseStage", "PriorStage", "TaskStage", "train"]
+__all__ = ["InverseStage", "JudgeStage", "PriorStage", "TaskStage", "train"]

@@ -14,27 +14,28 @@ class PriorStage(Stage):
 
     Arguments:
         prior: The network to train.
-        min_snr: Cap the loss's weight, as a weight on the clean image's error, at this signal-to-noise ratio (min-SNR
-            weighting, Hang et al. 2023, https://arxiv.org/abs/2303.09556); None for the plain squared error.
+        snr_range: The squared error of the clean image is weighted by the signal-to-noise ratio, kept in this range
+            (min-SNR weighting, Hang et al. 2023, https://arxiv.org/abs/2303.09556, is [0, 5]); None for the plain
+            squared error of the prediction.
         **options: ``optimizer`` and ``scheduler``, see :class:`~spnn.training.stage.Stage`.
     """
 
     trains = "prior"
 
-    def __init__(self, prior: UNetPrior, *, min_snr: float | None = None, **options):
+    def __init__(self, prior: UNetPrior, *, snr_range: tuple[float, float] | None = None, **options):
         super().__init__(**options)
-        self.prior, self.min_snr = prior, min_snr
+        self.prior, self.snr_range = prior, snr_range
 
     def loss(self, image: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        """Mean squared error of the prediction, weighted as ``min_snr`` says."""
-        error = self.prior.predict(self.prior.schedule.add_noise(image, noise, t), t) - self.prior.target(image, noise, t)
-        error = error.square().flatten(1).mean(1)
-        if self.min_snr is not None:
+        """Mean squared error of the prediction, weighted as ``snr_range`` says."""
+        prediction = self.prior.predict(self.prior.schedule.add_noise(image, noise, t), t)
+        error = (prediction - self.prior.target(image, noise, t)).square().flatten(1).mean(1)
+        if self.snr_range is not None:
             signal, sigma = (a.flatten() for a in self.prior.schedule.signal_and_noise(t, image))
             snr = (signal / sigma) ** 2
-            # An error of the clean image weighs min(snr, cap); the noise's is snr times it, the velocity's snr + 1.
-            per_image_error = {"epsilon": snr, "sample": torch.ones_like(snr), "velocity": snr + 1}
-            error = error * snr.clamp(max=self.min_snr) / per_image_error[self.prior.prediction]
+            # The noise's squared error is snr times the clean image's, the velocity's snr + 1 times.
+            ratio = {"epsilon": snr, "sample": torch.ones_like(snr), "velocity": snr + 1}[self.prior.prediction]
+            error = error * snr.clamp(*self.snr_range) / ratio
         return error.mean()
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:

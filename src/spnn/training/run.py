@@ -2,11 +2,13 @@
 
 import logging
 import warnings
+from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
 from hydra.utils import instantiate
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from spnn.errors import InputError
@@ -18,19 +20,25 @@ __all__ = ["train"]
 log = logging.getLogger(__name__)
 
 # What these say doesn't hold for batches that are one indexing of an array, or is said better by the config.
-_IRRELEVANT_WARNINGS = [".*does not have many workers.*", ".*number of training batches .* is smaller than the logging.*"]
+_IRRELEVANT_WARNINGS = [
+    ".*does not have many workers.*",
+    ".*number of training batches .* is smaller than the logging.*",
+]
 
 
-def train(config: DictConfig) -> dict[str, float]:
-    """Train ``config.stages`` in ``config.folder``; return the test metrics as ``{"stage/metric": value}``.
+def train(config: DictConfig, folder: str | Path) -> dict[str, float]:
+    """Train ``config.stages`` in a new run's folder; return the test metrics as ``{"stage/metric": value}``.
 
     Raises:
-        InputError: If a stage is unknown, or needs one that neither this run nor ``config.from_run`` has.
+        InputError: If a stage is unknown, or needs one that neither this run nor ``config.from_run`` has, or if the
+            folder holds a run already.
+        NonFiniteLossError: If a loss is NaN or infinite.
     """
     if unknown := set(config.stages) - set(config.stage):
         raise InputError(f"unknown stages {sorted(unknown)}; choose from {list(config.stage)}.")
     earlier = Run(config.from_run) if config.from_run else None
-    if "inverse" in config.stages and "task" not in config.stages and (earlier is None or not earlier.weights("task").exists()):
+    has_network = "task" in config.stages or (earlier is not None and earlier.weights("task").exists())
+    if "inverse" in config.stages and not has_network:
         raise InputError(
             "the stage `inverse` starts from a network that `task` has trained: add `task` to `stages`, or give the "
             "folder of a run that has it as `from_run`."
@@ -38,19 +46,20 @@ def train(config: DictConfig) -> dict[str, float]:
     for message in _IRRELEVANT_WARNINGS:
         warnings.filterwarnings("ignore", message)
     L.seed_everything(config.seed, workers=True, verbose=False)
-    run = Run.create(config.folder, config)
-    if earlier is not None:
-        run.take_weights_from(earlier)
+    if rank_zero_only.rank == 0:
+        run = Run.create(folder, config)
+        if earlier is not None:
+            run.take_weights_from(earlier)
+    else:  # a process that the first one has started
+        run = Run(folder)
     results = {}
     for name in config.stages:
-        metrics = run_stage(run, name)
-        run.save_metrics(name, metrics)
-        results |= {f"{name}/{metric}": value for metric, value in metrics.items()}
+        results |= {f"{name}/{metric}": value for metric, value in run_stage(run, name).items()}
     return results
 
 
 def run_stage(run: Run, name: str) -> dict[str, float]:
-    """Train one stage, test its best checkpoint, save its weights; return the test metrics."""
+    """Train one stage, test its best weights and save them; return the test metrics."""
     config = run.config.stage[name]
     make_stage = instantiate(config.module)
     model = run.build(make_stage.func.trains)
@@ -66,18 +75,25 @@ def run_stage(run: Run, name: str) -> dict[str, float]:
         default_root_dir=str(folder),
         _convert_="all",
     )
+    steps = trainer.max_steps if trainer.max_steps > 0 else None
     size = sum(p.numel() for p in stage.parameters() if p.requires_grad) / 1e6
-    log.info("stage %s: %d steps of batch %d, %.2f million parameters", name, trainer.max_steps, config.batch_size, size)
-    data = run.data(config.batch_size)
+    log.info("stage %s: %s steps of batch %d, %.2f M parameters", name, steps, config.batch_size, size)
+    data = run.data(config.batch_size, steps=steps)
     trainer.fit(stage, datamodule=data)
     if trainer.interrupted:
         raise KeyboardInterrupt
-    (metrics,) = trainer.test(stage, datamodule=data, ckpt_path="best", verbose=False)
-    run.save_weights(name, stage.model)
-    means = {key.removeprefix("test/"): value for key, value in metrics.items()}
-    shown = "  ".join(f"{key} {value:.4g}" for key, value in means.items() if "/" not in key)
+    # Not `ckpt_path="best"`: where weights are averaged, Lightning would then load the ones that are not.
+    best = torch.load(trainer.checkpoint_callback.best_model_path, map_location="cpu", weights_only=True)
+    stage.load_state_dict(best["state_dict"])
+    (logged,) = trainer.test(stage, datamodule=data, verbose=False)
+    metrics = {key.removeprefix("test/"): value for key, value in logged.items()}
+    if trainer.is_global_zero:
+        run.save_weights(name, stage.model)
+        run.save_metrics(name, metrics)
+    trainer.strategy.barrier()  # the next stage may start from these weights in every process
+    shown = "  ".join(f"{key} {value:.4g}" for key, value in metrics.items() if "/" not in key)
     log.info("stage %s, on the test split: %s", name, shown)
-    return means
+    return metrics
 
 
 def _instantiate_all(configs: DictConfig | dict[str, Any], **arguments: Any) -> list[Any]:

@@ -25,7 +25,7 @@ class Stage(L.LightningModule):
     """
 
     trains: ClassVar[str]
-    """Which model the stage trains, and the attribute that holds it: ``surjection`` or ``prior``."""
+    """Which model the stage trains, and the attribute that holds it: ``surjection``, ``prior`` or ``judge``."""
 
     def __init__(
         self,
@@ -57,4 +57,6 @@ class Stage(L.LightningModule):
     def log_losses(self, split: str, losses: dict[str, Tensor], batch_size: int) -> None:
         """Log each as ``split/name``; the total on the progress bar too."""
         for name, value in losses.items():
-            self.log(f"{split}/{name}", value, prog_bar=name == "loss", batch_size=batch_size, sync_dist=split != "train")
+            self.log(
+                f"{split}/{name}", value, prog_bar=name == "loss", batch_size=batch_size, sync_dist=split != "train"
+            )

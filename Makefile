@@ -1,0 +1,40 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   := .venv
+BIN    := $(VENV)/bin
+RUN    ?= outputs/demo/$(shell date +%Y-%m-%d_%H-%M-%S)
+
+.PHONY: demo test install format clean
+
+# Train the default experiment, sample from it, evaluate it, and say where the pictures are.
+demo: RUN := $(RUN)
+demo: install
+	$(BIN)/python train.py name=demo folder=$(RUN)
+	$(BIN)/python sample.py run=$(RUN)
+	$(BIN)/python sample.py run=$(RUN) task=edit 'edit.set={Eyeglasses: 6}'
+	$(BIN)/python evaluate.py run=$(RUN)
+	@printf '\nThe run:      %s\n' $(RUN)
+	@printf 'Pictures:     %s\n' $(RUN)/samples/reconstruct/grid.png $(RUN)/samples/edit/grid.png \
+		$(RUN)/evaluation/grid.png $(RUN)/evaluation/agreement.png
+
+test: install
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/python -m pytest
+
+install: $(VENV)/installed
+
+# The known-good versions; without `-c constraints.txt` pip takes the newest that pyproject.toml allows.
+$(VENV)/installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+format: install
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+# The virtual environment and caches; never the runs.
+clean:
+	rm -rf $(VENV) outputs/cache .pytest_cache .ruff_cache .hypothesis

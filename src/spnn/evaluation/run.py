@@ -1,0 +1,144 @@
+"""`evaluate.py`: reconstruct held-out images from their attributes alone, and count what came back.
+
+Each method samples an image for each target, from the same noise. Agreement is judged twice: by the network that guided
+the sampling, and by an independent judge, who compares the sample with the held-out image by its own lights. Beside the
+methods stands the trivial answer, always the value that most training images have: on rare attributes it is hard to
+beat.
+"""
+
+import csv
+import json
+import logging
+import time
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from spnn.data import Source
+from spnn.evaluation.agreement import attribute_metrics
+from spnn.evaluation.figures import save_agreement_chart
+from spnn.runs import Run, fresh_folder
+from spnn.sampling.generate import fastest_device, generate
+from spnn.sampling.pictures import save_grid
+from spnn.sampling.targets import held_out
+
+__all__ = ["evaluate"]
+
+log = logging.getLogger(__name__)
+
+_COLUMNS = {
+    "agreement": "agreement, %",
+    "balanced_agreement": "balanced, %",
+    "mae": "MAE",
+    "judge_agreement": "by judge, %",
+    "judge_balanced_agreement": "balanced, %",
+    "judge_mae": "MAE",
+    "largest_pixel": "largest |pixel|",
+    "seconds": "seconds",
+}
+
+
+def evaluate(config: DictConfig) -> list[dict]:
+    """Evaluate ``config.methods`` on ``config.count`` held-out images; return one dictionary per method.
+
+    Writes ``metrics.json`` (the same), ``attributes.csv``, ``agreement.png`` and ``grid.png``.
+
+    Raises:
+        InputError: If the run is unknown or lacks a model, or there are fewer images than asked for.
+    """
+    run, device = Run(config.run), fastest_device()
+    surjection, prior, judge, source = run.surjection().to(device), run.prior(), run.judge(), run.source
+    judges = {"": surjection} if judge is None else {"": surjection, "judge_": judge.to(device)}
+    images, _ = held_out(source, 0, config.count)
+
+    @torch.no_grad()
+    def judged(x: Tensor) -> dict[str, Tensor]:
+        return {prefix: network(x.to(device)).cpu() for prefix, network in judges.items()}
+
+    logits = judged(images)
+    wanted = {prefix: y.sigmoid() for prefix, y in logits.items()}
+
+    def metrics_of(probabilities: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {
+            prefix + name: values
+            for prefix, probability in probabilities.items()
+            for name, values in attribute_metrics(probability, wanted[prefix]).items()
+        }
+
+    sampler = instantiate(config.sampler, schedule=prior.schedule, _convert_="all")
+    entries, per_attribute, samples = [], {}, {}
+    for method, guidance in config.methods.items():
+        start = time.perf_counter()
+        samples[method] = x = generate(
+            prior,
+            surjection,
+            instantiate(guidance),
+            sampler,
+            logits[""],
+            range(config.seed, config.seed + config.count),
+            batch_size=config.batch_size,
+            precision=config.precision,
+            title=f"guidance {method}",
+        )
+        seconds = time.perf_counter() - start
+        per_attribute[method] = metrics_of({prefix: y.sigmoid() for prefix, y in judged(x).items()})
+        pixels = {"finite": bool(x.isfinite().all()), "largest_pixel": x.abs().max().item()}
+        entries.append({"guidance": method, **_means(per_attribute[method]), **pixels, "seconds": seconds})
+    majority = (attribute_rates(source) > 0.5).float().expand(config.count, -1)
+    per_attribute["majority"] = metrics_of(dict.fromkeys(judges, majority))
+    entries.append({"guidance": "majority", **_means(per_attribute["majority"])})
+
+    folder = fresh_folder(config.folder)
+    OmegaConf.save(config, folder / "config.yaml", resolve=True)
+    (folder / "metrics.json").write_text(json.dumps(entries, indent=2) + "\n")
+    with (folder / "attributes.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["guidance", "attribute", *per_attribute["majority"]])
+        for method, values in per_attribute.items():
+            rows = zip(source.attributes, *(value.tolist() for value in values.values()), strict=True)
+            writer.writerows([method, *row] for row in rows)
+    agreements = {method: values["agreement"] for method, values in per_attribute.items()}
+    save_agreement_chart(agreements, source.attributes, folder / "agreement.png")
+    shown = min(config.count, config.shown)
+    rows = {"held-out\nimage": images[:shown], **{method: x[:shown] for method, x in samples.items()}}
+    save_grid(rows, [str(i) for i in range(shown)], folder / "grid.png")
+    _print_table(entries, config.count)
+    log.info("metrics: %s", folder / "metrics.json")
+    log.info("pictures: %s, %s", folder / "grid.png", folder / "agreement.png")
+    return entries
+
+
+def attribute_rates(source: Source) -> Tensor:
+    """The share of training images that have each attribute, [K]."""
+    dataset = source.split("train")
+    if hasattr(dataset, "arrays"):
+        return torch.from_numpy(dataset.arrays.attributes.mean(0)).float()
+    batches = [batch["attributes"] for batch in DataLoader(dataset, batch_size=256)]
+    return torch.cat(batches).mean(0)
+
+
+def _means(metrics: dict[str, Tensor]) -> dict[str, float]:
+    return {name: values.mean().item() for name, values in metrics.items()}
+
+
+def _print_table(entries: list[dict], count: int) -> None:
+    columns = {key: title for key, title in _COLUMNS.items() if key in entries[0]}
+    table = Table(title=f"Reconstruction of {count} held-out images from their attributes")
+    table.add_column("guidance")
+    for title in columns.values():
+        table.add_column(title, justify="right")
+    for entry in entries:
+        cells = (_cell(entry.get(key), title) for key, title in columns.items())
+        table.add_row(entry["guidance"], *cells)
+    Console().print(table)
+
+
+def _cell(value: float | None, title: str) -> str:
+    if value is None:
+        return ""
+    return f"{100 * value:.1f}" if title.endswith("%") else f"{value:.3g}"

@@ -1,0 +1,72 @@
+"""Training a classifier of attributes: the base of phase 1, and all there is to an independent judge's training."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchmetrics.classification import MultilabelAccuracy
+
+from spnn.training.stage import Stage
+
+__all__ = ["ClassifierStage", "JudgeStage"]
+
+
+class ClassifierStage(Stage):
+    """Binary cross-entropy on the attributes' logits, summed over attributes and averaged over the batch.
+
+    Arguments:
+        classifier: Images [B, C, H, W] to logits [B, K].
+        noise: Each training image gets Gaussian noise of a standard deviation drawn from [0, noise].
+        **options: ``optimizer`` and ``scheduler``, see :class:`~spnn.training.stage.Stage`.
+    """
+
+    def __init__(self, classifier: nn.Module, *, noise: float = 0.0, **options):
+        super().__init__(**options)
+        setattr(self, self.trains, classifier)
+        self.noise = noise
+
+    def setup(self, stage: str) -> None:
+        self.attributes = self.trainer.datamodule.source.attributes
+        self.accuracy = MultilabelAccuracy(len(self.attributes), average="none").to(self.device)
+
+    def losses(self, image: Tensor, seen: Tensor, attributes: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the logits of the ``seen`` (noisy) image, and the losses."""
+        y = self.model(seen).float()
+        return y, {"loss": F.binary_cross_entropy_with_logits(y, attributes, reduction="sum") / len(image)}
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        image = batch["image"]
+        sigma = self.noise * torch.rand(len(image), 1, 1, 1, device=image.device)
+        seen = image + sigma * torch.randn_like(image) if self.noise > 0 else image
+        _, losses = self.losses(image, seen, batch["attributes"])
+        self.log_losses("train", losses, len(image))
+        return losses["loss"]
+
+    def evaluation_step(self, split: str, batch: dict[str, Tensor]) -> Tensor:
+        image, attributes = batch["image"], batch["attributes"]
+        y, losses = self.losses(image, image, attributes)
+        self.log_losses(split, losses, len(image))
+        self.accuracy.update(y, attributes.int())
+        return y
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        self.evaluation_step("val", batch)
+
+    def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        with torch.autocast(self.device.type, enabled=False):  # the figures to report are those of full precision
+            self.evaluation_step("test", batch)
+
+    def on_validation_epoch_end(self) -> None:
+        self.log("val/accuracy", self.accuracy.compute().mean(), prog_bar=True)
+        self.accuracy.reset()
+
+    def on_test_epoch_end(self) -> None:
+        accuracy = self.accuracy.compute()
+        self.accuracy.reset()
+        self.log("test/accuracy", accuracy.mean())
+        self.log_dict({f"test/accuracy/{n}": a for n, a in zip(self.attributes, accuracy, strict=True)})
+
+
+class JudgeStage(ClassifierStage):
+    """Train the independent judge: a plain classifier that guidance never sees."""
+
+    trains = "judge"

@@ -1,0 +1,182 @@
+"""The commands, run as a user runs them: train, sample and evaluate on digits; and what they say when misused."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+from conftest import REPOSITORY
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from PIL import Image
+
+from spnn.data import Digits
+from spnn.runs import Run
+
+
+def command(*words: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, *words], cwd=REPOSITORY, capture_output=True, text=True, timeout=600)
+
+
+def succeed(*words: str) -> str:
+    done = command(*words)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+def fail(*words: str) -> str:
+    """The message of a command that fails; it must not be a traceback."""
+    done = command(*words)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory) -> Run:
+    """A run of all three stages on digits."""
+    folder = tmp_path_factory.mktemp("runs") / "digits"
+    succeed("train.py", "experiment=digits", f"folder={folder}")
+    return Run(folder)
+
+
+@pytest.mark.slow
+def test_training_leaves_a_folder_that_says_everything(run):
+    metrics = json.loads((run.folder / "metrics.json").read_text())
+    assert metrics["task"]["accuracy"] > 0.96  # always "no" is right for 0.9 of the attributes
+    assert metrics["task"]["right_inverse_error"] < 1e-4
+    assert metrics["inverse"]["reconstruction"] < 0.1
+    assert metrics["prior"]["loss"] < 0.5  # 1 is predicting nothing
+    for stage in ("task", "inverse", "prior"):
+        folder = run.folder / stage
+        with (folder / "metrics.csv").open() as file:
+            assert {"train/loss", "val/loss"} <= set(csv.DictReader(file).fieldnames)
+        assert {path.name for path in (folder / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+        assert run.weights(stage).exists()
+    assert OmegaConf.to_container(run.config, throw_on_missing=True)["stage"]["task"]["batch_size"] == 128
+
+
+@pytest.mark.slow
+def test_the_priors_weights_are_the_averaged_ones(run):
+    best = torch.load(run.folder / "prior/checkpoints/best.ckpt", weights_only=True)
+    weights = run.prior().state_dict()
+    averaged, last = best["state_dict"], best["current_model_state"]
+    assert all(torch.equal(value, averaged[f"prior.{name}"]) for name, value in weights.items())
+    assert not all(torch.equal(value, last[f"prior.{name}"]) for name, value in weights.items())
+
+
+@pytest.mark.slow
+def test_phase_two_changes_the_pseudo_inverse_and_leaves_the_task_alone(run):
+    before, after = run.build("surjection"), run.surjection()
+    run.load_weights("task", before)
+    image = torch.rand(5, 1, 8, 8) * 2 - 1
+    torch.testing.assert_close(before(image), after(image))
+    assert not torch.allclose(before.pinv(before(image)), after.pinv(after(image)), atol=1e-3)
+
+
+@pytest.mark.slow
+def test_sampling_reconstructs_held_out_images(run):
+    succeed("sample.py", f"run={run.folder}", "count=4", "batch_size=3")
+    folder = run.folder / "samples/reconstruct"
+    image = Image.open(folder / "00003.png")
+    assert image.size == (8, 8)
+    assert Image.open(folder / "grid.png").size[0] > 300
+    lines = [json.loads(line) for line in (folder / "metadata.jsonl").read_text().splitlines()]
+    assert [line["image"] for line in lines] == [0, 1, 2, 3]
+    y = run.surjection()(next(iter(_held_out(4))))
+    assert list(lines[2]["target"].values()) == pytest.approx(y[2].tolist(), abs=1e-3)
+
+
+def _held_out(count):
+    yield torch.stack([Digits().split("test")[i]["image"] for i in range(count)]).float() / 127.5 - 1
+
+
+@pytest.mark.slow
+def test_editing_sets_the_named_logits_and_keeps_an_earlier_result(run):
+    for value in ("6", "-6"):
+        succeed("sample.py", f"run={run.folder}", "task=edit", "edit.set={digit_8: " + value + "}", "count=2")
+    folders = sorted(path for path in (run.folder / "samples").iterdir() if path.name.startswith("edit"))
+    targets = [
+        json.loads((folder / "metadata.jsonl").read_text().splitlines()[0])["target"]["digit_8"] for folder in folders
+    ]
+    assert targets == [-6.0, 6.0]  # edit, then edit.<time>
+
+
+@pytest.mark.slow
+def test_evaluation_compares_the_methods(run):
+    printed = succeed("evaluate.py", f"run={run.folder}", "count=60", "+guidance@methods.naive=naive")
+    folder = run.folder / "evaluation"
+    entries = {entry["guidance"]: entry for entry in json.loads((folder / "metrics.json").read_text())}
+    assert list(entries) == ["nlbp", "none", "naive", "majority"]
+    assert all(name in printed for name in entries)
+    assert entries["nlbp"]["agreement"] > 0.95 > 0.9 > entries["none"]["agreement"]
+    assert entries["nlbp"]["balanced_agreement"] > 0.9 and entries["majority"]["balanced_agreement"] == 0.5
+    assert entries["nlbp"]["finite"] and entries["nlbp"]["largest_pixel"] <= 1
+    with (folder / "attributes.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 4 * 10
+    mean = sum(float(row["mae"]) for row in rows if row["guidance"] == "nlbp") / 10
+    assert mean == pytest.approx(entries["nlbp"]["mae"])
+    assert {"agreement.png", "grid.png", "config.yaml"} <= {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.slow
+def test_one_stage_alone_starts_from_an_earlier_run(run, tmp_path):
+    short = "stage.inverse.trainer={max_steps: 5, val_check_interval: 5}"
+    succeed(
+        "train.py", "experiment=digits", f"folder={tmp_path}/new", f"from_run={run.folder}", "stages=[inverse]", short
+    )
+    new = Run(tmp_path / "new")
+    assert new.weights("task").read_bytes() == run.weights("task").read_bytes()
+    assert new.weights("prior").read_bytes() == run.weights("prior").read_bytes()
+    assert new.weights("inverse").read_bytes() != run.weights("inverse").read_bytes()
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_not_overwritten(run):
+    assert "holds a run already" in fail("train.py", "experiment=digits", f"folder={run.folder}")
+
+
+@pytest.mark.slow
+def test_unknown_attributes_are_named_with_the_nearest(run):
+    message = fail("sample.py", f"run={run.folder}", "task=edit", "edit.set={digit8: 4}")
+    assert "there is no attribute 'digit8'; did you mean digit_8" in message
+    assert "nothing to edit" in fail("sample.py", f"run={run.folder}", "task=edit")
+
+
+@pytest.mark.slow
+def test_weights_that_do_not_fit_are_named(run, tmp_path):
+    shutil.copytree(run.folder, tmp_path / "run")
+    (tmp_path / "run/inverse/weights.safetensors").write_bytes(b"not weights")
+    assert "inverse/weights.safetensors doesn't fit" in fail("sample.py", f"run={tmp_path / 'run'}")
+
+
+def test_misuse_is_answered_by_one_clear_message(tmp_path):
+    assert "stage.task.batch_sise" in fail("train.py", "stage.task.batch_sise=3")
+    assert "synthetic_faces" in fail("train.py", "data=faces")  # the options that there are
+    assert "is not a run's folder" in fail("sample.py", f"run={tmp_path / 'missing'}")
+    assert "is not a run's folder" in fail("evaluate.py", f"run={tmp_path / 'missing'}")
+    assert not (tmp_path / "missing").exists()
+    assert "unknown stages ['inverce']" in fail("train.py", "stages=[inverce]", f"folder={tmp_path}/a")
+    assert "the stage `inverse` starts from" in fail("train.py", "stages=[inverse]", f"folder={tmp_path}/b")
+
+
+def test_help_shows_the_menu():
+    printed = succeed("train.py", "--help")
+    assert "experiment: digits" in printed and "guidance" in printed and "from_run" in printed
+    assert "reconstruction_weight: 40" in succeed("train.py", "--cfg", "job")
+
+
+@pytest.mark.parametrize("name", ["train", "sample", "evaluate"])
+@pytest.mark.parametrize("group", sorted(p.name for p in (REPOSITORY / "conf").iterdir() if p.is_dir()))
+def test_every_option_of_every_group_composes(name, group):
+    defaults = OmegaConf.load(REPOSITORY / f"conf/{name}.yaml").defaults
+    if group not in {next(iter(entry)) for entry in defaults if OmegaConf.is_dict(entry)}:
+        pytest.skip(f"{name}.py has no group {group}")
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
+        for option in (REPOSITORY / "conf" / group).glob("*.yaml"):
+            config = compose(name, [f"{group}={option.stem}", *(["run=x"] if name != "train" else ["folder=x"])])
+            OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
