@@ -8,10 +8,9 @@ from torch import nn
 from spnn import SPNN
 from spnn.data import AttributeData, Digits
 from spnn.diffusion import NoiseSchedule, UNetPrior
-from spnn.errors import InputError
+from spnn.errors import InputError, NonFiniteLossError
 from spnn.training import InverseStage, PriorStage, TaskStage
 from spnn.training.learning_rate import one_cycle, warmup_constant_linear
-from spnn.training.stage import NonFiniteLossError
 
 BLOCK = {"st": "conv1 16, conv1", "r": "conv1 16, conv1"}
 

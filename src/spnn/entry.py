@@ -11,8 +11,7 @@ import torch
 from hydra.errors import CompactHydraException
 from omegaconf import DictConfig, OmegaConf
 
-from spnn.errors import InputError
-from spnn.training.stage import NonFiniteLossError
+from spnn.errors import InputError, NonFiniteLossError
 
 __all__ = ["entry_point"]
 
@@ -39,6 +38,8 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
         @functools.wraps(function)
         def command(config: DictConfig) -> Any:
             logging.captureWarnings(True)
+            # Lightning's tips and lists of absent devices; its warnings come through.
+            logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
             try:
                 return function(config)
             except (InputError, NonFiniteLossError) as error:

@@ -1,7 +1,11 @@
-"""The error that a user can mend: its message says what was found, what was expected, and what to do."""
+"""The errors whose message is all that a user needs: entry scripts print it alone, without a traceback."""
 
-__all__ = ["InputError"]
+__all__ = ["InputError", "NonFiniteLossError"]
 
 
 class InputError(ValueError):
-    """Bad input: an option, a file, a shape. Entry scripts print its message alone, without a traceback."""
+    """Bad input (an option, a file, a shape): what was found, what was expected, what to do."""
+
+
+class NonFiniteLossError(RuntimeError):
+    """Training reached a loss that is NaN or infinite."""

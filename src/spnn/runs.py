@@ -14,6 +14,7 @@ is finished. Later stages, sampling and evaluation start from it.
 
 import json
 import shutil
+from collections.abc import Collection
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -141,10 +142,10 @@ class Run:
         except Exception as error:
             raise InputError(f"{self.weights(stage)} doesn't fit the model in {self.folder}: {error}") from error
 
-    def take_weights_from(self, other: "Run") -> None:
-        """Copy what ``other`` has trained, so that this folder stands alone."""
+    def take_weights_from(self, other: "Run", but: Collection[str] = ()) -> None:
+        """Copy what ``other`` has trained, but for some stages, so that this folder stands alone."""
         for stage in (stage for stages in _STAGES_OF.values() for stage in stages):
-            if other.weights(stage).exists():
+            if stage not in but and other.weights(stage).exists():
                 self.weights(stage).parent.mkdir(exist_ok=True)
                 shutil.copyfile(other.weights(stage), self.weights(stage))
 

@@ -7,24 +7,26 @@ architecture, trained on its own, is not fooled by the same.
 from collections.abc import Sequence
 
 from torch import nn
-from torchvision.models import ResNet, resnet18
+from torchvision.ops import Conv2dNormActivation
 
-__all__ = ["resnet18_for"]
+__all__ = ["AttributeCNN"]
 
 
-def resnet18_for(image_shape: Sequence[int], outputs: int) -> ResNet:
-    """torchvision's ResNet-18 with a first layer that suits the image's size and channels.
+class AttributeCNN(nn.Sequential):
+    """Convolutions of stride 2, then one linear layer on all that is left: [B, C, H, W] -> [B, outputs].
+
+    There is no global pooling: in aligned images, where something is seen tells which attribute it is.
 
     Arguments:
-        image_shape: (C, H, W). From 64 pixels on the first layers are the usual ones; below, a single 3x3 convolution
-            stands for them, with stride 2 from 32 pixels on.
+        image_shape: (C, H, W).
         outputs: Number of logits.
+        widths: Channels of the convolutions.
     """
-    network = resnet18(num_classes=outputs)
-    channels, height, _ = image_shape
-    if height >= 64:
-        network.conv1 = nn.Conv2d(channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
-    else:
-        network.conv1 = nn.Conv2d(channels, 64, kernel_size=3, stride=2 if height >= 32 else 1, padding=1, bias=False)
-        network.maxpool = nn.Identity()
-    return network
+
+    def __init__(self, image_shape: Sequence[int], outputs: int, widths: Sequence[int]):
+        channels, height, width = image_shape
+        layers = []
+        for wide in widths:
+            layers.append(Conv2dNormActivation(channels, wide, kernel_size=3, stride=2))
+            channels, height, width = wide, -(-height // 2), -(-width // 2)
+        super().__init__(*layers, nn.Flatten(), nn.Dropout(0.2), nn.Linear(channels * height * width, outputs))

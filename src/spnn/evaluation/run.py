@@ -32,14 +32,14 @@ __all__ = ["evaluate"]
 log = logging.getLogger(__name__)
 
 _COLUMNS = {
-    "agreement": "agreement, %",
-    "balanced_agreement": "balanced, %",
+    "agreement": "agree %",
+    "balanced_agreement": "bal. %",
     "mae": "MAE",
-    "judge_agreement": "by judge, %",
-    "judge_balanced_agreement": "balanced, %",
+    "judge_agreement": "judge %",
+    "judge_balanced_agreement": "bal. %",
     "judge_mae": "MAE",
-    "largest_pixel": "largest |pixel|",
-    "seconds": "seconds",
+    "largest_pixel": "max |x|",
+    "seconds": "s",
 }
 
 
@@ -128,7 +128,10 @@ def _means(metrics: dict[str, Tensor]) -> dict[str, float]:
 
 def _print_table(entries: list[dict], count: int) -> None:
     columns = {key: title for key, title in _COLUMNS.items() if key in entries[0]}
-    table = Table(title=f"Reconstruction of {count} held-out images from their attributes")
+    table = Table(
+        title=f"Reconstruction of {count} held-out images from their attributes",
+        caption="agreement, balanced agreement and MAE, by the guiding network and by the independent judge",
+    )
     table.add_column("guidance")
     for title in columns.values():
         table.add_column(title, justify="right")

@@ -16,6 +16,7 @@ import re
 from torch import nn
 
 from spnn.errors import InputError
+from spnn.networks.pointwise import PointwiseConv2d
 
 __all__ = ["build_layers"]
 
@@ -47,8 +48,11 @@ def build_layers(text: str, in_channels: int, out_channels: int) -> nn.Sequentia
             if word.startswith("up"):
                 layers.append(nn.ConvTranspose2d(before, width, kernel_size=4, stride=2, padding=1))
             else:
-                kernel = int(match["kernel"])
-                layers.append(nn.Conv2d(before, width, kernel, stride=int(match["stride"] or 1), padding=kernel // 2))
+                kernel, stride = int(match["kernel"]), int(match["stride"] or 1)
+                if kernel == stride == 1:
+                    layers.append(PointwiseConv2d(before, width))
+                else:
+                    layers.append(nn.Conv2d(before, width, kernel, stride, padding=kernel // 2))
             if not last:
                 layers.append(nn.ReLU(inplace=True))
         else:

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spnn.errors import InputError
+from spnn.networks.pointwise import mix_channels
 
 __all__ = ["MIXINGS", "CayleyMixing", "HouseholderMixing", "OrthogonalMixing", "build_mixing"]
 
@@ -76,7 +77,7 @@ class OrthogonalMixing(nn.Module):
     def _convolve(x: Tensor, weight: Tensor) -> Tensor:
         # Never in half precision: W^T W = I is what makes the network invertible, and it costs next to nothing.
         with torch.autocast(x.device.type, enabled=False):
-            return F.conv2d(x.to(weight.dtype), weight[:, :, None, None])
+            return mix_channels(x.to(weight.dtype), weight)
 
 
 class CayleyMixing(OrthogonalMixing):

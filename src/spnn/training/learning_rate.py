@@ -15,6 +15,7 @@ def warmup_constant_linear(
     optimizer: Optimizer, total_steps: int, warmup_steps: int = 200, constant: float = 0.4
 ) -> LRScheduler:
     """The published schedule: a linear warm-up, constant until ``constant`` of the steps, then linear to zero."""
+    warmup_steps = min(warmup_steps, total_steps)
     decay_from = max(warmup_steps, round(constant * total_steps))
 
     def factor(step: int) -> float:

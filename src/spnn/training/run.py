@@ -8,6 +8,7 @@ from typing import Any
 import lightning as L
 import torch
 from hydra.utils import instantiate
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 
 # What these say doesn't hold for batches that are one indexing of an array, or is said better by the config.
 _IRRELEVANT_WARNINGS = [
+    ".*isinstance.treespec, LeafSpec.*",
     ".*does not have many workers.*",
     ".*number of training batches .* is smaller than the logging.*",
 ]
@@ -49,7 +51,7 @@ def train(config: DictConfig, folder: str | Path) -> dict[str, float]:
     if rank_zero_only.rank == 0:
         run = Run.create(folder, config)
         if earlier is not None:
-            run.take_weights_from(earlier)
+            run.take_weights_from(earlier, but=config.stages)
     else:  # a process that the first one has started
         run = Run(folder)
     results = {}
@@ -61,16 +63,18 @@ def train(config: DictConfig, folder: str | Path) -> dict[str, float]:
 def run_stage(run: Run, name: str) -> dict[str, float]:
     """Train one stage, test its best weights and save them; return the test metrics."""
     config = run.config.stage[name]
-    make_stage = instantiate(config.module)
+    make_stage = instantiate(config.module, _convert_="all")
     model = run.build(make_stage.func.trains)
     if name == "inverse":
         run.load_weights("task", model)
     stage: Stage = make_stage(model.to(memory_format=torch.channels_last))
     folder = run.folder / name
     folder.mkdir(exist_ok=True)
+    callbacks = _instantiate_all({**run.config.callbacks, **config.callbacks})
     trainer: L.Trainer = instantiate(
         OmegaConf.merge(run.config.trainer, config.trainer),
-        callbacks=_instantiate_all({**run.config.callbacks, **config.callbacks}),
+        callbacks=callbacks,
+        enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
         logger=_instantiate_all(run.config.logger, save_dir=str(folder)),
         default_root_dir=str(folder),
         _convert_="all",
@@ -98,4 +102,4 @@ def run_stage(run: Run, name: str) -> dict[str, float]:
 
 def _instantiate_all(configs: DictConfig | dict[str, Any], **arguments: Any) -> list[Any]:
     """Instantiate each named config; one that is null was switched off."""
-    return [instantiate(config, **arguments) for config in configs.values() if config is not None]
+    return [instantiate(config, **arguments, _convert_="all") for config in configs.values() if config is not None]

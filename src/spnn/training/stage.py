@@ -9,11 +9,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-__all__ = ["NonFiniteLossError", "Stage"]
+from spnn.errors import NonFiniteLossError
 
-
-class NonFiniteLossError(RuntimeError):
-    """Training reached a loss that is NaN or infinite."""
+__all__ = ["Stage"]
 
 
 class Stage(L.LightningModule):
