@@ -36,7 +36,7 @@ SURJECTIONS = {
 def surjection(request):
     surjection = SURJECTIONS[request.param]().double()
     for parameter in surjection.parameters():  # away from the start, where sub-networks are zero
-        nn.init.normal_(parameter, std=0.3)
+        nn.init.normal_(parameter, std=0.1)
     return surjection.requires_grad_(False)
 
 
@@ -177,7 +177,7 @@ def test_mixing_is_orthogonal_and_follows_its_parameter(mixing):
     with torch.no_grad():
         before = mix.weight
         assert mix.weight is before  # computed once
-        mix.parameter.add_(0.1)
+        mix.parameter.add_(torch.randn_like(mix.parameter))
         assert not torch.allclose(mix.weight, before)  # and again after a change
     state = {"parameter": torch.randn_like(mix.parameter)}
     mix.load_state_dict(state)

@@ -14,6 +14,7 @@ import time
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -129,12 +130,13 @@ def _means(metrics: dict[str, Tensor]) -> dict[str, float]:
 def _print_table(entries: list[dict], count: int) -> None:
     columns = {key: title for key, title in _COLUMNS.items() if key in entries[0]}
     table = Table(
+        box=box.SIMPLE_HEAD,
         title=f"Reconstruction of {count} held-out images from their attributes",
         caption="agreement, balanced agreement and MAE, by the guiding network and by the independent judge",
     )
-    table.add_column("guidance")
+    table.add_column("guidance", no_wrap=True)
     for title in columns.values():
-        table.add_column(title, justify="right")
+        table.add_column(title, justify="right", no_wrap=True)
     for entry in entries:
         cells = (_cell(entry.get(key), title) for key, title in columns.items())
         table.add_row(entry["guidance"], *cells)
@@ -144,4 +146,4 @@ def _print_table(entries: list[dict], count: int) -> None:
 def _cell(value: float | None, title: str) -> str:
     if value is None:
         return ""
-    return f"{100 * value:.1f}" if title.endswith("%") else f"{value:.3g}"
+    return f"{100 * value:.1f}" if title.endswith("%") else f"{value:.3f}" if value < 10 else f"{value:.0f}"
