@@ -37,4 +37,4 @@ format: install
 
 # The virtual environment and caches; never the runs.
 clean:
-	rm -rf $(VENV) outputs/cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) outputs/cache .pytest_cache .ruff_cache

@@ -3,6 +3,8 @@ from pathlib import Path
 import pytest
 import torch
 
+import spnn.entry  # noqa: F401 - registers the resolvers that configs use
+
 REPOSITORY = Path(__file__).parents[1]
 
 

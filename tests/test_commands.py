@@ -10,11 +10,14 @@ import pytest
 import torch
 from conftest import REPOSITORY
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 from spnn.data import Digits
-from spnn.runs import Run
+from spnn.errors import InputError
+from spnn.runs import Run, check_results_folder, fresh_folder
+from spnn.training import train
 
 
 def command(*words: str) -> subprocess.CompletedProcess:
@@ -120,7 +123,7 @@ def test_evaluation_compares_the_methods(run):
     assert len(rows) == 4 * 10
     mean = sum(float(row["mae"]) for row in rows if row["guidance"] == "nlbp") / 10
     assert mean == pytest.approx(entries["nlbp"]["mae"])
-    assert {"agreement.png", "grid.png", "config.yaml"} <= {path.name for path in folder.iterdir()}
+    assert {"agreement.png", "grid.png", "evaluate.yaml"} <= {path.name for path in folder.iterdir()}
 
 
 @pytest.mark.slow
@@ -145,6 +148,8 @@ def test_unknown_attributes_are_named_with_the_nearest(run):
     message = fail("sample.py", f"run={run.folder}", "task=edit", "edit.set={digit8: 4}")
     assert "there is no attribute 'digit8'; did you mean digit_8" in message
     assert "nothing to edit" in fail("sample.py", f"run={run.folder}", "task=edit")
+    message = fail("sample.py", f"run={run.folder}", "task=edit", "edit.set={digit_8: high}")
+    assert "the logit of digit_8 must be a finite number, got 'high'" in message
 
 
 @pytest.mark.slow
@@ -160,8 +165,15 @@ def test_misuse_is_answered_by_one_clear_message(tmp_path):
     assert "is not a run's folder" in fail("sample.py", f"run={tmp_path / 'missing'}")
     assert "is not a run's folder" in fail("evaluate.py", f"run={tmp_path / 'missing'}")
     assert not (tmp_path / "missing").exists()
+    assert "missing: run=..." in fail("sample.py")
     assert "unknown stages ['inverce']" in fail("train.py", "stages=[inverce]", f"folder={tmp_path}/a")
-    assert "the stage `inverse` starts from" in fail("train.py", "stages=[inverse]", f"folder={tmp_path}/b")
+
+
+@pytest.mark.parametrize("stages", ["inverse", "[inverse]", "[inverse, task]", "[task, task]", "[prior, wrong]"])
+def test_stages_that_cannot_be_run_in_their_order_are_refused(stages, tmp_path):
+    with pytest.raises(InputError, match="stage"):
+        train(configuration("train", f"stages={stages}"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_help_shows_the_menu():
@@ -170,13 +182,85 @@ def test_help_shows_the_menu():
     assert "reconstruction_weight: 40" in succeed("train.py", "--cfg", "job")
 
 
-@pytest.mark.parametrize("name", ["train", "sample", "evaluate"])
-@pytest.mark.parametrize("group", sorted(p.name for p in (REPOSITORY / "conf").iterdir() if p.is_dir()))
-def test_every_option_of_every_group_composes(name, group):
-    defaults = OmegaConf.load(REPOSITORY / f"conf/{name}.yaml").defaults
-    if group not in {next(iter(entry)) for entry in defaults if OmegaConf.is_dict(entry)}:
-        pytest.skip(f"{name}.py has no group {group}")
+def configuration(name: str, *overrides: str) -> DictConfig:
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
-        for option in (REPOSITORY / "conf" / group).glob("*.yaml"):
-            config = compose(name, [f"{group}={option.stem}", *(["run=x"] if name != "train" else ["folder=x"])])
-            OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        return compose(name, list(overrides))
+
+
+def options(script: str) -> list[tuple[str, str]]:
+    """Every option of every group that a script's defaults name, as ``(script, override)``."""
+    found = []
+    for entry in OmegaConf.load(REPOSITORY / f"conf/{script}.yaml").defaults:
+        group = next(iter(entry)) if OmegaConf.is_dict(entry) else ""
+        for path in sorted((REPOSITORY / "conf" / group.partition("@")[0]).glob("*.yaml")) if group else ():
+            if not group.startswith("override"):
+                found.append((script, f"{group}={path.stem}"))
+    return found
+
+
+@pytest.mark.parametrize("script, override", [*options("train"), *options("sample"), *options("evaluate")])
+def test_every_option_composes_without_gaps(script, override):
+    needed = {"train": "folder=x", "sample": "run=x", "evaluate": "run=x"}[script]
+    config = configuration(script, override, needed)
+    OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+
+
+SMALL_FACES = [f"data.source.{option}" for option in ("train=4", "val=1", "test=1")]
+
+
+@pytest.mark.parametrize("overrides", [SMALL_FACES, ["experiment=digits"]], ids=["default", "digits"])
+def test_models_of_the_experiments_fit_their_data(overrides, tmp_path):
+    config = configuration("train", "folder=x", *overrides)
+    run = Run.create(tmp_path / "run", config)
+    network, prior, judge = (run.build(model).eval() for model in ("surjection", "prior", "judge"))
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    image = torch.rand(3, *run.source.image_shape) * 2 - 1
+    with torch.no_grad():
+        y = network(image)
+        assert y.shape == judge(image).shape == (3, len(run.source.attributes))
+        assert (network(network.pinv(y)) - y).abs().max() < 1e-4
+        assert prior(image, torch.tensor([0, 500, 999])).shape == image.shape
+
+
+def test_the_published_guidance_is_one_word_away():
+    guidance = instantiate(configuration("sample", "guidance=nlbp_published", "run=x").guidance)
+    assert [guidance.keywords["strength"](t) for t in (999, 600, 599, 0)] == [0.5, 0.5, 1.0, 1.0]
+    assert guidance.keywords["stop"] == 0.11 and not guidance.keywords["clip"]
+    replaced = configuration("sample", "guidance.strength.levels=[[0, 0.7]]", "run=x").guidance
+    assert instantiate(replaced).keywords["strength"](900) == 0.7
+
+
+def stub_run(folder, *overrides: str) -> Run:
+    """A run whose stages are weights of ones, without training."""
+    run = Run.create(folder, configuration("train", "experiment=digits", "folder=x", *overrides))
+    for stage in ("task", "inverse", "prior"):
+        run.weights(stage).parent.mkdir()
+        run.save_weights(stage, torch.nn.Linear(1, 1))
+    return run
+
+
+def test_a_new_first_phase_leaves_the_old_second_one_behind(tmp_path):
+    old = stub_run(tmp_path / "old")
+    new = Run.create(tmp_path / "new", old.config)
+    new.take_weights_from(old, but=["task"])
+    assert [stage for stage in ("task", "inverse", "prior") if new.weights(stage).exists()] == ["prior"]
+
+
+def test_weights_are_not_taken_into_another_architecture(tmp_path):
+    old = stub_run(tmp_path / "old", "network.scale_bound=2")
+    new = Run.create(tmp_path / "new", configuration("train", "experiment=digits", "folder=x"))
+    with pytest.raises(InputError, match=r"surjection of .*old was trained with other options in network"):
+        new.take_weights_from(old)
+
+
+def test_results_keep_earlier_ones_and_spare_other_folders(tmp_path):
+    folder = check_results_folder(tmp_path / "results", marker="sample.yaml")
+    for i in range(3):
+        fresh_folder(folder)
+        (folder / "sample.yaml").write_text(str(i))
+        check_results_folder(folder, marker="sample.yaml")
+    assert {(path / "sample.yaml").read_text() for path in tmp_path.iterdir()} == {"0", "1", "2"}
+    assert (folder / "sample.yaml").read_text() == "2"
+    with pytest.raises(InputError, match="holds other things"):
+        check_results_folder(tmp_path, marker="sample.yaml")

@@ -61,7 +61,9 @@ def test_an_image_does_not_depend_on_its_batch():
     targets = network(torch.randn(4, *SHAPE))
 
     def sample(which):
-        guidance = BackProjection(network, targets[which], strength=PiecewiseStrength({600: 0.5, 0: 1.0}), stop=0.05)
+        guidance = BackProjection(
+            network, targets[which], strength=PiecewiseStrength([(600, 0.5), (0, 1.0)]), stop=0.05
+        )
         return Sampler(SCHEDULE, 20)(prior, ImageNoise([7 + i for i in which], SHAPE), guidance)
 
     together = sample([0, 1, 2, 3])
@@ -72,7 +74,7 @@ def test_an_image_does_not_depend_on_its_batch():
 def test_full_back_projection_leads_to_the_target():
     network = net()
     target = network(torch.randn(5, *SHAPE))
-    guidance = BackProjection(network, target, strength=PiecewiseStrength({0: 1.0}))
+    guidance = BackProjection(network, target, strength=PiecewiseStrength([(0, 1.0)]))
     samples = Sampler(SCHEDULE, 20)(gaussian_prior(0.5), ImageNoise(range(5), SHAPE), guidance)
     torch.testing.assert_close(network(samples), target, rtol=0, atol=1e-4)
 
@@ -83,7 +85,7 @@ def test_stopped_images_are_left_alone_and_others_moved():
     target = network(x)
     target[1] += 3
     for rule in ("nlbp", "naive"):
-        guidance = BackProjection(network, target, strength=PiecewiseStrength({0: 1.0}), stop=0.05, rule=rule)
+        guidance = BackProjection(network, target, strength=PiecewiseStrength([(0, 1.0)]), stop=0.05, rule=rule)
         moved = guidance(x, 0)
         assert torch.equal(moved[[0, 2]], x[[0, 2]])
         assert not torch.allclose(moved[1], x[1])
@@ -92,15 +94,15 @@ def test_stopped_images_are_left_alone_and_others_moved():
 def test_clipping_keeps_pixels_in_range():
     network, noise = net(), ImageNoise(range(4), SHAPE)
     target = network(3 * torch.randn(4, *SHAPE))
-    guidance = BackProjection(network, target, strength=PiecewiseStrength({0: 1.0}), clip=True)
+    guidance = BackProjection(network, target, strength=PiecewiseStrength([(0, 1.0)]), clip=True)
     for step in Sampler(SCHEDULE, 10, clip=True).trajectory(gaussian_prior(2.0), noise, guidance):
         assert step.x0.abs().max() <= 1
 
 
 def test_strength_is_constant_between_its_levels():
-    strength = PiecewiseStrength({600: 0.5, 400: 0.0, 0: 1.0})
+    strength = PiecewiseStrength([(600, 0.5), (0, 1.0), (400, 0.0)])
     assert [strength(t) for t in (999, 600, 599, 400, 399, 0)] == [0.5, 0.5, 0.0, 0.0, 1.0, 1.0]
-    for levels in ({}, {400: 1.0}, {0: 1.5}):
+    for levels in ([], [(400, 1.0)], [(0, 1.5)]):
         with pytest.raises(InputError):
             PiecewiseStrength(levels)
 
@@ -130,6 +132,6 @@ def test_priors_and_guidance_refuse_unknown_choices():
     with pytest.raises(InputError, match="'noise'"):
         UNetPrior((3, 8, 8), schedule=SCHEDULE, prediction="noise")
     with pytest.raises(InputError, match="'linear'"):
-        BackProjection(net(), torch.zeros(1, 3), strength=PiecewiseStrength({0: 1.0}), rule="linear")
+        BackProjection(net(), torch.zeros(1, 3), strength=PiecewiseStrength([(0, 1.0)]), rule="linear")
     with pytest.raises(InputError, match="eta"):
         Sampler(SCHEDULE, eta=2.0)

@@ -111,7 +111,7 @@ def test_back_projection_equals_its_definition(surjection, x, target):
 
 
 def test_back_projection_is_orthogonal_in_the_metric_of_the_completion(surjection, x):
-    """Claim 2 for a constant choice of latents, where the fibre of g is an affine set in the completed space."""
+    """Claim 2, with latents that don't depend on y, as those of the natural pseudo-inverse don't."""
     for parameter in surjection.pinv_parameters():
         nn.init.zeros_(parameter)
     target = surjection(torch.randn_like(x))
@@ -168,6 +168,10 @@ def test_wrong_shapes_are_named(surjection, x, target):
         surjection.back_project(x, target[:2])
     with pytest.raises(InputError, match="one per sample"):
         surjection.back_project(x, target, torch.ones(2))
+    with pytest.raises(InputError, match="one target per sample"):
+        surjection.naive_back_project(x, target[:1])
+    with pytest.raises(InputError, match="one per sample"):
+        surjection.naive_back_project(x, target, torch.ones(2))
 
 
 @pytest.mark.parametrize("mixing", ["cayley", "householder"])

@@ -40,7 +40,12 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
             logging.captureWarnings(True)
             # Lightning's tips and lists of absent devices; its warnings come through.
             logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+            # Full precision where it is asked for: rounding to TF32 would break g g† = identity.
+            torch.backends.cudnn.allow_tf32 = False
             try:
+                if missing := OmegaConf.missing_keys(config):
+                    options = " ".join(f"{key}=..." for key in sorted(missing))
+                    raise InputError(f"missing: {options}; see `python {config_name}.py --help`.")
                 return function(config)
             except (InputError, NonFiniteLossError) as error:
                 # Hydra prints exceptions of this kind without a traceback.

@@ -17,6 +17,7 @@ import shutil
 from collections.abc import Collection
 from datetime import datetime
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +31,34 @@ from spnn.diffusion import UNetPrior
 from spnn.errors import InputError
 from spnn.surjection import Surjection
 
-__all__ = ["Run", "fresh_folder"]
+__all__ = ["Run", "check_results_folder", "fresh_folder"]
 
 _STAGES_OF = {"surjection": ("inverse", "task"), "prior": ("prior",), "judge": ("judge",)}  # the one to prefer first
+_SECTION_OF = {"surjection": "network", "prior": "prior", "judge": "judge"}  # of the config, that builds the model
 
 
-def fresh_folder(folder: str | Path) -> Path:
+def check_results_folder(folder: str | Path, marker: str) -> Path:
+    """Return the folder if results can go there: it is new, or holds earlier results, known by the file ``marker``.
+
+    Raises:
+        InputError: If it holds anything else.
+    """
+    folder = Path(folder).resolve()
+    if folder.exists() and any(folder.iterdir()) and not (folder / marker).exists():
+        raise InputError(f"{folder} holds other things than earlier results: choose another `folder`.")
+    return folder
+
+
+def fresh_folder(folder: Path) -> Path:
     """Make an empty folder; one that is already there is kept under a name with the time of its last change."""
-    folder = Path(folder)
     if folder.exists():
         stamp = datetime.fromtimestamp(folder.stat().st_mtime).strftime("%Y-%m-%d_%H-%M-%S")
-        folder.rename(folder.with_name(f"{folder.name}.{stamp}"))
+        kept = folder.with_name(f"{folder.name}.{stamp}")
+        for again in count(2):
+            if not kept.exists():
+                break
+            kept = folder.with_name(f"{folder.name}.{stamp}.{again}")
+        folder.rename(kept)
     folder.mkdir(parents=True)
     return folder
 
@@ -60,9 +78,7 @@ class Run:
         if not (self.folder / "config.yaml").is_file():
             found = sorted(str(path.parent) for path in Path("outputs").glob("**/config.yaml"))
             known = "\n  ".join(found) if found else "none yet; `python train.py` makes one"
-            raise InputError(
-                f"{self.folder} is not a run's folder: it has no config.yaml. Runs in outputs/:\n  {known}"
-            )
+            raise InputError(f"{folder} is not a run's folder: it has no config.yaml. Runs in outputs/:\n  {known}")
         self.config = OmegaConf.load(self.folder / "config.yaml")
 
     @classmethod
@@ -70,13 +86,13 @@ class Run:
         """Make a run's folder and write its config.
 
         Raises:
-            InputError: If the folder holds a run already.
+            InputError: If the folder holds what a run has trained already.
         """
         folder = Path(folder)
-        if (folder / "config.yaml").exists():
+        if any((folder / stage).exists() for stage in config.stage):
             raise InputError(f"{folder} holds a run already, which would be overwritten: choose another `folder`.")
         folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(config, folder / "config.yaml", resolve=True)
+        OmegaConf.save(OmegaConf.merge(config, {"folder": str(folder)}), folder / "config.yaml", resolve=True)
         return cls(folder)
 
     @cached_property
@@ -91,11 +107,10 @@ class Run:
 
     def build(self, model: str) -> nn.Module:
         """Build the run's ``surjection``, ``prior`` or ``judge`` with new weights."""
-        shape, outputs = self.source.image_shape, len(self.source.attributes)
-        if model == "prior":
-            return instantiate(self.config.prior, image_shape=shape, _convert_="all")
-        config = self.config.network if model == "surjection" else self.config.judge
-        return instantiate(config, image_shape=shape, outputs=outputs, _convert_="all")
+        arguments = {"image_shape": self.source.image_shape}
+        if model != "prior":
+            arguments["outputs"] = len(self.source.attributes)
+        return instantiate(self.config[_SECTION_OF[model]], **arguments, _convert_="all")
 
     def surjection(self) -> Surjection:
         """The trained surjection: after phase 2 if that has been run, else after phase 1."""
@@ -143,9 +158,27 @@ class Run:
             raise InputError(f"{self.weights(stage)} doesn't fit the model in {self.folder}: {error}") from error
 
     def take_weights_from(self, other: "Run", but: Collection[str] = ()) -> None:
-        """Copy what ``other`` has trained, but for some stages, so that this folder stands alone."""
-        for stage in (stage for stages in _STAGES_OF.values() for stage in stages):
-            if stage not in but and other.weights(stage).exists():
+        """Copy what ``other`` has trained, so that this folder stands alone; not the stages ``but``, to be run anew,
+        nor a second phase that followed another first one.
+
+        Raises:
+            InputError: If this run's options build another model than the weights are of.
+        """
+        for model, stages in _STAGES_OF.items():
+            taken = [stage for stage in stages if stage not in but and other.weights(stage).exists()]
+            if model == "surjection" and "task" in but:
+                taken = []
+            differing = [
+                section
+                for section in ("data.source", _SECTION_OF[model])
+                if OmegaConf.select(self.config, section) != OmegaConf.select(other.config, section)
+            ]
+            if taken and differing:
+                raise InputError(
+                    f"the {model} of {other.folder} was trained with other options in {' and '.join(differing)}: give "
+                    "the same ones, or train it anew."
+                )
+            for stage in taken:
                 self.weights(stage).parent.mkdir(exist_ok=True)
                 shutil.copyfile(other.weights(stage), self.weights(stage))
 

@@ -14,8 +14,9 @@ back-projection (NLBP, Definition 4.3),
 
 .. math:: x' = G^{-1}\big( G(x) + \lambda\, [\, G(g^\dagger(y)) - G(g^\dagger(g(x)))\, ] \big).
 
-At :math:`\lambda = 1`, :math:`g(x') = y` exactly (Claim 1), and :math:`x'` is the orthogonal projection of
-:math:`x` on :math:`\{g = y\}` in the metric of :math:`G` (Claim 2). For a linear :math:`g = A` it reduces to
+At :math:`\lambda = 1`, :math:`g(x') = y` exactly, whatever the choice of latents (Claim 1); with the natural
+:math:`g^\dagger`, whose latents are those of :math:`G(0)` for every :math:`y`, :math:`x'` is the orthogonal projection
+of :math:`x` on :math:`\{g = y\}` in the metric of :math:`G` (Claim 2). For a linear :math:`g = A` it reduces to
 :math:`x + \lambda A^\dagger (y - A x)`.
 
 :math:`G(g^\dagger(y))` is never computed by a forward pass: its first half *is* :math:`y`, and its second half is what
@@ -115,27 +116,13 @@ class Surjection(nn.Module, ABC):
         """
         there = target if isinstance(target, Completion) else None
         here = self.complete(x) if completed is None else completed
-        y = target if there is None else there.y
-        if y.shape != here.y.shape:
-            raise InputError(
-                f"the target has shape {tuple(y.shape)}, but g(x) has shape {tuple(here.y.shape)}: "
-                "give one target per sample."
-            )
+        _check_target(target if there is None else there.y, here.y)
         if there is None:
-            there = self.complete_pinv(y)
+            there = self.complete_pinv(target)
         nearest = self.complete_pinv(here.y)
-        strength = torch.as_tensor(strength, dtype=here.y.dtype, device=here.y.device)
-        if strength.ndim > 0 and strength.shape != y.shape[:1]:
-            raise InputError(
-                f"strength has shape {tuple(strength.shape)}, expected a number or one per sample, ({len(y)},)."
-            )
-
-        def per_sample(z: Tensor) -> Tensor:
-            return strength.reshape(strength.shape + (1,) * (z.ndim - 1)) if strength.ndim else strength
-
         # lerp, not y + λ(target − y): it returns the target bit for bit at λ = 1.
-        y = torch.lerp(here.y, there.y, per_sample(y))
-        z = [z + per_sample(z) * (to - at) for z, to, at in zip(here.z, there.z, nearest.z, strict=True)]
+        y = torch.lerp(here.y, there.y, _per_sample(strength, here.y))
+        z = [z + _per_sample(strength, z) * (to - at) for z, to, at in zip(here.z, there.z, nearest.z, strict=True)]
         return self.invert(y, z)
 
     def naive_back_project(self, x: Tensor, target: Tensor, strength: float | Tensor = 1.0) -> Tensor:
@@ -144,10 +131,29 @@ class Surjection(nn.Module, ABC):
         Arguments and errors as :meth:`back_project`; ``target`` is :math:`y` itself. For a non-linear :math:`g` the
         result does not satisfy :math:`g(x') = y`.
         """
-        strength = torch.as_tensor(strength, dtype=x.dtype, device=x.device)
-        if strength.ndim:
-            strength = strength.reshape(-1, *(1,) * (x.ndim - 1))
-        return x + strength * (self.pinv(target) - self.pinv(self(x)))
+        y = self(x)
+        _check_target(target, y)
+        return x + _per_sample(strength, x) * (self.pinv(target) - self.pinv(y))
+
+
+def _check_target(target: Tensor, y: Tensor) -> None:
+    if target.shape != y.shape:
+        raise InputError(
+            f"the target has shape {tuple(target.shape)}, but g(x) has shape {tuple(y.shape)}: "
+            "give one target per sample."
+        )
+
+
+def _per_sample(strength: float | Tensor, x: Tensor) -> Tensor:
+    """Return the strength as a tensor that multiplies ``x`` sample by sample."""
+    strength = torch.as_tensor(strength, dtype=x.dtype, device=x.device)
+    if strength.ndim == 0:
+        return strength
+    if strength.shape != x.shape[:1]:
+        raise InputError(
+            f"strength has shape {tuple(strength.shape)}, expected a number or one per sample, ({len(x)},)."
+        )
+    return strength.reshape(-1, *(1,) * (x.ndim - 1))
 
 
 class Composition(Surjection):

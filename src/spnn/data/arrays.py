@@ -59,6 +59,7 @@ def cached_arrays(folder: str | Path, key: str, make: Callable[[], Arrays]) -> A
             for name, array in arrays._asdict().items():
                 np.save(unfinished / f"{name}.npy", array)
             (unfinished / "key.txt").write_text(key + "\n")
+            unfinished.chmod(0o755)  # a temporary folder is its owner's alone; a cache may be shared
             try:
                 os.rename(unfinished, place)
             except OSError:

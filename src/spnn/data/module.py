@@ -4,11 +4,11 @@ from typing import Any
 
 import lightning as L
 import torch
-from torch.utils.data import DataLoader, Dataset, RandomSampler
+from torch.utils.data import DataLoader, Dataset, RandomSampler, default_collate
 
 from spnn.data.sources import Source
 
-__all__ = ["AttributeData", "scale_to_unit_range"]
+__all__ = ["AttributeData", "collate", "scale_to_unit_range"]
 
 
 def scale_to_unit_range(image: torch.Tensor) -> torch.Tensor:
@@ -50,10 +50,9 @@ class AttributeData(L.LightningDataModule):
         return self._loader(self.source.split("test"))
 
     def _loader(self, dataset: Dataset, **options: Any) -> DataLoader:
-        if hasattr(dataset, "__getitems__"):
-            options["collate_fn"] = _already_a_batch
         return DataLoader(
             dataset,
+            collate_fn=collate,
             batch_size=min(self.batch_size, len(dataset)),
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
@@ -69,5 +68,6 @@ class AttributeData(L.LightningDataModule):
         return {**batch, "image": image}
 
 
-def _already_a_batch(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return batch
+def collate(batch: dict[str, torch.Tensor] | list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """Stack a list of items; what is a batch already stays as it is."""
+    return batch if isinstance(batch, dict) else default_collate(batch)

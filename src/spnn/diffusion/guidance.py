@@ -4,7 +4,7 @@ A guidance is a callable ``(x0 [B, C, H, W], t) -> x0``, made for one batch of t
 alone is computed once.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
@@ -27,19 +27,20 @@ class PiecewiseStrength:
     r"""A back-projection strength :math:`\lambda_t` that is constant between levels of noise.
 
     Arguments:
-        levels: ``{from_t: strength}``: each strength holds from its step up to the next one's. ``{600: 0.5, 0: 1.0}``,
-            the published choice, is 0.5 for ``t >= 600`` and 1 below; ``{400: 0.0, 0: 1.0}`` guides below 400 only.
+        levels: Pairs ``(from_t, strength)``: each strength holds from its step up to the next one's.
+            ``[(600, 0.5), (0, 1.0)]``, the published choice, is 0.5 for ``t >= 600`` and 1 below;
+            ``[(400, 0.0), (0, 1.0)]`` guides below 400 only.
 
     Raises:
         InputError: If no level starts at 0 or a strength is not in [0, 1].
     """
 
-    def __init__(self, levels: Mapping[int, float]):
-        self.levels = sorted(((int(t), float(strength)) for t, strength in levels.items()), reverse=True)
+    def __init__(self, levels: Sequence[tuple[int, float]]):
+        self.levels = sorted(((int(t), float(strength)) for t, strength in levels), reverse=True)
         if not self.levels or self.levels[-1][0] != 0:
-            raise InputError(f"the strength's levels must start at step 0, got {dict(levels)}.")
+            raise InputError(f"the strength's levels must start at step 0, got {self.levels}.")
         if not all(0 <= strength <= 1 for _, strength in self.levels):
-            raise InputError(f"strengths must lie in [0, 1], got {dict(levels)}.")
+            raise InputError(f"strengths must lie in [0, 1], got {self.levels}.")
 
     def __call__(self, t: int) -> float:
         return next(strength for start, strength in self.levels if t >= start)

@@ -29,6 +29,9 @@ class NoiseSchedule:
         self.num_steps, self.beta_start, self.beta_end = num_steps, beta_start, beta_end
         betas = torch.linspace(beta_start, beta_end, num_steps, dtype=torch.float64)
         self.alphas_cumprod = (1 - betas).cumprod(0)
+        # Square roots of ᾱ and 1 − ᾱ, [T, 2], rooted in double precision; kept on each device that asks for them.
+        roots = torch.stack((self.alphas_cumprod, 1 - self.alphas_cumprod), dim=1).sqrt().float()
+        self._roots = {torch.device("cpu"): roots}
 
     def alpha_bar(self, t: int) -> float:
         r""":math:`\bar\alpha_t`; 1 for ``t = -1``."""
@@ -41,8 +44,10 @@ class NoiseSchedule:
 
     def signal_and_noise(self, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         r""":math:`\sqrt{\bar\alpha_t}` and :math:`\sqrt{1-\bar\alpha_t}`, [B, 1, 1, 1], in ``x``'s type and place."""
-        alpha_bar = self.alphas_cumprod.to(t.device)[t][:, None, None, None]
-        return alpha_bar.sqrt().to(x), (1 - alpha_bar).sqrt().to(x)
+        if t.device not in self._roots:
+            self._roots[t.device] = self._roots[torch.device("cpu")].to(t.device)
+        signal, sigma = self._roots[t.device][t].to(x.dtype)[:, :, None, None, None].unbind(1)
+        return signal, sigma
 
 
 def visited_steps(steps: int, num_steps: int = 1000, travel_length: int = 1, travel_repeat: int = 1) -> list[int]:

@@ -3,12 +3,9 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
-from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 from torch import Tensor
-
-matplotlib.use("Agg")
 
 __all__ = ["save_agreement_chart"]
 
@@ -27,7 +24,8 @@ def save_agreement_chart(agreement: Mapping[str, Tensor], attributes: Sequence[s
     order = np.argsort(next(iter(agreement.values())).numpy())
     thickness = 0.84 / len(agreement)
     places = np.arange(len(attributes))
-    figure, axis = plt.subplots(figsize=(7.5, 1.2 + 0.26 * len(attributes)), dpi=120, layout="constrained")
+    figure = Figure(figsize=(7.5, 1.2 + 0.26 * len(attributes)), dpi=120, layout="constrained")
+    axis = figure.subplots()
     for i, (method, values) in enumerate(agreement.items()):
         offset = (len(agreement) - 1) / 2 - i
         axis.barh(
@@ -46,4 +44,3 @@ def save_agreement_chart(agreement: Mapping[str, Tensor], attributes: Sequence[s
     axis.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper center", ncols=min(3, len(agreement)), frameon=False, fontsize=8)
     figure.savefig(path)
-    plt.close(figure)

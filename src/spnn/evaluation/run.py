@@ -10,6 +10,7 @@ import csv
 import json
 import logging
 import time
+from pathlib import Path
 
 import torch
 from hydra.utils import instantiate
@@ -21,9 +22,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from spnn.data import Source
+from spnn.data.module import collate
 from spnn.evaluation.agreement import attribute_metrics
 from spnn.evaluation.figures import save_agreement_chart
-from spnn.runs import Run, fresh_folder
+from spnn.runs import Run, check_results_folder, fresh_folder
 from spnn.sampling.generate import fastest_device, generate
 from spnn.sampling.pictures import save_grid
 from spnn.sampling.targets import held_out
@@ -53,6 +55,7 @@ def evaluate(config: DictConfig) -> list[dict]:
         InputError: If the run is unknown or lacks a model, or there are fewer images than asked for.
     """
     run, device = Run(config.run), fastest_device()
+    folder = check_results_folder(config.folder, marker="evaluate.yaml")
     surjection, prior, judge, source = run.surjection().to(device), run.prior(), run.judge(), run.source
     judges = {"": surjection} if judge is None else {"": surjection, "judge_": judge.to(device)}
     images, _ = held_out(source, 0, config.count)
@@ -94,8 +97,8 @@ def evaluate(config: DictConfig) -> list[dict]:
     per_attribute["majority"] = metrics_of(dict.fromkeys(judges, majority))
     entries.append({"guidance": "majority", **_means(per_attribute["majority"])})
 
-    folder = fresh_folder(config.folder)
-    OmegaConf.save(config, folder / "config.yaml", resolve=True)
+    fresh_folder(folder)
+    OmegaConf.save(config, folder / "evaluate.yaml", resolve=True)
     (folder / "metrics.json").write_text(json.dumps(entries, indent=2) + "\n")
     with (folder / "attributes.csv").open("w", newline="") as file:
         writer = csv.writer(file)
@@ -105,12 +108,13 @@ def evaluate(config: DictConfig) -> list[dict]:
             writer.writerows([method, *row] for row in rows)
     agreements = {method: values["agreement"] for method, values in per_attribute.items()}
     save_agreement_chart(agreements, source.attributes, folder / "agreement.png")
-    shown = min(config.count, config.shown)
-    rows = {"held-out\nimage": images[:shown], **{method: x[:shown] for method, x in samples.items()}}
-    save_grid(rows, [str(i) for i in range(shown)], folder / "grid.png")
+    few = min(config.count, config.shown)
+    rows = {"held-out\nimage": images[:few], **{method: x[:few] for method, x in samples.items()}}
+    save_grid(rows, [str(i) for i in range(few)], folder / "grid.png")
     _print_table(entries, config.count)
-    log.info("metrics: %s", folder / "metrics.json")
-    log.info("pictures: %s, %s", folder / "grid.png", folder / "agreement.png")
+    shown = Path(config.folder)
+    log.info("metrics: %s", shown / "metrics.json")
+    log.info("pictures: %s, %s", shown / "grid.png", shown / "agreement.png")
     return entries
 
 
@@ -119,7 +123,7 @@ def attribute_rates(source: Source) -> Tensor:
     dataset = source.split("train")
     if hasattr(dataset, "arrays"):
         return torch.from_numpy(dataset.arrays.attributes.mean(0)).float()
-    batches = [batch["attributes"] for batch in DataLoader(dataset, batch_size=256)]
+    batches = [batch["attributes"] for batch in DataLoader(dataset, batch_size=256, collate_fn=collate)]
     return torch.cat(batches).mean(0)
 
 

@@ -5,7 +5,7 @@ solve of the size of the channels). So ``W`` is computed once per weight update 
 inference, whoever asks: :class:`OrthogonalMixing` remembers it until the parameter changes.
 """
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 
 import torch
 import torch.nn.functional as F
@@ -17,8 +17,12 @@ from spnn.networks.pointwise import mix_channels
 __all__ = ["MIXINGS", "CayleyMixing", "HouseholderMixing", "OrthogonalMixing", "build_mixing"]
 
 
-class OrthogonalMixing(nn.Module):
-    """An orthogonal 1x1 convolution. Subclasses say how ``W`` follows from ``self.parameter``."""
+class OrthogonalMixing(nn.Module, ABC):
+    """An orthogonal 1x1 convolution. Subclasses say how ``W`` follows from ``self.parameter``.
+
+    As all uses of ``W`` between two weight updates share one graph, losses that are to be differentiated are summed
+    and go backward together, or each goes backward before the next one's forward pass.
+    """
 
     def __init__(self, parameter: Tensor):
         super().__init__()

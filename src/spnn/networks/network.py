@@ -48,14 +48,17 @@ class SPNN(Composition):
         channels, height, width = self.image_shape = tuple(image_shape)
         blocks = []
         for i, arguments in enumerate(plan):
-            if i == len(plan) - 1 and outputs is not None:
-                arguments = {"channels": outputs, **arguments}
+            arguments = {**defaults, **arguments}
+            if i == len(plan) - 1 and outputs is not None and arguments.setdefault("channels", outputs) != outputs:
+                raise InputError(
+                    f"the plan's last block gives {arguments['channels']} outputs, but {outputs} are asked."
+                )
             factor = arguments.get("unshuffle", 1)
-            if height % factor or width % factor:
+            if factor < 1 or height % factor or width % factor:
                 raise InputError(f"block {i} of the plan can't unshuffle {height}x{width} pixels by {factor}.")
             height, width = height // factor, width // factor
             try:
-                blocks.append(SurjectiveCoupling(channels, **{**defaults, **arguments}))
+                blocks.append(SurjectiveCoupling(channels, **arguments))
             except (InputError, TypeError) as error:
                 raise InputError(f"block {i} of the plan: {error}") from error
             channels = blocks[-1].channels

@@ -3,13 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
-from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
-
-matplotlib.use("Agg")
 
 __all__ = ["save_grid", "save_image", "to_bytes"]
 
@@ -37,9 +34,8 @@ def save_grid(rows: dict[str, Tensor], labels: Sequence[str], path: str | Path, 
     count, height = len(labels), len(rows)
     columns = min(count, per_band)
     bands = -(-count // columns)
-    figure, axes = plt.subplots(
-        bands * height, columns, squeeze=False, figsize=(1.25 * columns + 1.2, (1.25 * height + 0.35) * bands), dpi=120
-    )
+    figure = Figure(figsize=(1.25 * columns + 1.2, (1.25 * height + 0.35) * bands), dpi=120)
+    axes = figure.subplots(bands * height, columns, squeeze=False)
     for axis in axes.flat:
         axis.axis("off")
     for i in range(bands * columns):
@@ -56,4 +52,3 @@ def save_grid(rows: dict[str, Tensor], labels: Sequence[str], path: str | Path, 
         left=1.1 / (1.25 * columns + 1.2), right=0.995, top=0.995, bottom=0.03, wspace=0.04, hspace=0.16
     )
     figure.savefig(path)
-    plt.close(figure)

@@ -9,7 +9,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from spnn.errors import InputError
-from spnn.runs import Run, fresh_folder
+from spnn.runs import Run, check_results_folder, fresh_folder
 from spnn.sampling.generate import fastest_device, generate
 from spnn.sampling.pictures import save_grid, save_image
 from spnn.sampling.targets import held_out, set_attributes
@@ -26,6 +26,7 @@ def sample(config: DictConfig) -> Path:
         InputError: If the run, the task or an attribute is unknown, or the run lacks a model.
     """
     run = Run(config.run)
+    folder = check_results_folder(config.folder, marker="sample.yaml")
     surjection, prior, source = run.surjection().to(fastest_device()), run.prior(), run.source
     images, _ = held_out(source, config.first, config.count)
     with torch.no_grad():
@@ -33,11 +34,11 @@ def sample(config: DictConfig) -> Path:
     if config.task == "reconstruct":
         targets, result = given, "reconstruction"
     elif config.task == "edit":
-        targets = set_attributes(given, source.attributes, config.edit.set or {})
+        targets = set_attributes(given, source.attributes, config.edit.set)
         result = "\n".join(f"{name} {value:+g}" for name, value in config.edit.set.items())
     else:
         raise InputError(f"unknown task {config.task!r}: choose reconstruct or edit.")
-    seeds = range(config.seed, config.seed + config.count)
+    seeds = range(config.seed + config.first, config.seed + config.first + config.count)
     samples = generate(
         prior,
         surjection,
@@ -52,8 +53,8 @@ def sample(config: DictConfig) -> Path:
         achieved = surjection(samples.to(fastest_device())).cpu()
     agree = ((achieved > 0) == (targets > 0)).sum(1).tolist()
 
-    folder = fresh_folder(config.folder)
-    OmegaConf.save(config, folder / "config.yaml", resolve=True)
+    fresh_folder(folder)
+    OmegaConf.save(config, folder / "sample.yaml", resolve=True)
     with (folder / "metadata.jsonl").open("w") as metadata:
         for i, image in enumerate(samples):
             save_image(image, folder / f"{config.first + i:05d}.png")
@@ -66,5 +67,5 @@ def sample(config: DictConfig) -> Path:
             metadata.write(json.dumps(entry) + "\n")
     labels = [f"{count}/{len(source.attributes)} agree" for count in agree]
     save_grid({"held-out\nimage": images, result: samples}, labels, folder / "grid.png")
-    log.info("%d images and their grid: %s", len(samples), folder / "grid.png")
+    log.info("%d images and their grid: %s", len(samples), Path(config.folder) / "grid.png")
     return folder

@@ -1,9 +1,11 @@
 """What a sample should be: the target logits of each task."""
 
 import difflib
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
+from omegaconf import DictConfig
 from torch import Tensor
 
 from spnn.data.module import scale_to_unit_range
@@ -44,15 +46,20 @@ def attribute_index(name: str, attributes: Sequence[str]) -> int:
     raise InputError(f"there is no attribute {name!r}; {hint}")
 
 
-def set_attributes(y: Tensor, attributes: Sequence[str], values: Mapping[str, float]) -> Tensor:
+def set_attributes(y: Tensor, attributes: Sequence[str], values: Mapping[str, float] | None) -> Tensor:
     """Return a copy of the logits ``y`` [N, K] with the named attributes set to the given logits.
 
     Raises:
-        InputError: If an attribute is unknown, or nothing is to be set.
+        InputError: If an attribute is unknown, a value is not a finite number, or nothing is to be set.
     """
-    if not values:
-        raise InputError(f"nothing to edit: give `edit.set={{Attribute: logit, ...}}`, e.g. {{{attributes[0]}: 4}}.")
+    if not values or not isinstance(values, Mapping | DictConfig):
+        raise InputError(
+            f"nothing to edit: give `edit.set={{Attribute: logit, ...}}`, e.g. {{{attributes[0]}: 4}}; got {values}."
+        )
     y = y.clone()
     for name, value in values.items():
-        y[:, attribute_index(name, attributes)] = float(value)
+        index = attribute_index(str(name), attributes)
+        if not isinstance(value, int | float) or not math.isfinite(value):
+            raise InputError(f"the logit of {name} must be a finite number, got {value!r}.")
+        y[:, index] = value
     return y

@@ -1,19 +1,28 @@
 """Learning-rate schedules, as functions ``(optimizer, total_steps) -> schedule`` that a config can name."""
 
+import math
+
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
+from torch.optim.lr_scheduler import LambdaLR
 
-__all__ = ["one_cycle", "warmup_constant_linear"]
+__all__ = ["warmup_constant_linear", "warmup_cosine"]
 
 
-def one_cycle(optimizer: Optimizer, total_steps: int, warmup: float = 0.3) -> LRScheduler:
-    """Up to the optimiser's rate for the fraction ``warmup`` of the steps, then down to nearly zero, along cosines."""
-    return OneCycleLR(optimizer, [group["lr"] for group in optimizer.param_groups], total_steps, pct_start=warmup)
+def warmup_cosine(optimizer: Optimizer, total_steps: int, warmup: float = 0.2) -> LambdaLR:
+    """Linearly up to the optimiser's rate for the fraction ``warmup`` of the steps, then to zero along a cosine."""
+    warmup_steps = max(1, round(warmup * total_steps))
+
+    def factor(step: int) -> float:
+        if step < warmup_steps:
+            return (step + 1) / warmup_steps
+        return (1 + math.cos(math.pi * min(1.0, (step - warmup_steps) / max(1, total_steps - warmup_steps)))) / 2
+
+    return LambdaLR(optimizer, factor)
 
 
 def warmup_constant_linear(
     optimizer: Optimizer, total_steps: int, warmup_steps: int = 200, constant: float = 0.4
-) -> LRScheduler:
+) -> LambdaLR:
     """The published schedule: a linear warm-up, constant until ``constant`` of the steps, then linear to zero."""
     warmup_steps = min(warmup_steps, total_steps)
     decay_from = max(warmup_steps, round(constant * total_steps))

@@ -36,18 +36,10 @@ def train(config: DictConfig, folder: str | Path) -> dict[str, float]:
             folder holds a run already.
         NonFiniteLossError: If a loss is NaN or infinite.
     """
-    if unknown := set(config.stages) - set(config.stage):
-        raise InputError(f"unknown stages {sorted(unknown)}; choose from {list(config.stage)}.")
     earlier = Run(config.from_run) if config.from_run else None
-    has_network = "task" in config.stages or (earlier is not None and earlier.weights("task").exists())
-    if "inverse" in config.stages and not has_network:
-        raise InputError(
-            "the stage `inverse` starts from a network that `task` has trained: add `task` to `stages`, or give the "
-            "folder of a run that has it as `from_run`."
-        )
+    check_stages(config, earlier)
     for message in _IRRELEVANT_WARNINGS:
         warnings.filterwarnings("ignore", message)
-    L.seed_everything(config.seed, workers=True, verbose=False)
     if rank_zero_only.rank == 0:
         run = Run.create(folder, config)
         if earlier is not None:
@@ -60,9 +52,27 @@ def train(config: DictConfig, folder: str | Path) -> dict[str, float]:
     return results
 
 
+def check_stages(config: DictConfig, earlier: Run | None) -> None:
+    """Raise InputError if ``config.stages`` can't be run in its order."""
+    stages = config.stages
+    if not OmegaConf.is_list(stages) or len(set(stages)) != len(stages):
+        raise InputError(f"`stages` must be a list without repeats, e.g. [task,inverse], got {stages}.")
+    if unknown := set(stages) - set(config.stage):
+        raise InputError(f"unknown stages {sorted(unknown)}; choose from {list(config.stage)}.")
+    if "inverse" not in stages:
+        return
+    before = stages[: stages.index("inverse")]
+    if "task" not in before and ("task" in stages or earlier is None or not earlier.weights("task").exists()):
+        raise InputError(
+            "the stage `inverse` starts from a network that `task` has trained: put `task` before it in `stages`, or "
+            "give the folder of a run that has it as `from_run`."
+        )
+
+
 def run_stage(run: Run, name: str) -> dict[str, float]:
     """Train one stage, test its best weights and save them; return the test metrics."""
     config = run.config.stage[name]
+    L.seed_everything(run.config.seed, workers=True, verbose=False)  # a stage alone is as it is among others
     make_stage = instantiate(config.module, _convert_="all")
     model = run.build(make_stage.func.trains)
     if name == "inverse":
@@ -71,8 +81,11 @@ def run_stage(run: Run, name: str) -> dict[str, float]:
     folder = run.folder / name
     folder.mkdir(exist_ok=True)
     callbacks = _instantiate_all({**run.config.callbacks, **config.callbacks})
+    options = OmegaConf.merge(run.config.trainer, config.trainer)
+    if options.max_steps > 0 and options.val_check_interval is not None:  # the best weights are found by validation
+        options.val_check_interval = min(options.val_check_interval, options.max_steps)
     trainer: L.Trainer = instantiate(
-        OmegaConf.merge(run.config.trainer, config.trainer),
+        options,
         callbacks=callbacks,
         enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
         logger=_instantiate_all(run.config.logger, save_dir=str(folder)),
@@ -83,6 +96,7 @@ def run_stage(run: Run, name: str) -> dict[str, float]:
     size = sum(p.numel() for p in stage.parameters() if p.requires_grad) / 1e6
     log.info("stage %s: %s steps of batch %d, %.2f M parameters", name, steps, config.batch_size, size)
     data = run.data(config.batch_size, steps=steps)
+    torch.manual_seed(run.config.seed + trainer.global_rank)  # each process draws noise of its own
     trainer.fit(stage, datamodule=data)
     if trainer.interrupted:
         raise KeyboardInterrupt

@@ -29,6 +29,9 @@ class TaskStage(ClassifierStage):
     def __init__(self, surjection: Surjection, *, reconstruction_weight: float, **options):
         super().__init__(surjection, **options)
         self.reconstruction_weight = reconstruction_weight
+        if reconstruction_weight == 0:  # nothing then depends on r, and DDP waits for every trained parameter
+            for parameter in surjection.pinv_parameters():
+                parameter.requires_grad_(False)
 
     def losses(self, image: Tensor, seen: Tensor, attributes: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the logits of the ``seen`` (noisy) image, and the losses against the clean one."""
