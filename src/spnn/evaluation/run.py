@@ -42,7 +42,6 @@ _COLUMNS = {
     "judge_balanced_agreement": "bal. %",
     "judge_mae": "MAE",
     "largest_pixel": "max |x|",
-    "seconds": "s",
 }
 
 

@@ -34,21 +34,28 @@ def save_grid(rows: dict[str, Tensor], labels: Sequence[str], path: str | Path, 
     count, height = len(labels), len(rows)
     columns = min(count, per_band)
     bands = -(-count // columns)
-    figure = Figure(figsize=(1.25 * columns + 1.2, (1.25 * height + 0.35) * bands), dpi=120)
-    axes = figure.subplots(bands * height, columns, squeeze=False)
-    for axis in axes.flat:
-        axis.axis("off")
-    for i in range(bands * columns):
-        band, column = divmod(i, columns)
-        for r, (name, images) in enumerate(rows.items()):
-            axis = axes[band * height + r, column]
-            if i < count:
-                axis.imshow(to_bytes(images[i]), interpolation="nearest")
-                if r == height - 1:
-                    axis.text(0.5, -0.06, labels[i], transform=axis.transAxes, ha="center", va="top", fontsize=7)
-            if column == 0:
-                axis.text(-0.08, 0.5, name, transform=axis.transAxes, ha="right", va="center", fontsize=8)
-    figure.subplots_adjust(
-        left=1.1 / (1.25 * columns + 1.2), right=0.995, top=0.995, bottom=0.03, wspace=0.04, hspace=0.16
+    margin, band = 1.1, height * 1.25 + 0.4  # inches: the row labels' width, a band's height
+    figure = Figure(figsize=(margin + 1.25 * columns, band * bands), dpi=120)
+    outer = figure.add_gridspec(
+        bands,
+        1,
+        left=margin / figure.get_figwidth(),
+        right=0.995,
+        top=0.995,
+        bottom=0.35 / figure.get_figheight(),
+        hspace=0.4 / band,
     )
+    for b in range(bands):
+        inner = outer[b].subgridspec(height, columns, hspace=0.03, wspace=0.03)
+        for column in range(columns):
+            i = b * columns + column
+            for r, (name, images) in enumerate(rows.items()):
+                axis = figure.add_subplot(inner[r, column])
+                axis.axis("off")
+                if i < count:
+                    axis.imshow(to_bytes(images[i]), interpolation="nearest")
+                if i < count and r == height - 1:
+                    axis.text(0.5, -0.04, labels[i], transform=axis.transAxes, ha="center", va="top", fontsize=7)
+                if column == 0:
+                    axis.text(-0.08, 0.5, name, transform=axis.transAxes, ha="right", va="center", fontsize=8)
     figure.savefig(path)
