@@ -10,6 +10,7 @@ import hydra
 import torch
 from hydra.errors import CompactHydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue
 
 from spnn.errors import InputError, NonFiniteLossError
 
@@ -43,13 +44,12 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
             # Full precision where it is asked for: rounding to TF32 would break g g† = identity.
             torch.backends.cudnn.allow_tf32 = False
             try:
-                if missing := OmegaConf.missing_keys(config):
-                    options = " ".join(f"{key}=..." for key in sorted(missing))
-                    raise InputError(f"missing: {options}; see `python {config_name}.py --help`.")
                 return function(config)
             except (InputError, NonFiniteLossError) as error:
                 # Hydra prints exceptions of this kind without a traceback.
                 raise CompactHydraException(str(error)) from error
+            except MissingMandatoryValue as error:
+                raise CompactHydraException(f"{error}; see `python {config_name}.py --help`.") from None
 
         return command
 
