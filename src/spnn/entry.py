@@ -49,7 +49,8 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
                 # Hydra prints exceptions of this kind without a traceback.
                 raise CompactHydraException(str(error)) from error
             except MissingMandatoryValue as error:
-                raise CompactHydraException(f"{error}; see `python {config_name}.py --help`.") from None
+                what = str(error).partition("\n")[0]  # the rest names OmegaConf's types
+                raise CompactHydraException(f"{what}; see `python {config_name}.py --help`.") from None
 
         return command
 

@@ -56,14 +56,14 @@ class ClassifierStage(Stage):
             self.evaluation_step("test", batch)
 
     def on_validation_epoch_end(self) -> None:
-        self.log("val/accuracy", self.accuracy.compute().mean(), prog_bar=True)
+        self.log("val/accuracy", self.accuracy.compute().mean(), prog_bar=True, sync_dist=True)
         self.accuracy.reset()
 
     def on_test_epoch_end(self) -> None:
         accuracy = self.accuracy.compute()
         self.accuracy.reset()
-        self.log("test/accuracy", accuracy.mean())
-        self.log_dict({f"test/accuracy/{n}": a for n, a in zip(self.attributes, accuracy, strict=True)})
+        by_name = {f"test/accuracy/{name}": a for name, a in zip(self.attributes, accuracy, strict=True)}
+        self.log_dict({"test/accuracy": accuracy.mean(), **by_name}, sync_dist=True)
 
 
 class JudgeStage(ClassifierStage):
