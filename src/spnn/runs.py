@@ -43,14 +43,15 @@ def check_results_folder(folder: str | Path, marker: str) -> Path:
     Raises:
         InputError: If it holds anything else.
     """
-    folder = Path(folder).resolve()
+    folder = Path(folder)
     if folder.exists() and any(folder.iterdir()) and not (folder / marker).exists():
         raise InputError(f"{folder} holds other things than earlier results: choose another `folder`.")
     return folder
 
 
-def fresh_folder(folder: Path) -> Path:
+def fresh_folder(folder: Path) -> None:
     """Make an empty folder; one that is already there is kept under a name with the time of its last change."""
+    folder = folder.resolve()  # "." has no name to change
     if folder.exists():
         stamp = datetime.fromtimestamp(folder.stat().st_mtime).strftime("%Y-%m-%d_%H-%M-%S")
         kept = folder.with_name(f"{folder.name}.{stamp}")
@@ -60,7 +61,6 @@ def fresh_folder(folder: Path) -> Path:
             kept = folder.with_name(f"{folder.name}.{stamp}.{again}")
         folder.rename(kept)
     folder.mkdir(parents=True)
-    return folder
 
 
 class Run:
@@ -165,9 +165,9 @@ class Run:
             InputError: If this run's options build another model than the weights are of.
         """
         for model, stages in _STAGES_OF.items():
-            taken = [stage for stage in stages if stage not in but and other.weights(stage).exists()]
-            if model == "surjection" and "task" in but:
-                taken = []
+            # A stage follows those behind it in the row: none of them may be run anew.
+            current = [stage for i, stage in enumerate(stages) if not set(stages[i:]) & set(but)]
+            taken = [stage for stage in current if other.weights(stage).exists()]
             differing = [
                 section
                 for section in ("data.source", _SECTION_OF[model])

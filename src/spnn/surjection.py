@@ -114,34 +114,41 @@ class Surjection(nn.Module, ABC):
         Raises:
             InputError: If ``target`` does not have the shape of ``g(x)``, or ``strength`` is neither a number nor [B].
         """
-        there = target if isinstance(target, Completion) else None
-        here = self.complete(x) if completed is None else completed
-        _check_target(target if there is None else there.y, here.y)
-        if there is None:
-            there = self.complete_pinv(target)
+        here, there = self._ends(x, target, completed)
         nearest = self.complete_pinv(here.y)
         # lerp, not y + λ(target − y): it returns the target bit for bit at λ = 1.
         y = torch.lerp(here.y, there.y, _per_sample(strength, here.y))
         z = [z + _per_sample(strength, z) * (to - at) for z, to, at in zip(here.z, there.z, nearest.z, strict=True)]
         return self.invert(y, z)
 
-    def naive_back_project(self, x: Tensor, target: Tensor, strength: float | Tensor = 1.0) -> Tensor:
+    def naive_back_project(
+        self,
+        x: Tensor,
+        target: Tensor | Completion,
+        strength: float | Tensor = 1.0,
+        *,
+        completed: Completion | None = None,
+    ) -> Tensor:
         r"""The plain rule :math:`x + \lambda\,(g^\dagger(y) - g^\dagger(g(x)))`, which NLBP is compared with.
 
-        Arguments and errors as :meth:`back_project`; ``target`` is :math:`y` itself. For a non-linear :math:`g` the
-        result does not satisfy :math:`g(x') = y`.
+        Arguments and errors as :meth:`back_project`. For a non-linear :math:`g` the result does not satisfy
+        :math:`g(x') = y`.
         """
-        y = self(x)
-        _check_target(target, y)
-        return x + _per_sample(strength, x) * (self.pinv(target) - self.pinv(y))
+        here, there = self._ends(x, target, completed)
+        return x + _per_sample(strength, x) * (self.invert(*there) - self.pinv(here.y))
 
-
-def _check_target(target: Tensor, y: Tensor) -> None:
-    if target.shape != y.shape:
-        raise InputError(
-            f"the target has shape {tuple(target.shape)}, but g(x) has shape {tuple(y.shape)}: "
-            "give one target per sample."
-        )
+    def _ends(
+        self, x: Tensor, target: Tensor | Completion, completed: Completion | None
+    ) -> tuple[Completion, Completion]:
+        r"""Where a back-projection starts, :math:`G(x)`, and where it goes, :math:`G(g^\dagger(y))`."""
+        here = self.complete(x) if completed is None else completed
+        y = target.y if isinstance(target, Completion) else target
+        if y.shape != here.y.shape:
+            raise InputError(
+                f"the target has shape {tuple(y.shape)}, but g(x) has shape {tuple(here.y.shape)}: "
+                "give one target per sample."
+            )
+        return here, target if isinstance(target, Completion) else self.complete_pinv(target)
 
 
 def _per_sample(strength: float | Tensor, x: Tensor) -> Tensor:

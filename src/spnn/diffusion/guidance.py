@@ -71,10 +71,10 @@ class BackProjection:
     ):
         if rule not in ("nlbp", "naive"):
             raise InputError(f"the rule of back-projection is 'nlbp' or 'naive', not {rule!r}.")
-        self.surjection, self.strength, self.stop, self.rule, self.clip = surjection, strength, stop, rule, clip
-        self.target = target
+        self.surjection, self.strength, self.stop, self.clip = surjection, strength, stop, clip
+        self.move = surjection.back_project if rule == "nlbp" else surjection.naive_back_project
         self.target_probability = target.sigmoid()
-        self.completed_target = surjection.complete_pinv(target) if rule == "nlbp" else None
+        self.completed_target = surjection.complete_pinv(target)
 
     def __call__(self, x0: Tensor, t: int) -> Tensor:
         """Return the corrected prediction."""
@@ -86,10 +86,5 @@ class BackProjection:
         far = (gap > self.stop).nonzero().squeeze(1)
         if len(far) == 0:
             return x0
-        if self.rule == "nlbp":
-            moved = self.surjection.back_project(
-                x0[far], self.completed_target.select(far), strength, completed=completed.select(far)
-            )
-        else:
-            moved = self.surjection.naive_back_project(x0[far], self.target[far], strength)
+        moved = self.move(x0[far], self.completed_target.select(far), strength, completed=completed.select(far))
         return torch.index_copy(x0, 0, far, moved.clamp(-1, 1) if self.clip else moved)

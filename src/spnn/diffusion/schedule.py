@@ -26,7 +26,7 @@ class NoiseSchedule:
     """
 
     def __init__(self, num_steps: int = 1000, beta_start: float = 1e-4, beta_end: float = 2e-2):
-        self.num_steps, self.beta_start, self.beta_end = num_steps, beta_start, beta_end
+        self.num_steps = num_steps
         betas = torch.linspace(beta_start, beta_end, num_steps, dtype=torch.float64)
         self.alphas_cumprod = (1 - betas).cumprod(0)
         # Square roots of ᾱ and 1 − ᾱ, [T, 2], rooted in double precision; kept on each device that asks for them.
@@ -46,8 +46,7 @@ class NoiseSchedule:
         r""":math:`\sqrt{\bar\alpha_t}` and :math:`\sqrt{1-\bar\alpha_t}`, [B, 1, 1, 1], in ``x``'s type and place."""
         if t.device not in self._roots:
             self._roots[t.device] = self._roots[torch.device("cpu")].to(t.device)
-        signal, sigma = self._roots[t.device][t].to(x.dtype)[:, :, None, None, None].unbind(1)
-        return signal, sigma
+        return self._roots[t.device][t].to(x.dtype)[:, :, None, None, None].unbind(1)
 
 
 def visited_steps(steps: int, num_steps: int = 1000, travel_length: int = 1, travel_repeat: int = 1) -> list[int]:

@@ -10,7 +10,6 @@ import csv
 import json
 import logging
 import time
-from pathlib import Path
 
 import torch
 from hydra.utils import instantiate
@@ -26,7 +25,7 @@ from spnn.data.module import collate
 from spnn.evaluation.agreement import attribute_metrics
 from spnn.evaluation.figures import save_agreement_chart
 from spnn.runs import Run, check_results_folder, fresh_folder
-from spnn.sampling.generate import fastest_device, generate
+from spnn.sampling.generate import generate, logits_of
 from spnn.sampling.pictures import save_grid
 from spnn.sampling.targets import held_out
 
@@ -53,15 +52,14 @@ def evaluate(config: DictConfig) -> list[dict]:
     Raises:
         InputError: If the run is unknown or lacks a model, or there are fewer images than asked for.
     """
-    run, device = Run(config.run), fastest_device()
+    run = Run(config.run)
     folder = check_results_folder(config.folder, marker="evaluate.yaml")
-    surjection, prior, judge, source = run.surjection().to(device), run.prior(), run.judge(), run.source
-    judges = {"": surjection} if judge is None else {"": surjection, "judge_": judge.to(device)}
+    surjection, prior, judge, source = run.surjection(), run.prior(), run.judge(), run.source
+    judges = {"": surjection} if judge is None else {"": surjection, "judge_": judge}
     images, _ = held_out(source, 0, config.count)
 
-    @torch.no_grad()
     def judged(x: Tensor) -> dict[str, Tensor]:
-        return {prefix: network(x.to(device)).cpu() for prefix, network in judges.items()}
+        return {prefix: logits_of(network, x) for prefix, network in judges.items()}
 
     logits = judged(images)
     wanted = {prefix: y.sigmoid() for prefix, y in logits.items()}
@@ -111,9 +109,8 @@ def evaluate(config: DictConfig) -> list[dict]:
     rows = {"held-out\nimage": images[:few], **{method: x[:few] for method, x in samples.items()}}
     save_grid(rows, [str(i) for i in range(few)], folder / "grid.png")
     _print_table(entries, config.count)
-    shown = Path(config.folder)
-    log.info("metrics: %s", shown / "metrics.json")
-    log.info("pictures: %s, %s", shown / "grid.png", shown / "agreement.png")
+    log.info("metrics: %s", folder / "metrics.json")
+    log.info("pictures: %s, %s", folder / "grid.png", folder / "agreement.png")
     return entries
 
 

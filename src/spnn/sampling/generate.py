@@ -4,19 +4,26 @@ from collections.abc import Callable, Sequence
 
 import torch
 from rich.progress import track
-from torch import Tensor
+from torch import Tensor, nn
 
 from spnn.diffusion.guidance import Guidance
 from spnn.diffusion.prior import UNetPrior
 from spnn.diffusion.sampler import ImageNoise, Sampler
 from spnn.surjection import Surjection
 
-__all__ = ["fastest_device", "generate"]
+__all__ = ["fastest_device", "generate", "logits_of"]
 
 
 def fastest_device() -> torch.device:
     """The current accelerator, or the CPU."""
     return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+
+
+@torch.no_grad()
+def logits_of(network: nn.Module, images: Tensor) -> Tensor:
+    """Return the network's logits of images, [N, C, H, W] -> [N, K] on the CPU; it is moved to the fastest device."""
+    device = fastest_device()
+    return network.to(device)(images.to(device)).cpu()
 
 
 def generate(

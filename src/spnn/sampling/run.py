@@ -4,13 +4,12 @@ import json
 import logging
 from pathlib import Path
 
-import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from spnn.errors import InputError
 from spnn.runs import Run, check_results_folder, fresh_folder
-from spnn.sampling.generate import fastest_device, generate
+from spnn.sampling.generate import generate, logits_of
 from spnn.sampling.pictures import save_grid, save_image
 from spnn.sampling.targets import held_out, set_attributes
 
@@ -27,10 +26,9 @@ def sample(config: DictConfig) -> Path:
     """
     run = Run(config.run)
     folder = check_results_folder(config.folder, marker="sample.yaml")
-    surjection, prior, source = run.surjection().to(fastest_device()), run.prior(), run.source
+    surjection, prior, source = run.surjection(), run.prior(), run.source
     images, _ = held_out(source, config.first, config.count)
-    with torch.no_grad():
-        given = surjection(images.to(fastest_device())).cpu()
+    given = logits_of(surjection, images)
     if config.task == "reconstruct":
         targets, result = given, "reconstruction"
     elif config.task == "edit":
@@ -49,8 +47,7 @@ def sample(config: DictConfig) -> Path:
         batch_size=config.batch_size,
         precision=config.precision,
     )
-    with torch.no_grad():
-        achieved = surjection(samples.to(fastest_device())).cpu()
+    achieved = logits_of(surjection, samples)
     agree = ((achieved > 0) == (targets > 0)).sum(1).tolist()
 
     fresh_folder(folder)
@@ -67,5 +64,5 @@ def sample(config: DictConfig) -> Path:
             metadata.write(json.dumps(entry) + "\n")
     labels = [f"{count}/{len(source.attributes)} agree" for count in agree]
     save_grid({"held-out\nimage": images, result: samples}, labels, folder / "grid.png")
-    log.info("%d images and their grid: %s", len(samples), Path(config.folder) / "grid.png")
+    log.info("%d images and their grid: %s", len(samples), folder / "grid.png")
     return folder
