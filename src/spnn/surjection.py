@@ -37,7 +37,7 @@ from torch import Tensor, nn
 
 from spnn.errors import InputError
 
-__all__ = ["Completion", "Composition", "Surjection"]
+__all__ = ["Bijection", "Completion", "Composition", "Surjection"]
 
 
 class Completion(NamedTuple):
@@ -116,10 +116,9 @@ class Surjection(nn.Module, ABC):
         """
         here, there = self._ends(x, target, completed)
         nearest = self.complete_pinv(here.y)
-        # lerp, not y + λ(target − y): it returns the target bit for bit at λ = 1.
-        y = torch.lerp(here.y, there.y, _per_sample(strength, here.y))
-        z = [z + _per_sample(strength, z) * (to - at) for z, to, at in zip(here.z, there.z, nearest.z, strict=True)]
-        return self.invert(y, z)
+        return self.invert(
+            _move(here.y, there.y, strength), _move_latents(here.z, there.z, nearest.z, strength)
+        )
 
     def naive_back_project(
         self,
@@ -151,6 +150,17 @@ class Surjection(nn.Module, ABC):
         return here, target if isinstance(target, Completion) else self.complete_pinv(target)
 
 
+def _move(here: Tensor, there: Tensor, strength: float | Tensor) -> Tensor:
+    # lerp, not y + λ(target − y): it returns the target bit for bit at λ = 1.
+    return torch.lerp(here, there, _per_sample(strength, here))
+
+
+def _move_latents(
+    here: list[Tensor], there: list[Tensor], nearest: list[Tensor], strength: float | Tensor
+) -> list[Tensor]:
+    return [at + _per_sample(strength, at) * (to - near) for at, to, near in zip(here, there, nearest, strict=True)]
+
+
 def _per_sample(strength: float | Tensor, x: Tensor) -> Tensor:
     """Return the strength as a tensor that multiplies ``x`` sample by sample."""
     strength = torch.as_tensor(strength, dtype=x.dtype, device=x.device)
@@ -161,6 +171,36 @@ def _per_sample(strength: float | Tensor, x: Tensor) -> Tensor:
             f"strength has shape {tuple(strength.shape)}, expected a number or one per sample, ({len(x)},)."
         )
     return strength.reshape(-1, *(1,) * (x.ndim - 1))
+
+
+class Bijection(Surjection):
+    r"""A change of coordinates :math:`\varphi`: a surjection that discards nothing, and whose pseudo-inverse is its inverse.
+
+    With it, :math:`g = A \circ \varphi` is ``Composition(phi, A)``, and :math:`g^\dagger = \varphi^{-1} \circ A^\dagger`
+    (coordinate consistency). A subclass implements :meth:`forward` and :meth:`inverse`.
+    """
+
+    num_latents = 0
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        r"""Apply :math:`\varphi`."""
+
+    @abstractmethod
+    def inverse(self, y: Tensor) -> Tensor:
+        r"""Apply :math:`\varphi^{-1}`."""
+
+    def complete(self, x: Tensor) -> Completion:
+        r"""Return ``(φ(x), [])``."""
+        return Completion(self(x), [])
+
+    def invert(self, y: Tensor, z: list[Tensor]) -> Tensor:
+        r"""Return ``φ^{-1}(y)``; there are no latents."""
+        return self.inverse(y)
+
+    def complete_pinv(self, y: Tensor) -> Completion:
+        """Return ``(y, [])``."""
+        return Completion(y, [])
 
 
 class Composition(Surjection):
@@ -206,3 +246,29 @@ class Composition(Surjection):
             if place > 0:  # the outermost part's input is g†(y) itself, which nobody asked for
                 x = part.invert(x, z)
         return Completion(y, latents)
+
+    def back_project(
+        self,
+        x: Tensor,
+        target: Tensor | Completion,
+        strength: float | Tensor = 1.0,
+        *,
+        completed: Completion | None = None,
+    ) -> Tensor:
+        """As :meth:`Surjection.back_project`, whose two inversions, to the nearest latents and to the result, go
+        through each part as one batch: on small maps, to read the weights costs as much as to use them.
+        """
+        here, there = self._ends(x, target, completed)
+        batch, end = len(here.y), len(here.z)
+        near, moved = here.y, _move(here.y, there.y, strength)
+        for place, part in reversed(list(enumerate(self.parts))):
+            these = slice(end - part.num_latents, end)
+            end = these.start
+            _, z_near = part.complete_pinv(near)
+            z_moved = _move_latents(here.z[these], there.z[these], z_near, strength)
+            if place == 0:
+                return part.invert(moved, z_moved)
+            pairs = zip(z_near, z_moved, strict=True)
+            both = part.invert(torch.cat((near, moved)), [torch.cat(pair) for pair in pairs])
+            near, moved = both[:batch], both[batch:]
+        return moved

@@ -7,6 +7,10 @@ r"""One surjective block: mix the channels, keep ``d`` of ``D``, rescaled and sh
 Given any ``x_1``, the block is inverted by :math:`x_0 = (y - t(x_1)) / s(x_1)`, :math:`x = W^\top (x_0, x_1)`. The
 bijection keeps ``x_1`` as the latent; the pseudo-inverse chooses :math:`x_1 = r(y)`. As ``r`` is no part of ``g``,
 :math:`g g^\dagger = \mathrm{id}` holds for any ``r``, trained or not.
+
+Mixing, scaling and shifting are computed in the precision of the input (under autocast too), sub-networks in that of
+their weights or autocast's: both directions round a sub-network's answer alike, so in half precision the inverse is
+still the inverse, of a slightly different network.
 """
 
 from collections.abc import Iterator
@@ -14,9 +18,10 @@ from collections.abc import Iterator
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from spnn.errors import InputError
-from spnn.networks.layers import build_layers
+from spnn.networks.layers import SubNetwork, free_form
 from spnn.networks.mixing import build_mixing
 from spnn.surjection import Completion, Surjection
 
@@ -33,13 +38,19 @@ class SurjectiveCoupling(Surjection):
         st: Layers of one sub-network that gives both the log-scale and the shift (see :mod:`spnn.networks.layers`).
         s, t: Layers of separate sub-networks for log-scale and shift, instead of ``st``; as published.
         r: Layers of the auxiliary sub-network that chooses the latents of the pseudo-inverse.
+        hidden: The width of free-form layers for those of ``s``, ``t`` and ``r`` that aren't given.
         mixing: Name of the orthogonal mixing, a key of :data:`spnn.networks.mixing.MIXINGS`.
         scale_bound: :math:`s = \exp(b \tanh(\cdot))` with this ``b``: the scale lies in :math:`[e^{-b}, e^b]`.
         shift_bound: :math:`t = b \tanh(\cdot)` with this ``b``. Unbounded shifts make back-projection explode at high
             noise.
+        size: (H, W) of the images, if they always have the same: sub-networks that don't keep the size are then
+            refused at once.
+        checkpoint: In training, compute the activations inside ``s``, ``t`` and ``r`` anew for the backward pass rather
+            than keep them.
 
     Raises:
-        InputError: If ``channels`` is not below D, or the sub-networks are not given as one of the two forms.
+        InputError: If ``channels`` is not below D, the sub-networks are not given as one of the two forms, or an
+            image of ``size`` can't pass.
     """
 
     num_latents = 1
@@ -53,27 +64,48 @@ class SurjectiveCoupling(Surjection):
         st: str | None = None,
         s: str | None = None,
         t: str | None = None,
-        r: str,
+        r: str | None = None,
+        hidden: int | None = None,
         mixing: str = "cayley",
         scale_bound: float = 2.0,
         shift_bound: float = 1.0,
+        size: tuple[int, int] | None = None,
+        checkpoint: bool = False,
     ):
         super().__init__()
         mixed = in_channels * unshuffle**2
         if not 0 < channels < mixed:
             raise InputError(f"a block must lower its {mixed} channels, not turn them into {channels}.")
-        if (st is None) == (s is None) or (s is None) != (t is None):
-            raise InputError("give a block's log-scale and shift as one network, `st`, or as two, `s` and `t`.")
+        if size is not None:
+            if unshuffle < 1 or any(n % unshuffle for n in size):
+                raise InputError(f"{size[0]}x{size[1]} pixels can't be unshuffled by {unshuffle}.")
+            size = (size[0] // unshuffle, size[1] // unshuffle)
         self.unshuffle, self.channels = unshuffle, channels
         self.scale_bound, self.shift_bound = scale_bound, shift_bound
+        self.checkpoint = checkpoint
         self.mixing = build_mixing(mixing, mixed)
         latent = mixed - channels
+        if hidden is not None:
+            if st is None:
+                s, t = (free_form(hidden, latent, size) if text is None else text for text in (s, t))
+            r = r or free_form(hidden, channels, size)
+        if (st is None) == (s is None) or (s is None) != (t is None):
+            raise InputError("give a block's log-scale and shift as one network, `st`, or as two, `s` and `t`.")
+        if r is None:
+            raise InputError("give a block's auxiliary network, `r`, or a width of free-form ones, `hidden`.")
         if st is None:
-            self.s = build_layers(s, latent, channels)
-            self.t = build_layers(t, latent, channels)
+            self.s = SubNetwork(s, latent, channels)
+            self.t = SubNetwork(t, latent, channels)
         else:
-            self.st = build_layers(st, latent, 2 * channels)
-        self.r = build_layers(r, channels, latent)
+            self.st = SubNetwork(st, latent, 2 * channels)
+        self.r = SubNetwork(r, channels, latent)
+        for name, network in self.named_children():
+            if size is not None and isinstance(network, SubNetwork) and network.size_after(size) != size:
+                after = "x".join(map(str, network.size_after(size)))
+                raise InputError(
+                    f"`{name}` turns {size[0]}x{size[1]} pixels into {after}: its strides, ups and shuffles must cancel "
+                    f"({network.text!r})."
+                )
 
     def pinv_parameters(self) -> Iterator[nn.Parameter]:
         """The parameters of ``r``."""
@@ -96,12 +128,16 @@ class SurjectiveCoupling(Surjection):
 
     def complete_pinv(self, y: Tensor) -> Completion:
         """Return ``(y, [r(y)])``: the sub-network ``r`` alone, no mixing, scale or shift."""
-        return Completion(y, [self.r(y).to(y.dtype).tanh()])
+        return Completion(y, [self._run(self.r, y).tanh()])
 
     def _log_scale_and_shift(self, x1: Tensor) -> tuple[Tensor, Tensor]:
-        # In x1's precision: under autocast the sub-networks answer in half precision, the coupling stays in full.
         if hasattr(self, "st"):
-            s, t = self.st(x1).to(x1.dtype).chunk(2, dim=1)
+            s, t = self._run(self.st, x1).chunk(2, dim=1)
         else:
-            s, t = self.s(x1).to(x1.dtype), self.t(x1).to(x1.dtype)
+            s, t = self._run(self.s, x1), self._run(self.t, x1)
         return self.scale_bound * s.tanh(), self.shift_bound * t.tanh()
+
+    def _run(self, network: SubNetwork, x: Tensor) -> Tensor:
+        if self.checkpoint and torch.is_grad_enabled():
+            return checkpoint(network, x, use_reentrant=False)
+        return network(x)

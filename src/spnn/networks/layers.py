@@ -13,53 +13,88 @@ for. It starts at zero, so that a new network starts as a simple map.
 
 import re
 
-from torch import nn
+from torch import Tensor, nn
 
 from spnn.errors import InputError
-from spnn.networks.pointwise import PointwiseConv2d
+from spnn.networks.convolution import Conv2d, Upsampling
 
-__all__ = ["build_layers"]
+__all__ = ["SubNetwork", "free_form"]
 
-_CONVOLUTION = re.compile(r"conv(?P<kernel>\d*[13579])(/(?P<stride>\d+))?( (?P<width>\d+))?")
-_UP = re.compile(r"up (?P<width>\d+)")
-_SHUFFLE = re.compile(r"shuffle (?P<factor>\d+)")
+_CONVOLUTION = re.compile(r"conv(?P<kernel>\d*[13579])(/(?P<stride>[1-9]\d*))?( (?P<width>[1-9]\d*))?")
+_UP = re.compile(r"up (?P<width>[1-9]\d*)")
+_SHUFFLE = re.compile(r"shuffle (?P<factor>[1-9]\d*)")
 
 
-def build_layers(text: str, in_channels: int, out_channels: int) -> nn.Sequential:
-    """Build the sub-network that ``text`` describes, [B, in_channels, H, W] -> [B, out_channels, H', W'].
+class SubNetwork(nn.Sequential):
+    """The layers that a line of text describes, [B, in_channels, H, W] -> [B, out_channels, H', W'].
+
+    Arguments:
+        text: The layers.
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
 
     Raises:
         InputError: If a layer can't be read, if a width is missing before the last layer or given for it, or if a
             pixel shuffle doesn't divide the channels.
     """
-    words = [" ".join(word.split()) for word in text.split(",")]
-    layers: list[nn.Module] = []
-    width = in_channels
-    for place, word in enumerate(words):
-        last = place == len(words) - 1
-        if match := _SHUFFLE.fullmatch(word):
-            factor = int(match["factor"])
-            if last or width % factor**2:
-                raise InputError(f"{word!r} in {text!r} can't shuffle {width} channels or can't be the last layer.")
-            layers.append(nn.PixelShuffle(factor))
-            width //= factor**2
-        elif (match := _CONVOLUTION.fullmatch(word) or _UP.fullmatch(word)) and (match["width"] is None) == last:
-            before, width = width, out_channels if last else int(match["width"])
-            if word.startswith("up"):
-                layers.append(nn.ConvTranspose2d(before, width, kernel_size=4, stride=2, padding=1))
-            else:
-                kernel, stride = int(match["kernel"]), int(match["stride"] or 1)
-                if kernel == stride == 1:
-                    layers.append(PointwiseConv2d(before, width))
+
+    def __init__(self, text: str, in_channels: int, out_channels: int):
+        super().__init__()
+        self.text = text
+        words = [" ".join(word.split()) for word in text.split(",")]
+        width = in_channels
+        for place, word in enumerate(words):
+            last = place == len(words) - 1
+            if match := _SHUFFLE.fullmatch(word):
+                factor = int(match["factor"])
+                if last or width % factor**2:
+                    raise InputError(f"{word!r} in {text!r} can't shuffle {width} channels or can't be the last layer.")
+                self.append(nn.PixelShuffle(factor))
+                width //= factor**2
+            elif (match := _CONVOLUTION.fullmatch(word) or _UP.fullmatch(word)) and (match["width"] is None) == last:
+                before, width = width, out_channels if last else int(match["width"])
+                if word.startswith("up"):
+                    self.append(Upsampling(before, width))
                 else:
-                    layers.append(nn.Conv2d(before, width, kernel, stride, padding=kernel // 2))
-            if not last:
-                layers.append(nn.ReLU(inplace=True))
-        else:
-            raise InputError(
-                f"can't read the layer {word!r} in {text!r}: expected e.g. 'conv3 64', 'conv3/2 128', 'up 64' or "
-                "'shuffle 4', and at the end a convolution without a width, e.g. 'conv3'."
-            )
-    nn.init.zeros_(layers[-1].weight)
-    nn.init.zeros_(layers[-1].bias)
-    return nn.Sequential(*layers)
+                    self.append(Conv2d(before, width, int(match["kernel"]), int(match["stride"] or 1)))
+                if not last:
+                    self.append(nn.ReLU(inplace=True))
+            else:
+                raise InputError(
+                    f"can't read the layer {word!r} in {text!r}: expected e.g. 'conv3 64', 'conv3/2 128', 'up 64' or "
+                    "'shuffle 4', and at the end a convolution without a width, e.g. 'conv3'."
+                )
+        nn.init.zeros_(self[-1].weight)
+        nn.init.zeros_(self[-1].bias)
+
+    def size_after(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of the output for an input of ``size``."""
+        for layer in self:
+            if isinstance(layer, nn.PixelShuffle):
+                size = tuple(n * layer.upscale_factor for n in size)
+            elif isinstance(layer, Upsampling):
+                size = tuple(2 * n for n in size)
+            elif isinstance(layer, Conv2d):
+                size = tuple(-(-n // layer.stride[0]) for n in size)
+        return size
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Compute in the sub-network's precision (or autocast's), answer in that of ``x``."""
+        return super().forward(x.to(self[-1].weight.dtype)).to(x.dtype)
+
+
+def free_form(hidden: int, in_channels: int, size: tuple[int, int] | None) -> str:
+    """The layers of the published code for a block of any shape ("DIY" blocks).
+
+    Arguments:
+        hidden: The least width of a hidden layer; at most 1024 channels are used, and 2048 after a stride.
+        in_channels: Channels of the sub-network's input.
+        size: Its height and width, None if they are not known.
+    """
+    narrow = min(max(hidden, in_channels), 1024)
+    wide = min(2 * narrow, 2048)
+    if size is None:
+        return f"conv3 {narrow}, conv3 {wide}, conv3 {wide}, conv3 {narrow}, conv3"
+    if max(size) == 1:
+        return f"conv1 {narrow}, conv1 {wide}, conv1 {narrow}, conv1"
+    return f"conv3 {narrow}, conv3 {narrow}, conv3/2 {wide}, conv3 {wide}, up {narrow}, conv3"

@@ -4,26 +4,38 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import PyTorchModelHubMixin
 from torch import Tensor
 
 from spnn.errors import InputError
 from spnn.networks.coupling import SurjectiveCoupling
+from spnn.networks.pretrained import clear_errors, read_safetensors
 from spnn.networks.published import read_published
-from spnn.surjection import Completion, Composition
+from spnn.surjection import Bijection, Completion, Composition
 
 __all__ = ["SPNN"]
 
 
-class SPNN(Composition):
+class SPNN(
+    Composition,
+    PyTorchModelHubMixin,
+    library_name="spnn",
+    license="mit",
+    paper_url="https://arxiv.org/abs/2602.06042",
+    tags=["inverse-problems", "invertible-neural-network"],
+):
     """A surjective pseudo-invertible network, [B, C, H, W] -> [B, K].
+
+    ``save_pretrained(folder)`` writes a folder of ``model.safetensors`` and ``config.json``, ``push_to_hub(repo)``
+    publishes it, and :meth:`from_pretrained` builds the network again from either.
 
     Arguments:
         image_shape: (C, H, W) of the images.
         plan: One mapping per block, outermost first: the arguments of
-            :class:`~spnn.networks.coupling.SurjectiveCoupling` but ``in_channels``. The last block's ``channels`` is
-            K; it must leave one pixel.
+            :class:`~spnn.networks.coupling.SurjectiveCoupling` but ``in_channels`` and ``size``. The last block's
+            ``channels`` is K; it must leave one pixel.
         outputs: K, where the last block of the plan doesn't say ``channels``.
-        **defaults: Arguments for every block whose plan doesn't give them (``mixing``, ``scale_bound``, ...).
+        **defaults: Arguments for every block whose plan doesn't give them (``mixing``, ``scale_bound``, ``hidden``, ...).
 
     Raises:
         InputError: If the plan doesn't fit the image or doesn't end at 1x1; the message names the block.
@@ -31,8 +43,7 @@ class SPNN(Composition):
     Example:
         >>> import torch
         >>> from spnn import SPNN
-        >>> block = {"st": "conv1 16, conv1", "r": "conv1 16, conv1"}
-        >>> net = SPNN((3, 8, 8), [{"unshuffle": 4, "channels": 12} | block, {"unshuffle": 2, "channels": 5} | block])
+        >>> net = SPNN((3, 8, 8), [{"unshuffle": 4, "channels": 12}, {"unshuffle": 2, "channels": 5}], hidden=16)
         >>> y = torch.randn(2, 5)
         >>> torch.allclose(net(net.pinv(y)), y, atol=1e-5)
         True
@@ -45,41 +56,72 @@ class SPNN(Composition):
         outputs: int | None = None,
         **defaults: Any,
     ):
-        channels, height, width = self.image_shape = tuple(image_shape)
+        channels, *size = self.image_shape = tuple(image_shape)
+        plan = [{**defaults, **arguments} for arguments in plan]
+        if not plan:
+            raise InputError("the plan has no blocks.")
+        if outputs is not None and plan[-1].setdefault("channels", outputs) != outputs:
+            raise InputError(
+                f"the plan's last block gives {plan[-1]['channels']} outputs, but {outputs} are asked."
+            )
         blocks = []
         for i, arguments in enumerate(plan):
-            arguments = {**defaults, **arguments}
-            if i == len(plan) - 1 and outputs is not None and arguments.setdefault("channels", outputs) != outputs:
-                raise InputError(
-                    f"the plan's last block gives {arguments['channels']} outputs, but {outputs} are asked."
-                )
-            factor = arguments.get("unshuffle", 1)
-            if factor < 1 or height % factor or width % factor:
-                raise InputError(f"block {i} of the plan can't unshuffle {height}x{width} pixels by {factor}.")
-            height, width = height // factor, width // factor
             try:
-                blocks.append(SurjectiveCoupling(channels, **arguments))
+                blocks.append(SurjectiveCoupling(channels, size=tuple(size), **arguments))
             except (InputError, TypeError) as error:
                 raise InputError(f"block {i} of the plan: {error}") from error
-            channels = blocks[-1].channels
-        if (height, width) != (1, 1):
+            channels, size = blocks[-1].channels, [n // blocks[-1].unshuffle for n in size]
+        if size != [1, 1]:
             raise InputError(
-                f"the plan leaves {height}x{width} pixels of an image of {self.image_shape}: its unshuffles must "
+                f"the plan leaves {size[0]}x{size[1]} pixels of an image of {self.image_shape}: its unshuffles must "
                 "multiply to the image's size."
             )
-        super().__init__(*blocks)
+        super().__init__(*blocks, _OnePixel())
         self.num_outputs = channels
+        self._hub_mixin_config = {"image_shape": list(self.image_shape), "plan": plan}  # what config.json will hold
 
     @classmethod
     def from_published(cls, source: str | Path | Mapping[str, Tensor]) -> "SPNN":
-        """Build the network of a published state dict, given as a file or as a mapping, and load its weights.
+        """Build the network of a published state dict and load its weights; the plan is inferred from the tensors.
 
-        The plan is inferred from the tensors. Raises :class:`~spnn.errors.InputError` as
-        :func:`~spnn.networks.published.read_published` does.
+        Arguments:
+            source: A file saved by ``torch.save``, a state dict, or a repository of the hub, ``"yamitehr/SPNN"`` (a
+                file in it: ``"yamitehr/SPNN/spnn_celebahq_256.pth"``).
+
+        Raises:
+            InputError: See :func:`~spnn.networks.published.read_published`.
         """
         arguments, state = read_published(source)
         network = cls(**arguments)
         network.load_state_dict(state)
+        return network.eval()
+
+    @classmethod
+    def from_pretrained(cls, folder_or_repository: str | Path, **options: Any) -> "SPNN":
+        """Build the network that ``save_pretrained`` wrote or ``push_to_hub`` published, and load its weights.
+
+        Arguments:
+            folder_or_repository: The folder, or a repository of the hub, ``owner/name``.
+            **options: ``revision``, ``token``, ``cache_dir``, ``local_files_only``, ``force_download``, see
+                :class:`huggingface_hub.ModelHubMixin`.
+
+        Raises:
+            InputError: If there is no such network, or its weights don't fit its config.
+        """
+        with clear_errors(folder_or_repository):
+            return super().from_pretrained(folder_or_repository, **options)
+
+    @classmethod
+    def _from_pretrained(
+        cls, *, model_id: str, image_shape: Any = None, plan: Any = None, **options: Any
+    ) -> "SPNN":
+        if image_shape is None or plan is None:
+            raise InputError(
+                f"{model_id} has no config.json with an `image_shape` and a `plan`: `save_pretrained` writes one. "
+                "For published weights use `from_published`."
+            )
+        network = cls(image_shape, plan)
+        network.load_state_dict(read_safetensors(model_id, **options))
         return network.eval()
 
     def complete(self, x: Tensor) -> Completion:
@@ -92,12 +134,7 @@ class SPNN(Composition):
             raise InputError(
                 f"expected images of shape [B, {', '.join(map(str, self.image_shape))}], got {tuple(x.shape)}."
             )
-        y, z = super().complete(x)
-        return Completion(y.flatten(1), z)
-
-    def invert(self, y: Tensor, z: list[Tensor]) -> Tensor:
-        """Apply the bijection's inverse: the image, [B, C, H, W], whose completion is ``(y, z)``."""
-        return super().invert(y[:, :, None, None], z)
+        return super().complete(x)
 
     def complete_pinv(self, y: Tensor) -> Completion:
         r"""Return :math:`G(g^\dagger(y))` for ``y`` [B, K]: the chain of ``r``; the outermost block needs nothing else.
@@ -107,4 +144,14 @@ class SPNN(Composition):
         """
         if y.ndim != 2 or y.shape[1] != self.num_outputs:
             raise InputError(f"expected logits of shape [B, {self.num_outputs}], got {tuple(y.shape)}.")
-        return Completion(y, super().complete_pinv(y[:, :, None, None]).z)
+        return super().complete_pinv(y)
+
+
+class _OnePixel(Bijection):
+    """From maps of one pixel to vectors, [B, K, 1, 1] -> [B, K]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, :, 0, 0]
+
+    def inverse(self, y: Tensor) -> Tensor:
+        return y[:, :, None, None]

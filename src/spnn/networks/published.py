@@ -15,30 +15,39 @@ import torch
 from torch import Tensor
 
 from spnn.errors import InputError
+from spnn.networks.pretrained import clear_errors, find_file
 
 __all__ = ["read_published"]
 
 _KEY = re.compile(r"(?:module\.)?pinn\.blocks\.(\d+)\.(?:([str])\.net\.(\d+)\.(weight|bias)|mix\.(A_unconstrained|V))")
 _MIXING = {"A_unconstrained": "cayley", "V": "householder"}
+_RELEASED_FILE = "spnn_celebahq_256.pth"
+# Where these have strides, no tensor's shape tells.
+_SHUFFLING = (
+    "shuffle 4, conv3 32, conv3 128, conv3/2 256, conv3 512, conv3/2 512, conv3",
+    "shuffle 8, conv3 128, conv3 256, conv3/2 512, conv3 512, conv3/2 1024, conv3/2",
+)
 
 
 def read_published(source: str | Path | Mapping[str, Tensor]) -> tuple[dict, dict[str, Tensor]]:
     """Return the arguments that build the network of a published state dict, and the state dict in our names.
 
     Arguments:
-        source: A file saved by ``torch.save`` (loaded with ``weights_only``, never as an arbitrary pickle) or the
-            state dict itself; keys may carry the prefix ``module.``.
+        source: A file saved by ``torch.save``; the state dict itself; or a repository of the hub, ``owner/name`` or
+            ``owner/name/file.pth``. Files are loaded with ``weights_only``, never as arbitrary pickles; keys may carry
+            the prefix ``module.``.
 
     Raises:
         InputError: If the file can't be read safely, or a key or shape doesn't belong to a published network.
     """
+    tensors = source
     if not isinstance(source, Mapping):
-        try:
-            source = torch.load(source, map_location="cpu", weights_only=True)
-        except Exception as error:
-            raise InputError(f"can't load {source} as a dictionary of tensors: {error}") from error
+        with clear_errors(source):
+            tensors = torch.load(_locate(source), map_location="cpu", weights_only=True)
+    if not isinstance(tensors, Mapping) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
+        raise InputError(f"expected a dictionary of tensors, got {_describe(tensors)} in {source}.")
     blocks: dict[int, dict] = {}
-    for key, tensor in source.items():
+    for key, tensor in tensors.items():
         if not (match := _KEY.fullmatch(key)):
             raise InputError(f"the key {key!r} doesn't belong to a published network (expected pinn.blocks.I...).")
         block, part, layer, kind, mixing = match.groups()
@@ -46,38 +55,74 @@ def read_published(source: str | Path | Mapping[str, Tensor]) -> tuple[dict, dic
         blocks.setdefault(int(block), {})[ours] = tensor
         if mixing:
             blocks[int(block)]["mixing"] = _MIXING[mixing]
+    if not blocks:
+        raise InputError("the state dict is empty.")
 
     plan, state, channels, size = [], {}, 3, 1
-    for place, (_, tensors) in enumerate(sorted(blocks.items())):
+    for place, (_, block) in enumerate(sorted(blocks.items())):
         try:
-            mixing, mixed = tensors.pop("mixing"), tensors["mixing.parameter"].shape[1]
-            kept = mixed - tensors["s.0.weight"].shape[1]
-            texts = {part: _layers_text(part, tensors) for part in "str"}
-        except KeyError as error:
-            raise InputError(f"block {place} has no {error}; is this a state dict of a published network?") from None
+            mixing, mixed = block.pop("mixing"), block["mixing.parameter"].shape[1]
+            kept = len(_layers("s", block)[-1][1])
+            texts = {
+                part: _text(part, _layers(part, block), width)
+                for part, width in {"s": mixed - kept, "t": mixed - kept, "r": kept}.items()
+            }
+        except (KeyError, IndexError) as error:
+            raise InputError(
+                f"block {place} has no {error}; is this the whole state dict of a published network?"
+            ) from None
         factor = math.isqrt(mixed // channels)
         if factor**2 * channels != mixed:
             raise InputError(f"block {place} mixes {mixed} channels, but gets {channels}.")
         plan.append({"channels": kept, "unshuffle": factor, "mixing": mixing, **texts})
-        state |= {f"parts.{place}.{name}": tensor for name, tensor in tensors.items()}
+        state |= {f"parts.{place}.{name}": tensor for name, tensor in block.items()}
         channels, size = kept, size * factor
-    return {"image_shape": (3, size, size), "plan": plan, "scale_bound": 2.0}, state
+    return {"image_shape": (3, size, size), "plan": plan, "scale_bound": 2.0, "shift_bound": 1.0}, state
 
 
-def _layers_text(part: str, tensors: Mapping[str, Tensor]) -> str:
+def _locate(source: str | Path) -> Path:
+    """The file that ``source`` names; downloaded if it is a repository of the hub and no file here."""
+    parts = Path(source).parts
+    named = Path(source).suffix in (".pth", ".pt", ".ckpt", ".bin")
+    if Path(source).is_file() or len(parts) != (3 if named else 2):
+        return Path(source)
+    return find_file("/".join(parts[:2]), parts[2] if named else _RELEASED_FILE)
+
+
+def _layers(part: str, block: Mapping[str, Tensor]) -> list[tuple[int, Tensor]]:
+    """The weights of a sub-network's convolutions, each with its place among the layers."""
+    found = {name.split(".")[1]: w for name, w in block.items() if re.fullmatch(rf"{part}\.\d+\.weight", name)}
+    if not found:
+        raise KeyError(part)
+    return sorted((int(place), weight) for place, weight in found.items())
+
+
+def _text(part: str, layers: list[tuple[int, Tensor]], in_channels: int) -> str:
     """Write a sub-network's layers as :mod:`spnn.networks.layers` reads them."""
-    weights = {int(name.split(".")[1]): w for name, w in tensors.items() if re.fullmatch(rf"{part}\.\d+\.weight", name)}
-    shapes = [tuple(weights[j].shape) for j in sorted(weights)]
-    if sorted(weights) != list(range(0, 2 * len(weights), 2)):
-        raise InputError(f"the sub-network {part!r} holds pixel shuffles (layers {sorted(weights)}): not known here.")
-    up_inputs = [shape[0] for shape in shapes if shape[2] == 4]
-    words, strided = [], not up_inputs  # an upsampling undoes the one stride, where the width first rises to its input
-    for rows, columns, kernel, _ in shapes:
-        if kernel == 4:
-            words.append(f"up {columns}")
-        elif not strided and rows == up_inputs[0] != columns:
-            words.append(f"conv{kernel}/2 {rows}")
-            strided = True
-        else:
-            words.append(f"conv{kernel} {rows}")
-    return ", ".join(words).rpartition(" ")[0]
+    shapes = [tuple(weight.shape) for _, weight in layers]
+    shuffled = layers[0][0]  # 1 after a pixel shuffle, else 0
+    if [place for place, _ in layers] != list(range(shuffled, shuffled + 2 * len(layers), 2)) or shuffled > 1:
+        raise InputError(f"the sub-network {part!r} has layers of an unknown kind between {[p for p, _ in layers]}.")
+    words = [f"up {shape[1]}" if shape[2] == 4 else f"conv{shape[2]} {shape[0]}" for shape in shapes]
+    words[-1] = words[-1].split()[0]
+    if shuffled:
+        factor = math.isqrt(in_channels // shapes[0][1])
+        text = ", ".join([f"shuffle {factor}", *words])
+        for known in _SHUFFLING:
+            if known.replace("/2", "") == text:
+                return known
+        raise InputError(f"the strides of the sub-network {part!r} ({text}) are not known.")
+    if up := [shape[0] for shape in shapes if shape[2] == 4]:
+        # An upsampling undoes the one stride, which is where the width first rises to the upsampling's input.
+        strided = next((j for j, (rows, columns, *_) in enumerate(shapes) if rows == up[0] != columns), None)
+        if strided is None:
+            raise InputError(f"the sub-network {part!r} upsamples, but nothing in it strides.")
+        words[strided] = words[strided].replace(" ", "/2 ")
+    return ", ".join(words)
+
+
+def _describe(found: object) -> str:
+    if isinstance(found, Mapping):
+        other = next(key for key, value in found.items() if not isinstance(value, Tensor))
+        return f"a dictionary whose {other!r} is a {type(found[other]).__name__}"
+    return f"a {type(found).__name__}"

@@ -1,0 +1,101 @@
+r"""Which latents the pseudo-inverse takes: the variants that the paper's ablation compares.
+
+Any choice of latents makes a right inverse (:math:`g g^\dagger = \mathrm{id}`); they differ in which point of
+:math:`\{x : g(x) = y\}` they take.
+
+===============  =====================================================================================
+``trained``      what the surjection's own auxiliary networks say: :math:`r(y)`
+``random``       the same networks with new random weights
+``zero``         zero
+``closed_form``  the latents of :math:`G(0)`: the minimiser of Definition 4.2 itself, with nothing to train
+===============  =====================================================================================
+"""
+
+import copy
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from spnn.derived import Derived
+from spnn.errors import InputError
+from spnn.surjection import Completion, Surjection
+
+__all__ = ["ConstantLatents", "Pinv", "with_pinv"]
+
+Pinv = Literal["trained", "random", "zero", "closed_form"]
+
+
+class ConstantLatents(Surjection):
+    r"""A surjection with the same latents for every ``y`` in its pseudo-inverse: zero, or those of :math:`G(0)`.
+
+    With constant latents Claim 2 holds: back-projection is the orthogonal projection in the metric of :math:`G`. It is
+    cheaper, too: the latents of ``x`` stay as they are, and no auxiliary network is asked.
+
+    Arguments:
+        surjection: :math:`g`, shared with this module. If it changes, the latents follow; no gradient flows into them.
+        image_shape: (C, H, W) of its input.
+        zero: Whether the latents are zero, rather than those of :math:`G(0)`.
+    """
+
+    def __init__(self, surjection: Surjection, image_shape: Sequence[int], *, zero: bool = False):
+        super().__init__()
+        self.surjection, self.image_shape, self.zero = surjection, tuple(image_shape), zero
+        self._derived = Derived()
+
+    @property
+    def num_latents(self) -> int:
+        return self.surjection.num_latents
+
+    def complete(self, x: Tensor) -> Completion:
+        """As the surjection's."""
+        return self.surjection.complete(x)
+
+    def invert(self, y: Tensor, z: list[Tensor]) -> Tensor:
+        """As the surjection's."""
+        return self.surjection.invert(y, z)
+
+    def complete_pinv(self, y: Tensor) -> Completion:
+        """Return ``(y, the constant latents)``."""
+
+        def compute() -> list[Tensor]:
+            z = self.surjection.complete(y.new_zeros(1, *self.image_shape)).z
+            return [torch.zeros_like(latent) for latent in z] if self.zero else z
+
+        parameters = [*self.surjection.parameters(), *self.surjection.buffers()]
+        latents = self._derived(compute, parameters) if parameters else compute()
+        return Completion(y, [z.to(y.dtype).expand(len(y), *z.shape[1:]) for z in latents])
+
+    def train(self, mode: bool = True) -> "ConstantLatents":
+        self._derived.forget()  # see OrthogonalMixing.train
+        return super().train(mode)
+
+
+def with_pinv(surjection: Surjection, pinv: Pinv, image_shape: Sequence[int], seed: int = 0) -> Surjection:
+    """The same ``g`` with another pseudo-inverse.
+
+    Arguments:
+        surjection: It stays as it is; all but ``random`` share its weights.
+        pinv: The variant, see :mod:`spnn.latents`.
+        image_shape: (C, H, W) of the surjection's input.
+        seed: Of the ``random`` weights.
+
+    Raises:
+        InputError: If there is no such variant.
+    """
+    if pinv == "trained":
+        return surjection
+    if pinv in ("zero", "closed_form"):
+        return ConstantLatents(surjection, image_shape, zero=pinv == "zero")
+    if pinv == "random":
+        surjection = copy.deepcopy(surjection)
+        generator = torch.Generator().manual_seed(seed)
+        for parameter in surjection.pinv_parameters():
+            values = torch.zeros(parameter.shape)
+            if parameter.ndim > 1:  # weights, as a new layer's; biases are zero
+                nn.init.kaiming_uniform_(values, a=5**0.5, generator=generator)
+            with torch.no_grad():
+                parameter.copy_(values)
+        return surjection
+    raise InputError(f"no pseudo-inverse is called {pinv!r}; choose one of {', '.join(get_args(Pinv))}.")

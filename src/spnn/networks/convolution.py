@@ -1,0 +1,67 @@
+"""Convolutions that are evaluated as matrix products where those are faster.
+
+A convolution kernel of a CPU library first reorders the weights, each time. On a map of a few pixels that costs
+more than the arithmetic: a 3x3 convolution of 1024 channels on 2x2 pixels takes several times what reading its weights
+once takes. There the windows are written out as rows and multiplied; a 1x1 convolution is such a product at any size.
+Parameters, results and gradients are those of the base classes. GPU libraries know such kernels themselves.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["Conv2d", "Upsampling", "mix_channels"]
+
+_FEW_PIXELS = 16  # per image: up to 4x4, measured at 512 and 1024 channels
+_FEW_ROWS = 128
+
+
+def mix_channels(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Apply ``weight`` [D', D] to the channels at each position, [B, D, H, W] -> [B, D', H, W]."""
+    return _product(x.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)
+
+
+class Conv2d(nn.Conv2d):
+    """A convolution of odd kernel size, [B, C, H, W] -> [B, C', ceil(H / stride), ceil(W / stride)]."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1):
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding=kernel_size // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        (kernel, _), (stride, _) = self.kernel_size, self.stride
+        if kernel == stride == 1:
+            return mix_channels(x, self.weight.flatten(1), self.bias)
+        batch, _, height, width = x.shape
+        height, width = -(-height // stride), -(-width // stride)
+        if x.device.type != "cpu" or height * width > _FEW_PIXELS:
+            return super().forward(x)
+        windows = F.unfold(x, kernel, padding=kernel // 2, stride=stride).mT  # [B, H' W', C k^2]
+        y = _product(windows, self.weight.flatten(1), self.bias)
+        return y.reshape(batch, height, width, -1).permute(0, 3, 1, 2)
+
+
+class Upsampling(nn.ConvTranspose2d):
+    """A transposed convolution that doubles height and width: kernel 4, stride 2, padding 1."""
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__(in_channels, out_channels, kernel_size=4, stride=2, padding=1)
+
+    def forward(self, x: Tensor, output_size: None = None) -> Tensor:
+        _, _, height, width = x.shape
+        if x.device.type != "cpu" or height * width * 4 > _FEW_PIXELS:
+            return super().forward(x)
+        windows = x.flatten(2).mT @ self.weight.flatten(1)  # [B, H W, C' 4^2]
+        y = F.fold(windows.mT, (2 * height, 2 * width), kernel_size=4, padding=1, stride=2)
+        return y + self.bias.to(y.dtype)[:, None, None]
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """``x @ weight.T + bias``, [..., D] -> [..., D']."""
+    rows = x.numel() // x.shape[-1]
+    if x.device.type != "cpu" or rows > _FEW_ROWS or not weight.is_contiguous():
+        return F.linear(x, weight, bias)
+    # The same product the other way round: up to twice as fast where the rows are few. (Only with the weights as they
+    # lie: their transpose there is up to ten times slower.)
+    columns = x.reshape(rows, -1).contiguous().T
+    y = weight @ columns if bias is None else torch.addmm(bias[:, None], weight, columns)
+    return y.T.reshape(*x.shape[:-1], -1)
