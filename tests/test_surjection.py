@@ -1,53 +1,88 @@
 """Laws that every surjection keeps, over all kinds of them, in double precision."""
 
-import copy
-
 import pytest
 import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from torch import nn
 
-from spnn import SPNN, Completion, Composition
+from spnn import SPNN, Completion, Composition, Surjection
 from spnn.errors import InputError
-from spnn.networks import SurjectiveCoupling
+from spnn.latents import with_pinv
+from spnn.networks import MIXINGS, SurjectiveCoupling
+from spnn.operators import AveragePool, Blur, Gamma, Grayscale, Inpainting, Matrix, Ripple, gaussian_kernel
 
+SHAPE = (3, 8, 8)
 CONV = {"st": "conv3 8, conv3", "r": "conv3 8, conv3"}
 POINT = {"st": "conv1 8, conv1", "r": "conv1 8, conv1"}
+MASK = torch.arange(64).reshape(8, 8) % 3 > 0
 
 
 def block(**options) -> SurjectiveCoupling:
     return SurjectiveCoupling(3, 5, unshuffle=2, **{**CONV, **options})
 
 
-def network() -> SPNN:
+def network(**options) -> SPNN:
     plan = [{"unshuffle": 2, "channels": 6, **CONV}, {"unshuffle": 4, "channels": 20, **POINT}, POINT]
-    return SPNN((3, 8, 8), plan, outputs=4)
+    return SPNN(SHAPE, plan, outputs=4, **options)
 
 
-SURJECTIONS = {
+def free_form() -> SPNN:
+    return SPNN(SHAPE, [{"unshuffle": 2, "channels": 4}, {"unshuffle": 4, "channels": 12}, {"channels": 5}], hidden=8)
+
+
+def small_network() -> SPNN:
+    return SPNN((3, 4, 4), [{"unshuffle": 4, "channels": 6, **POINT}])
+
+
+NETWORKS = {
     "block": block,
     "block with separate s and t": lambda: block(st=None, s="conv3 8, conv3/2 8, up 8, conv3", t="conv1"),
-    "householder block": lambda: block(mixing="householder"),
+    **{f"{mixing} block": lambda mixing=mixing: block(mixing=mixing) for mixing in MIXINGS if mixing != "cayley"},
     "composition": lambda: Composition(block(), SurjectiveCoupling(5, 2, **CONV)),
     "network": network,
+    "checkpointed network": lambda: network(checkpoint=True),
+    "free-form network": free_form,
 }
+OPERATORS = {
+    "inpainting": lambda: Inpainting(MASK, SHAPE),
+    "average pooling": lambda: AveragePool(4, SHAPE),
+    "grayscale": lambda: Grayscale(SHAPE),
+    "blur": lambda: Blur(gaussian_kernel(1.0, size=5), SHAPE),
+    "matrix": lambda: Matrix(torch.randn(20, 192), SHAPE),
+}
+OTHERS = {
+    "average of a tone curve": lambda: Composition(Gamma(2.2), AveragePool(2, SHAPE)),
+    "mask behind rippled glass": lambda: Composition(Ripple(1.5, 8), Gamma(0.7), Inpainting(MASK, SHAPE)),
+    "network on an average": lambda: Composition(AveragePool(2, SHAPE), small_network()),
+    "bijection": lambda: Ripple(0.8, 5),
+    "network with random latents": lambda: with_pinv(network(), "random", SHAPE),
+    "network with zero latents": lambda: with_pinv(network(), "zero", SHAPE),
+    "network with latents in closed form": lambda: with_pinv(network(), "closed_form", SHAPE),
+}
+SURJECTIONS = NETWORKS | OPERATORS | OTHERS
+
+
+def prepare(surjection: Surjection) -> Surjection:
+    """In double precision, with weights away from the start, where sub-networks are zero."""
+    for parameter in surjection.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    return surjection.double().requires_grad_(False)
 
 
 @pytest.fixture(params=SURJECTIONS)
 def surjection(request):
-    surjection = SURJECTIONS[request.param]().double()
-    for parameter in surjection.parameters():  # away from the start, where sub-networks are zero
-        nn.init.normal_(parameter, std=0.1)
-    return surjection.requires_grad_(False)
+    return prepare(SURJECTIONS[request.param]())
 
 
 @pytest.fixture
 def x() -> torch.Tensor:
-    return torch.randn(3, 3, 8, 8, dtype=torch.double)
+    return torch.randn(3, *SHAPE, dtype=torch.double)
 
 
 @pytest.fixture
 def target(surjection) -> torch.Tensor:
-    return surjection(torch.randn(3, 3, 8, 8, dtype=torch.double))
+    return surjection(torch.randn(3, *SHAPE, dtype=torch.double))
 
 
 def distance(a: Completion, b: Completion) -> torch.Tensor:
@@ -56,24 +91,27 @@ def distance(a: Completion, b: Completion) -> torch.Tensor:
     return sum((p - q).square().flatten(1).sum(1) for p, q in pairs)
 
 
-def assert_same(a: torch.Tensor, b: torch.Tensor) -> None:
+def assert_same(a: torch.Tensor | Completion, b: torch.Tensor | Completion) -> None:
+    if isinstance(a, Completion):
+        a, b = [a.y, *a.z], [b.y, *b.z]
     torch.testing.assert_close(a, b, rtol=0, atol=1e-10)
 
 
 def test_completion_is_a_bijection(surjection, x):
     completed = surjection.complete(x)
-    assert sum(part[0].numel() for part in (completed.y, *completed.z)) == x[0].numel()
     assert len(completed.z) == surjection.num_latents
     assert_same(surjection.invert(*completed), x)
 
 
-def test_completion_of_an_inverse_is_the_identity(surjection, x):
-    y, z = surjection.complete(x)
-    y, z = torch.randn_like(y), [torch.randn_like(latent) for latent in z]
-    again = surjection.complete(surjection.invert(y, z))
-    assert_same(again.y, y)
-    for a, b in zip(again.z, z, strict=True):
-        assert_same(a, b)
+def test_completion_of_an_inverse_is_the_identity(surjection, x, target):
+    elsewhere = Completion(target, surjection.complete(x).z)
+    assert_same(surjection.complete(surjection.invert(*elsewhere)), elsewhere)
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_latents_of_networks_are_as_many_as_the_dimensions_that_go(kind, x):
+    y, z = prepare(NETWORKS[kind]()).complete(x)
+    assert sum(part[0].numel() for part in (y, *z)) == x[0].numel()
 
 
 def test_pseudo_inverse_is_a_right_inverse(surjection, target):
@@ -87,10 +125,7 @@ def test_penrose_identities(surjection, x, target):
 
 
 def test_complete_pinv_is_the_completion_of_the_pseudo_inverse(surjection, target):
-    short, long = surjection.complete_pinv(target), surjection.complete(surjection.pinv(target))
-    assert_same(short.y, long.y)
-    for a, b in zip(short.z, long.z, strict=True):
-        assert_same(a, b)
+    assert_same(surjection.complete_pinv(target), surjection.complete(surjection.pinv(target)))
 
 
 def test_full_back_projection_satisfies_the_constraint(surjection, x, target):
@@ -98,27 +133,15 @@ def test_full_back_projection_satisfies_the_constraint(surjection, x, target):
     assert_same(surjection(surjection.back_project(x, target)), target)
 
 
-def test_back_projection_equals_its_definition(surjection, x, target):
-    def difference(strength):
-        here, there, nearest = (
-            surjection.complete(point) for point in (x, surjection.pinv(target), surjection.pinv(surjection(x)))
-        )
-        move = [a + strength * (b - c) for a, b, c in zip(here.z, there.z, nearest.z, strict=True)]
-        return surjection.invert(here.y + strength * (there.y - nearest.y), move)
-
-    for strength in (0.0, 0.3, 1.0):
-        assert_same(surjection.back_project(x, target, strength), difference(strength))
-
-
-def test_back_projection_is_orthogonal_in_the_metric_of_the_completion(surjection, x):
-    """Claim 2, with latents that don't depend on y, as those of the natural pseudo-inverse don't."""
-    for parameter in surjection.pinv_parameters():
-        nn.init.zeros_(parameter)
-    target = surjection(torch.randn_like(x))
-    moved = surjection.complete(surjection.back_project(x, target))
-    here = surjection.complete(x)
-    elsewhere = Completion(target, [torch.randn_like(z) for z in here.z])  # any other point of the fibre
-    assert_same(distance(here, elsewhere), distance(here, moved) + distance(moved, elsewhere))
+@pytest.mark.parametrize("strength", [0.0, 0.3, 1.0])
+def test_back_projection_equals_its_definition(surjection, x, target, strength):
+    """Definition 4.3, term by term."""
+    here, there, nearest = (
+        surjection.complete(point) for point in (x, surjection.pinv(target), surjection.pinv(surjection(x)))
+    )
+    z = [a + strength * (b - c) for a, b, c in zip(here.z, there.z, nearest.z, strict=True)]
+    moved = surjection.invert(here.y + strength * (there.y - nearest.y), z)
+    assert_same(surjection.back_project(x, target, strength), moved)
 
 
 def test_gentle_back_projection_approaches_the_target_with_its_strength(surjection, x, target):
@@ -127,10 +150,30 @@ def test_gentle_back_projection_approaches_the_target_with_its_strength(surjecti
         assert_same(moved - target, (1 - strength) * (surjection(x) - target))
 
 
-def test_back_projection_takes_a_strength_per_sample(surjection, x, target):
+def test_back_projection_is_orthogonal_in_the_metric_of_the_completion(surjection, x):
+    """Claim 2, of the natural pseudo-inverse."""
+    surjection = with_pinv(surjection, "closed_form", SHAPE)
+    target = surjection(torch.randn_like(x))
+    here, moved = surjection.complete(x), surjection.complete(surjection.back_project(x, target))
+    elsewhere = Completion(target, surjection.complete(torch.randn_like(x)).z)  # any other point of the fibre
+    torch.testing.assert_close(distance(here, elsewhere), distance(here, moved) + distance(moved, elsewhere))
+
+
+def test_closed_form_is_the_point_of_the_fibre_nearest_to_zero(surjection, x, target):
+    """Definition 4.2."""
+    zero = surjection.complete(torch.zeros_like(x))
+    natural = with_pinv(surjection, "closed_form", SHAPE).complete_pinv(target)
+    elsewhere = Completion(target, surjection.complete(x).z)
+    assert (distance(natural, zero) <= distance(elsewhere, zero)).all()
+    torch.testing.assert_close(distance(natural, zero), (target - zero.y).square().flatten(1).sum(1))
+
+
+def test_samples_do_not_depend_on_their_batch(surjection, x, target):
     together = surjection.back_project(x, target, torch.tensor([0.0, 0.5, 1.0]))
     for i, strength in enumerate((0.0, 0.5, 1.0)):
-        assert_same(together[i], surjection.back_project(x[i : i + 1], target[i : i + 1], strength)[0])
+        one = slice(i, i + 1)
+        assert_same(together[one], surjection.back_project(x[one], target[one], strength))
+        assert_same(surjection.pinv(target)[one], surjection.pinv(target[one]))
 
 
 def test_back_projection_takes_a_completed_target(surjection, x, target):
@@ -146,21 +189,83 @@ def test_naive_back_projection_adds_the_difference_of_pseudo_inverses(surjection
     assert_same(surjection.naive_back_project(x, target, 0.4), x + 0.4 * difference)
 
 
-def test_pseudo_inverse_parameters_do_not_change_the_surjection(surjection, x, target):
-    before, pinv = surjection.complete(x), surjection.pinv(target)
+def test_gradients_flow_to_the_image_and_the_target(surjection, x, target):
+    x.requires_grad_(True), target.requires_grad_(True)
+    surjection.back_project(x, target, 0.5).square().mean().backward()
+    assert all(end.grad.isfinite().all() and end.grad.any() for end in (x, target))
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_gradients_flow_to_every_weight(kind, x):
+    surjection = prepare(NETWORKS[kind]()).requires_grad_(True)
+    target = surjection(torch.randn_like(x))
+    (surjection.back_project(x, target, 0.5) + surjection.pinv(target)).square().mean().backward()
+    assert all(p.grad.isfinite().all() and p.grad.any() for p in surjection.parameters())
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_gradients_of_back_projection_are_its_slopes(kind):
+    surjection = prepare(NETWORKS[kind]())
+    x = torch.randn(1, *SHAPE, dtype=torch.double, requires_grad=True)
+    target = surjection(torch.randn(1, *SHAPE, dtype=torch.double)).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x, y: surjection.back_project(x, y, 0.7), (x, target), fast_mode=True)
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_pseudo_inverse_parameters_do_not_change_the_surjection(kind, x):
+    surjection = prepare(NETWORKS[kind]())
+    before = surjection.complete(x)
+    pinv = surjection.pinv(before.y)
     for parameter in surjection.pinv_parameters():
         nn.init.normal_(parameter)
-    after = surjection.complete(x)
-    assert distance(before, after).max() == 0
-    assert not torch.allclose(surjection.pinv(target), pinv)
+    assert distance(before, surjection.complete(x)).max() == 0
+    assert not torch.allclose(surjection.pinv(before.y), pinv)
 
 
-def test_gradients_flow_through_back_projection(surjection, x, target):
-    surjection.requires_grad_(True)
-    x.requires_grad_(True)
-    surjection.back_project(x, target, 0.5).square().mean().backward()
-    gradients = [x.grad, *(parameter.grad for parameter in surjection.parameters())]
-    assert all(gradient is not None and gradient.isfinite().all() for gradient in gradients)
+@st.composite
+def networks(draw) -> SPNN:
+    """Any network that the plan's language can say, of a small image."""
+    factors = draw(st.sampled_from([(8,), (2, 4), (4, 2), (2, 2, 2), (1, 8), (2, 1, 4, 1), (3, 2)]))
+    size, channels = 1, draw(st.integers(1, 3))
+    for factor in factors:
+        size *= factor
+    shape, plan = (channels, size, size), []
+    for factor in factors:
+        mixed = channels * factor**2
+        assume(mixed > 1)
+        channels = draw(st.integers(max(1, min(mixed - 1, 40) - 20), min(mixed - 1, 40)))
+        layers = draw(
+            st.sampled_from(
+                [
+                    {"hidden": 6},
+                    {"st": "conv3 6, conv1", "r": "conv1"},
+                    {"s": "conv5 4, conv3", "t": "conv1", "r": "conv3 4, conv3"},
+                ]
+            )
+        )
+        plan.append(
+            {
+                "unshuffle": factor,
+                "channels": channels,
+                "mixing": draw(st.sampled_from(sorted(MIXINGS))),
+                "scale_bound": draw(st.floats(0, 2)),
+                **layers,
+            }
+        )
+    return SPNN(shape, plan)
+
+
+@given(net=networks(), strength=st.floats(0, 1), batch=st.integers(1, 3), seed=st.integers(0, 2**16))
+@settings(max_examples=40, deadline=None, derandomize=True)
+def test_any_plan_makes_a_pseudo_invertible_network(net, strength, batch, seed):
+    torch.manual_seed(seed)
+    prepare(net)
+    x = torch.randn(batch, *net.image_shape, dtype=torch.double)
+    target = torch.randn(batch, net.num_outputs, dtype=torch.double)
+    assert_same(net.invert(*net.complete(x)), x)
+    assert_same(net(net.pinv(target)), target)
+    assert_same(net(net.back_project(x, target)), target)
+    assert_same(net(net.back_project(x, target, strength)), torch.lerp(net(x), target, strength))
 
 
 def test_wrong_shapes_are_named(surjection, x, target):
@@ -172,54 +277,3 @@ def test_wrong_shapes_are_named(surjection, x, target):
         surjection.naive_back_project(x, target[:1])
     with pytest.raises(InputError, match="one per sample"):
         surjection.naive_back_project(x, target, torch.ones(2))
-
-
-@pytest.mark.parametrize("mixing", ["cayley", "householder"])
-def test_mixing_is_orthogonal_and_follows_its_parameter(mixing):
-    mix = block(mixing=mixing).double().mixing
-    assert_same(mix.weight @ mix.weight.T, torch.eye(12, dtype=torch.double))
-    with torch.no_grad():
-        before = mix.weight
-        assert mix.weight is before  # computed once
-        mix.parameter.add_(torch.randn_like(mix.parameter))
-        assert not torch.allclose(mix.weight, before)  # and again after a change
-    state = {"parameter": torch.randn_like(mix.parameter)}
-    mix.load_state_dict(state)
-    assert_same(mix.weight, mix.compute_weight())
-
-
-def test_mixing_survives_repeated_backward_passes_and_copies():
-    network_ = network()
-    for _ in range(2):  # two batches without a step in between, as in gradient accumulation
-        network_.pinv(network_(torch.randn(2, 3, 8, 8))).square().mean().backward()
-    twin = copy.deepcopy(network_)
-    with torch.inference_mode():
-        twin(torch.randn(2, 3, 8, 8))
-    twin(torch.randn(2, 3, 8, 8)).sum().backward()
-
-
-def test_mixing_follows_weights_swapped_behind_its_back():
-    mix = block().mixing.eval()
-    with torch.no_grad():
-        before = mix.weight
-        mix.parameter.data.copy_(torch.randn_like(mix.parameter))  # as the EMA callback does
-        mix.train()
-        assert not torch.allclose(mix.weight, before)
-
-
-def test_networks_say_what_is_wrong_with_a_plan_or_an_input():
-    for plan, message in [
-        ([{"unshuffle": 3, "channels": 4, **POINT}], "block 0 of the plan can't unshuffle 8x8"),
-        ([{"unshuffle": 4, "channels": 4, **POINT}], "leaves 2x2 pixels"),
-        ([{"unshuffle": 8, "channels": 192, **POINT}], "block 0 .* must lower its 192 channels"),
-        ([{"unshuffle": 8, "channels": 4, **POINT}, {"channels": 3, "r": "conv1"}], "block 1 .* `st`"),
-        ([{"unshuffle": 8, "channels": 4, **POINT, "mixing": "random"}], "no mixing is called 'random'"),
-        ([{"unshuffle": 8, "channels": 4, "st": "conv1 8 conv1", "r": "conv1"}], "can't read the layer"),
-        ([{"unshuffle": 8, "chanels": 4, **POINT}], "block 0 .*chanels"),
-    ]:
-        with pytest.raises(InputError, match=message):
-            SPNN((3, 8, 8), plan)
-    with pytest.raises(InputError, match=r"expected images of shape \[B, 3, 8, 8\]"):
-        network()(torch.randn(1, 3, 16, 16))
-    with pytest.raises(InputError, match=r"expected logits of shape \[B, 4\]"):
-        network().pinv(torch.randn(1, 5))

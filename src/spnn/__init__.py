@@ -1,6 +1,6 @@
 """Pseudo-invertible neural networks and non-linear back-projection."""
 
 from spnn.networks import SPNN
-from spnn.surjection import Completion, Composition, Surjection
+from spnn.surjection import Bijection, Completion, Composition, Surjection
 
-__all__ = ["SPNN", "Completion", "Composition", "Surjection"]
+__all__ = ["SPNN", "Bijection", "Completion", "Composition", "Surjection"]

@@ -116,9 +116,7 @@ class Surjection(nn.Module, ABC):
         """
         here, there = self._ends(x, target, completed)
         nearest = self.complete_pinv(here.y)
-        return self.invert(
-            _move(here.y, there.y, strength), _move_latents(here.z, there.z, nearest.z, strength)
-        )
+        return self.invert(_move(here.y, there.y, strength), _move_latents(here.z, there.z, nearest.z, strength))
 
     def naive_back_project(
         self,
@@ -134,7 +132,7 @@ class Surjection(nn.Module, ABC):
         :math:`g(x') = y`.
         """
         here, there = self._ends(x, target, completed)
-        return x + _per_sample(strength, x) * (self.invert(*there) - self.pinv(here.y))
+        return x + per_sample(strength, x) * (self.invert(*there) - self.pinv(here.y))
 
     def _ends(
         self, x: Tensor, target: Tensor | Completion, completed: Completion | None
@@ -152,16 +150,16 @@ class Surjection(nn.Module, ABC):
 
 def _move(here: Tensor, there: Tensor, strength: float | Tensor) -> Tensor:
     # lerp, not y + λ(target − y): it returns the target bit for bit at λ = 1.
-    return torch.lerp(here, there, _per_sample(strength, here))
+    return torch.lerp(here, there, per_sample(strength, here))
 
 
 def _move_latents(
     here: list[Tensor], there: list[Tensor], nearest: list[Tensor], strength: float | Tensor
 ) -> list[Tensor]:
-    return [at + _per_sample(strength, at) * (to - near) for at, to, near in zip(here, there, nearest, strict=True)]
+    return [at + per_sample(strength, at) * (to - near) for at, to, near in zip(here, there, nearest, strict=True)]
 
 
-def _per_sample(strength: float | Tensor, x: Tensor) -> Tensor:
+def per_sample(strength: float | Tensor, x: Tensor) -> Tensor:
     """Return the strength as a tensor that multiplies ``x`` sample by sample."""
     strength = torch.as_tensor(strength, dtype=x.dtype, device=x.device)
     if strength.ndim == 0:
@@ -174,10 +172,10 @@ def _per_sample(strength: float | Tensor, x: Tensor) -> Tensor:
 
 
 class Bijection(Surjection):
-    r"""A change of coordinates :math:`\varphi`: a surjection that discards nothing, and whose pseudo-inverse is its inverse.
+    r"""A change of coordinates :math:`\varphi`: a surjection that discards nothing; its pseudo-inverse is its inverse.
 
-    With it, :math:`g = A \circ \varphi` is ``Composition(phi, A)``, and :math:`g^\dagger = \varphi^{-1} \circ A^\dagger`
-    (coordinate consistency). A subclass implements :meth:`forward` and :meth:`inverse`.
+    With it, ``Composition(phi, A)`` is :math:`g = A \circ \varphi`, and :math:`g^\dagger = \varphi^{-1} \circ
+    A^\dagger` (coordinate consistency). A subclass implements :meth:`forward` and :meth:`inverse`.
     """
 
     num_latents = 0

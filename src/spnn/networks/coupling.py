@@ -73,12 +73,13 @@ class SurjectiveCoupling(Surjection):
         checkpoint: bool = False,
     ):
         super().__init__()
+        if unshuffle < 1 or (size is not None and any(n % unshuffle for n in size)):
+            pixels = "pixels" if size is None else f"{size[0]}x{size[1]} pixels"
+            raise InputError(f"{pixels} can't be unshuffled by {unshuffle}.")
         mixed = in_channels * unshuffle**2
         if not 0 < channels < mixed:
             raise InputError(f"a block must lower its {mixed} channels, not turn them into {channels}.")
         if size is not None:
-            if unshuffle < 1 or any(n % unshuffle for n in size):
-                raise InputError(f"{size[0]}x{size[1]} pixels can't be unshuffled by {unshuffle}.")
             size = (size[0] // unshuffle, size[1] // unshuffle)
         self.unshuffle, self.channels = unshuffle, channels
         self.scale_bound, self.shift_bound = scale_bound, shift_bound
@@ -103,8 +104,8 @@ class SurjectiveCoupling(Surjection):
             if size is not None and isinstance(network, SubNetwork) and network.size_after(size) != size:
                 after = "x".join(map(str, network.size_after(size)))
                 raise InputError(
-                    f"`{name}` turns {size[0]}x{size[1]} pixels into {after}: its strides, ups and shuffles must cancel "
-                    f"({network.text!r})."
+                    f"`{name}` turns {size[0]}x{size[1]} pixels into {after}: its strides, ups and shuffles must "
+                    f"cancel ({network.text!r})."
                 )
 
     def pinv_parameters(self) -> Iterator[nn.Parameter]:

@@ -35,7 +35,7 @@ class SPNN(
             :class:`~spnn.networks.coupling.SurjectiveCoupling` but ``in_channels`` and ``size``. The last block's
             ``channels`` is K; it must leave one pixel.
         outputs: K, where the last block of the plan doesn't say ``channels``.
-        **defaults: Arguments for every block whose plan doesn't give them (``mixing``, ``scale_bound``, ``hidden``, ...).
+        **defaults: Arguments for every block whose plan doesn't give them (``mixing``, ``hidden``, ...).
 
     Raises:
         InputError: If the plan doesn't fit the image or doesn't end at 1x1; the message names the block.
@@ -61,9 +61,7 @@ class SPNN(
         if not plan:
             raise InputError("the plan has no blocks.")
         if outputs is not None and plan[-1].setdefault("channels", outputs) != outputs:
-            raise InputError(
-                f"the plan's last block gives {plan[-1]['channels']} outputs, but {outputs} are asked."
-            )
+            raise InputError(f"the plan's last block gives {plan[-1]['channels']} outputs, but {outputs} are asked.")
         blocks = []
         for i, arguments in enumerate(plan):
             try:
@@ -112,9 +110,7 @@ class SPNN(
             return super().from_pretrained(folder_or_repository, **options)
 
     @classmethod
-    def _from_pretrained(
-        cls, *, model_id: str, image_shape: Any = None, plan: Any = None, **options: Any
-    ) -> "SPNN":
+    def _from_pretrained(cls, *, model_id: str, image_shape: Any = None, plan: Any = None, **options: Any) -> "SPNN":
         if image_shape is None or plan is None:
             raise InputError(
                 f"{model_id} has no config.json with an `image_shape` and a `plan`: `save_pretrained` writes one. "

@@ -17,7 +17,7 @@ __all__ = ["clear_errors", "find_file", "read_safetensors"]
 
 @contextmanager
 def clear_errors(source: object) -> Iterator[None]:
-    """Turn whatever goes wrong inside, in libraries that read files or ask the hub, into an error that names ``source``.
+    """Turn whatever goes wrong inside, where libraries read files or ask the hub, into an error that names ``source``.
 
     Raises:
         InputError: Then.

@@ -1,0 +1,18 @@
+"""Known surjections: linear degradations of images, and changes of coordinates to compose them with."""
+
+from spnn.operators.coordinates import Gamma, Ripple
+from spnn.operators.deepinv import DeepinvOperator
+from spnn.operators.linear import AveragePool, Blur, Grayscale, Inpainting, LinearOperator, Matrix, gaussian_kernel
+
+__all__ = [
+    "AveragePool",
+    "Blur",
+    "DeepinvOperator",
+    "Gamma",
+    "Grayscale",
+    "Inpainting",
+    "LinearOperator",
+    "Matrix",
+    "Ripple",
+    "gaussian_kernel",
+]

@@ -1,0 +1,80 @@
+r"""Changes of coordinates: bijections :math:`\varphi` of images.
+
+``Composition(phi, A)`` is the surjection :math:`A \circ \varphi`: what a camera sees that first bends the tones or the
+light's paths, and then discards. Its natural pseudo-inverse is :math:`\varphi^{-1} \circ A^\dagger` (the paper's
+coordinate consistency).
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from spnn.errors import InputError
+from spnn.surjection import Bijection
+
+__all__ = ["Gamma", "Ripple"]
+
+
+class Gamma(Bijection):
+    r"""A tone curve: :math:`v \mapsto v^\gamma` of the brightness :math:`v = (x + 1) / 2`; [-1, 1] is mapped to itself.
+
+    Below black it is continued as an odd function, so that it is a bijection of all images. Its slope at black is zero
+    (:math:`\gamma > 1`) or infinite (:math:`\gamma < 1`).
+
+    Arguments:
+        gamma: :math:`\gamma > 0`; 2.2 darkens the middle tones, 1/2.2 lightens them.
+
+    Raises:
+        InputError: If it is not positive.
+    """
+
+    def __init__(self, gamma: float):
+        super().__init__()
+        if gamma <= 0:
+            raise InputError(f"gamma must be positive, got {gamma}.")
+        self.gamma = gamma
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._raise(x, self.gamma)
+
+    def inverse(self, y: Tensor) -> Tensor:
+        return self._raise(y, 1 / self.gamma)
+
+    @staticmethod
+    def _raise(x: Tensor, power: float) -> Tensor:
+        v = (x + 1) / 2
+        return 2 * v.sign() * v.abs() ** power - 1
+
+
+class Ripple(Bijection):
+    r"""An optical distortion, as through rippled glass: each row is shifted by a wave, then each column.
+
+    A row's shift, of any fraction of a pixel, turns the phases of its frequencies, so it is exactly invertible, as no
+    interpolation is: :math:`\varphi` is orthogonal. Borders are circular.
+
+    Arguments:
+        amplitude: Of the wave, in pixels.
+        wavelength: In pixels.
+    """
+
+    def __init__(self, amplitude: float, wavelength: float):
+        super().__init__()
+        self.amplitude, self.wavelength = amplitude, wavelength
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._shift(self._shift(x, self.amplitude).mT, self.amplitude).mT
+
+    def inverse(self, y: Tensor) -> Tensor:
+        return self._shift(self._shift(y.mT, -self.amplitude).mT, -self.amplitude)
+
+    def _shift(self, x: Tensor, amplitude: float) -> Tensor:
+        """Shift row i, [B, C, H, W], by the wave's value at i to the right."""
+        height, width = x.shape[-2:]
+        rows = torch.arange(height, dtype=x.dtype, device=x.device)
+        shift = amplitude * torch.sin(2 * math.pi * rows / self.wavelength)
+        frequency = torch.fft.rfftfreq(width, dtype=x.dtype, device=x.device)
+        if width % 2 == 0:
+            frequency[-1] = 0  # the highest frequency of an even width has no phase to turn
+        angle = -2 * math.pi * shift[:, None] * frequency
+        return torch.fft.irfft(torch.fft.rfft(x) * torch.polar(torch.ones_like(angle), angle), n=width)

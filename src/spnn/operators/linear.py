@@ -1,0 +1,250 @@
+r"""Linear operators, :math:`g = A`, whose pseudo-inverse is Moore and Penrose's.
+
+The completion is :math:`G(x) = (A x,\; x - A^\dagger A x)`: what is seen, and the part of ``x`` that lies in the null
+space, as an image. The latents of :math:`G(0)` are zero, so Definition 4.2 gives the ``x`` without a part in the null
+space, :math:`A^\dagger y`. Back-projection is DDNM's step in the range, :math:`x + \lambda A^\dagger (y - A x)`.
+
+References:
+    Zero-Shot Image Restoration Using Denoising Diffusion Null-Space Model (Wang, Yu, Zhang, 2023),
+    https://arxiv.org/abs/2212.00490
+"""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from spnn.errors import InputError
+from spnn.surjection import Completion, Surjection, per_sample
+
+__all__ = ["AveragePool", "Blur", "Grayscale", "Inpainting", "LinearOperator", "Matrix", "gaussian_kernel"]
+
+
+class LinearOperator(Surjection):
+    """Base of the linear operators, [B, C, H, W] -> [B, ...]. A subclass implements :meth:`forward` and :meth:`pinv`.
+
+    Arguments:
+        image_shape: (C, H, W) of the images.
+
+    Raises:
+        InputError: When used on images of another shape.
+    """
+
+    num_latents = 1
+
+    def __init__(self, image_shape: Sequence[int]):
+        super().__init__()
+        self.image_shape = torch.Size(image_shape)
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``A x``."""
+
+    @abstractmethod
+    def pinv(self, y: Tensor) -> Tensor:
+        r"""Return :math:`A^\dagger y`."""
+
+    def complete(self, x: Tensor) -> Completion:
+        r"""Return :math:`(A x, [x - A^\dagger A x])`."""
+        if x.shape[1:] != self.image_shape:
+            raise InputError(
+                f"expected images of shape [B, {', '.join(map(str, self.image_shape))}], got {tuple(x.shape)}."
+            )
+        y = self(x)
+        return Completion(y, [x - self.pinv(y)])
+
+    def invert(self, y: Tensor, z: list[Tensor]) -> Tensor:
+        r"""Return :math:`A^\dagger y + z`, for a ``z`` in the null space."""
+        return self.pinv(y) + z[0]
+
+    def complete_pinv(self, y: Tensor) -> Completion:
+        """Return ``(y, [0])``."""
+        return Completion(y, [y.new_zeros(len(y), *self.image_shape)])
+
+    def back_project(
+        self,
+        x: Tensor,
+        target: Tensor | Completion,
+        strength: float | Tensor = 1.0,
+        *,
+        completed: Completion | None = None,
+    ) -> Tensor:
+        r"""As :meth:`Surjection.back_project`, by one pseudo-inverse: :math:`x + \lambda A^\dagger (y - A x)`."""
+        return self.naive_back_project(x, target, strength, completed=completed)
+
+    def naive_back_project(
+        self,
+        x: Tensor,
+        target: Tensor | Completion,
+        strength: float | Tensor = 1.0,
+        *,
+        completed: Completion | None = None,
+    ) -> Tensor:
+        """The same as :meth:`back_project`: for a linear operator the two rules are one."""
+        here, there = self._ends(x, target, completed)
+        return x + per_sample(strength, x) * self.pinv(there.y - here.y)
+
+
+class Inpainting(LinearOperator):
+    """Keep the known pixels, [B, C, H, W] -> [B, n].
+
+    Arguments:
+        mask: True where a pixel is known, [H, W] or [C, H, W].
+        image_shape: (C, H, W) of the images.
+
+    Raises:
+        InputError: If the mask has another shape, or knows no pixel.
+    """
+
+    def __init__(self, mask: Tensor, image_shape: Sequence[int]):
+        super().__init__(image_shape)
+        mask = torch.as_tensor(mask, dtype=torch.bool)
+        if mask.shape not in (self.image_shape, self.image_shape[1:]) or not mask.any():
+            raise InputError(
+                f"expected a mask of shape {self.image_shape[1:]} or {self.image_shape} that is True somewhere, got "
+                f"{tuple(mask.shape)} with {int(mask.sum())} True."
+            )
+        self.register_buffer("known", mask.expand(self.image_shape).flatten().nonzero().squeeze(1), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(1)[:, self.known]
+
+    def pinv(self, y: Tensor) -> Tensor:
+        x = y.new_zeros(len(y), self.image_shape.numel())
+        return x.index_copy(1, self.known, y).unflatten(1, self.image_shape)
+
+
+class AveragePool(LinearOperator):
+    """Average squares of ``factor`` x ``factor`` pixels, [B, C, H, W] -> [B, C, H/f, W/f]: super-resolution's operator.
+
+    Arguments:
+        factor: f.
+        image_shape: (C, H, W) of the images; f divides H and W.
+
+    Raises:
+        InputError: If it doesn't.
+    """
+
+    def __init__(self, factor: int, image_shape: Sequence[int]):
+        super().__init__(image_shape)
+        _, height, width = self.image_shape
+        if factor < 1 or height % factor or width % factor:
+            raise InputError(f"{height}x{width} pixels can't be averaged by squares of {factor}.")
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.avg_pool2d(x, self.factor)
+
+    def pinv(self, y: Tensor) -> Tensor:
+        return y.repeat_interleave(self.factor, dim=2).repeat_interleave(self.factor, dim=3)
+
+
+class Grayscale(LinearOperator):
+    """A weighted sum of the channels, [B, C, H, W] -> [B, 1, H, W]: colourisation's operator.
+
+    Arguments:
+        image_shape: (C, H, W) of the images.
+        weights: One per channel; by default those of luma for red, green and blue (ITU-R BT.601).
+
+    Raises:
+        InputError: If there is not one weight per channel, or all are zero.
+    """
+
+    def __init__(self, image_shape: Sequence[int], weights: Sequence[float] = (0.299, 0.587, 0.114)):
+        super().__init__(image_shape)
+        weights = torch.as_tensor(weights, dtype=torch.double)
+        if weights.shape != self.image_shape[:1] or not weights.any():
+            raise InputError(f"expected {self.image_shape[0]} weights, not all zero, got {weights.tolist()}.")
+        self.register_buffer("weights", weights[:, None, None], persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x * self.weights.to(x.dtype)).sum(dim=1, keepdim=True)
+
+    def pinv(self, y: Tensor) -> Tensor:
+        return y * (self.weights / self.weights.square().sum()).to(y.dtype)
+
+
+class Blur(LinearOperator):
+    r"""Circular convolution of each channel, [B, C, H, W] -> [B, C, H, W]: deblurring's operator.
+
+    A blur all but removes some frequencies. Those whose gain is below ``threshold`` are taken to be lost: they are
+    removed, so that ``A`` maps onto the images without them, and :math:`A^\dagger` divides by the others' gains. (So
+    ``y`` satisfies :math:`A A^\dagger y = y` if it is such an image.)
+
+    Arguments:
+        kernel: Odd height and width, not larger than the image; its middle is the origin.
+        image_shape: (C, H, W) of the images.
+        threshold: The least gain that counts, a fraction of the largest. The smaller it is, the more a deviation of
+            ``y`` is amplified: by up to 1/threshold.
+
+    Raises:
+        InputError: If the kernel has an even size, is larger than the image, or is zero.
+    """
+
+    def __init__(self, kernel: Tensor, image_shape: Sequence[int], threshold: float = 1e-2):
+        super().__init__(image_shape)
+        kernel = torch.as_tensor(kernel, dtype=torch.double)
+        _, height, width = self.image_shape
+        if kernel.ndim != 2 or any(k % 2 == 0 or k > n for k, n in zip(kernel.shape, (height, width), strict=True)):
+            raise InputError(
+                f"expected a kernel of odd height and width up to {height}x{width}, got {tuple(kernel.shape)}."
+            )
+        if not kernel.any():
+            raise InputError("the kernel is zero everywhere.")
+        padded = F.pad(kernel, (0, width - kernel.shape[1], 0, height - kernel.shape[0]))
+        padded = padded.roll((-(kernel.shape[0] // 2), -(kernel.shape[1] // 2)), dims=(0, 1))
+        gain = torch.fft.rfft2(padded)
+        lost = gain.abs() < threshold * gain.abs().max()
+        self.register_buffer("gain", torch.view_as_real(gain.masked_fill(lost, 0)), persistent=False)
+        self.register_buffer("inverse_gain", torch.view_as_real((1 / gain).masked_fill(lost, 0)), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._filter(x, self.gain)
+
+    def pinv(self, y: Tensor) -> Tensor:
+        return self._filter(y, self.inverse_gain)
+
+    def _filter(self, x: Tensor, gain: Tensor) -> Tensor:
+        gain = torch.view_as_complex(gain.to(x.dtype))
+        return torch.fft.irfft2(torch.fft.rfft2(x) * gain, s=self.image_shape[1:])
+
+
+def gaussian_kernel(sigma: float, size: int | None = None) -> Tensor:
+    """A Gaussian kernel for :class:`Blur`, [size, size], of sum 1.
+
+    Arguments:
+        sigma: Standard deviation in pixels.
+        size: Height and width, odd; by default three deviations to each side.
+    """
+    reach = (size or 2 * round(3 * sigma) + 1) // 2
+    line = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=torch.double) / sigma) ** 2)
+    kernel = torch.outer(line, line)
+    return kernel / kernel.sum()
+
+
+class Matrix(LinearOperator):
+    """Any matrix, [B, C, H, W] -> [B, rows]; for small images.
+
+    Arguments:
+        matrix: [rows, C H W].
+        image_shape: (C, H, W) of the images.
+
+    Raises:
+        InputError: If the matrix has not C H W columns.
+    """
+
+    def __init__(self, matrix: Tensor, image_shape: Sequence[int]):
+        super().__init__(image_shape)
+        columns = self.image_shape.numel()
+        if matrix.ndim != 2 or matrix.shape[1] != columns:
+            raise InputError(f"expected a matrix of {columns} columns, got shape {tuple(matrix.shape)}.")
+        self.register_buffer("matrix", matrix)
+        self.register_buffer("inverse", torch.linalg.pinv(matrix.double()), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x.flatten(1), self.matrix)
+
+    def pinv(self, y: Tensor) -> Tensor:
+        return F.linear(y, self.inverse.to(y.dtype)).unflatten(1, self.image_shape)

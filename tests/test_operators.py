@@ -1,0 +1,141 @@
+"""Linear operators and changes of coordinates; the laws of all surjections are in test_surjection.py."""
+
+import pytest
+import torch
+
+from spnn import Composition
+from spnn.errors import InputError
+from spnn.operators import (
+    AveragePool,
+    Blur,
+    DeepinvOperator,
+    Gamma,
+    Grayscale,
+    Inpainting,
+    LinearOperator,
+    Matrix,
+    Ripple,
+    gaussian_kernel,
+)
+
+SHAPE = (3, 6, 8)
+MASK = torch.rand(6, 8, generator=torch.Generator().manual_seed(0)) > 0.4
+
+
+def images(batch: int = 2) -> torch.Tensor:
+    return torch.randn(batch, *SHAPE, dtype=torch.double)
+
+
+def dense(function, shape: tuple[int, ...]) -> torch.Tensor:
+    """The matrix of a linear function, from what it makes of the basis."""
+    basis = torch.eye(torch.Size(shape).numel(), dtype=torch.double).reshape(-1, *shape)
+    return function(basis).flatten(1).T
+
+
+OPERATORS = {
+    "inpainting": lambda: Inpainting(MASK, SHAPE),
+    "inpainting of some channels": lambda: Inpainting(torch.stack([MASK, ~MASK, MASK]), SHAPE),
+    "average blur": lambda: AveragePool(2, SHAPE),
+    "grayscale": lambda: Grayscale(SHAPE),
+    "mean of the channels": lambda: Grayscale(SHAPE, weights=(1 / 3, 1 / 3, 1 / 3)),
+    "blur": lambda: Blur(gaussian_kernel(0.9, size=5), SHAPE),
+    "motion blur": lambda: Blur(torch.tensor([[0.0, 0, 1, 2, 1]]), SHAPE),
+    "blur by a mean": lambda: Blur(torch.ones(3, 3) / 9, SHAPE, threshold=0.1),
+    "matrix of full rank": lambda: Matrix(torch.randn(20, 144), SHAPE),
+    "matrix of rank 5": lambda: Matrix(torch.randn(20, 5).double() @ torch.randn(5, 144).double(), SHAPE),
+}
+
+
+@pytest.fixture(params=OPERATORS)
+def operator(request) -> LinearOperator:
+    return OPERATORS[request.param]().double()
+
+
+def test_pseudo_inverse_is_moore_and_penrose_s(operator):
+    matrix = dense(operator, SHAPE)
+    shape = operator(images(1)).shape[1:]
+    torch.testing.assert_close(dense(operator.pinv, shape), torch.linalg.pinv(matrix, rtol=1e-6), rtol=0, atol=1e-6)
+
+
+def test_back_projection_is_the_range_null_space_step(operator):
+    x, y = images(), operator(images())
+    for strength in (0.3, 1.0, torch.tensor([0.2, 0.9], dtype=torch.double)):
+        step = torch.as_tensor(strength).reshape(-1, 1, 1, 1) * operator.pinv(y - operator(x))
+        torch.testing.assert_close(operator.back_project(x, y, strength), x + step)
+        torch.testing.assert_close(operator.naive_back_project(x, y, strength), x + step)
+
+
+def test_latents_lie_in_the_null_space(operator):
+    z = operator.complete(images()).z[0]
+    torch.testing.assert_close(operator(z), torch.zeros_like(operator(z)), rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("coordinates", [Gamma(2.2), Gamma(1 / 2.2), Ripple(1.3, 6), Ripple(0.4, 3.5)])
+def test_coordinate_consistency(coordinates, operator):
+    """The pseudo-inverse of A after φ is φ's inverse after A's pseudo-inverse."""
+    surjection, x = Composition(coordinates, operator), images()
+    y = surjection(x)
+    torch.testing.assert_close(y, operator(coordinates(x)))
+    torch.testing.assert_close(surjection.pinv(y), coordinates.inverse(operator.pinv(y)))
+    torch.testing.assert_close(surjection(surjection.pinv(y)), y, rtol=0, atol=1e-8)
+
+
+def test_gamma_keeps_black_white_and_the_range():
+    x = torch.linspace(-1, 1, 101, dtype=torch.double)
+    for gamma in (0.5, 2.2):
+        y = Gamma(gamma)(x)
+        assert y[0] == -1
+        assert y[-1] == 1
+        assert (y.diff() > 0).all()
+    torch.testing.assert_close(Gamma(2.0)(torch.tensor([0.0])), torch.tensor([-0.5]))  # a quarter of the brightness
+
+
+def test_ripple_shifts_rows_and_columns_by_whole_pixels_where_its_wave_is_whole():
+    x = torch.zeros(1, 1, 8, 8, dtype=torch.double)
+    x[..., 2, 3] = 1
+    moved = Ripple(2.0, 8)(x)  # row 2, a quarter of the wave: 2 to the right; then column 5, at -sin(pi / 4)
+    torch.testing.assert_close(moved.sum((-2, -1)), x.sum((-2, -1)))
+    rows, columns = moved[0, 0].abs().sum(1), moved[0, 0].abs().sum(0)
+    assert columns.argmax() == 5
+    assert rows.argmax() in (0, 1)
+
+
+def test_ripple_keeps_distances():
+    x = images()
+    torch.testing.assert_close(Ripple(1.7, 5)(x).norm(), x.norm())
+
+
+def test_deepinv_s_physics_are_surjections():
+    physics = pytest.importorskip("deepinv").physics
+    decomposable = DeepinvOperator(physics.Inpainting(img_size=SHAPE, mask=MASK.double().expand(SHAPE)), SHAPE)
+    x, y = images(), decomposable(images())
+    torch.testing.assert_close(decomposable(decomposable.back_project(x, y)), y)
+    torch.testing.assert_close(decomposable.invert(*decomposable.complete(x)), x)
+
+    kernel = torch.tensor([[0, 0.1, 0], [0.1, 0.6, 0.1], [0, 0.1, 0]], dtype=torch.double)
+    blur = DeepinvOperator(physics.Blur(filter=kernel[None, None], padding="circular"), SHAPE)  # solved by iteration
+    y = blur(images())
+    torch.testing.assert_close(blur(blur.back_project(x, y)), y, rtol=0, atol=1e-8)
+    torch.testing.assert_close(blur.back_project(x, y), Blur(kernel, SHAPE, threshold=0).back_project(x, y))
+    torch.testing.assert_close(blur.invert(*blur.complete(x)), x)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Inpainting(torch.zeros(6, 8), SHAPE), "True somewhere"),
+        (lambda: Inpainting(torch.ones(8, 6), SHAPE), r"expected a mask of shape .*, got \(8, 6\)"),
+        (lambda: AveragePool(4, SHAPE), "6x8 pixels can't be averaged by squares of 4"),
+        (lambda: AveragePool(0, SHAPE), "by squares of 0"),
+        (lambda: Grayscale(SHAPE, weights=(1, 1)), "expected 3 weights"),
+        (lambda: Blur(torch.ones(2, 3), SHAPE), "odd height and width"),
+        (lambda: Blur(torch.ones(9, 9), SHAPE), "up to 6x8"),
+        (lambda: Blur(torch.zeros(3, 3), SHAPE), "zero everywhere"),
+        (lambda: Matrix(torch.ones(3, 10), SHAPE), "expected a matrix of 144 columns"),
+        (lambda: Gamma(0), "must be positive"),
+        (lambda: AveragePool(2, SHAPE).complete(torch.zeros(1, 3, 8, 8)), r"expected images of shape \[B, 3, 6, 8\]"),
+    ],
+)
+def test_what_is_wrong_with_an_operator_is_said(make, message):
+    with pytest.raises(InputError, match=message):
+        make()
