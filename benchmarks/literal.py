@@ -158,10 +158,10 @@ def inverse_losses(net: LiteralSPNN, x: Tensor) -> dict[str, Tensor]:
         y = net(x)
         _, z_zero = net.complete(torch.zeros_like(x[:1]))
     pinv = net.pinv(y)
-    y_again, z = net.complete(pinv)
+    _, z = net.complete(pinv)
     difference = torch.cat([(a - b).flatten(1) for a, b in zip(z, z_zero, strict=True)], dim=1)
     return {
         "natural": difference.square().mean(),
         "reconstruction": F.mse_loss(pinv, x),
-        "cycle": F.mse_loss(y_again, y),
+        "cycle": F.mse_loss(net(pinv), y),
     }

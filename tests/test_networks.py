@@ -79,18 +79,50 @@ def test_weight_is_computed_once_per_model_in_inference(mixing):
     assert mixing.weight.dtype == torch.float32
 
 
-def test_weight_is_computed_once_per_update_in_training_and_never_stale(mixing):
+@pytest.mark.parametrize("fused", [False, True])
+def test_weight_is_computed_once_per_update_in_training_and_never_stale(mixing, fused):
     calls = computations(mixing)
-    optimizer = torch.optim.Adam(mixing.parameters(), lr=0.1)
-    x, weights = torch.randn(1, 12, 2, 2), []
+    optimizer = torch.optim.Adam(mixing.parameters(), lr=0.1, fused=fused)
+    x, mixed = torch.randn(1, 12, 2, 2), []
     for step in range(3):
-        weights.append(mixing.weight.detach().clone())
-        (mixing(x) * mixing.inverse(x)).sum().backward()
+        mixed.append(mixing(x))
+        (mixed[-1] * mixing.inverse(x)).sum().backward()
         assert len(calls) == step + 1
         optimizer.step()
         optimizer.zero_grad()
-    assert not torch.allclose(weights[0], weights[1])
-    assert not torch.allclose(weights[1], weights[2])
+    assert not torch.allclose(mixed[0], mixed[1])
+    assert not torch.allclose(mixed[1], mixed[2])
+
+
+def test_gradients_of_mixing_are_its_slopes(mixing):
+    mixing.double()
+    x = torch.randn(2, 12, 2, 1, dtype=torch.double, requires_grad=True)
+
+    def mix(x: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
+        mixing.train()  # gradcheck changes the parameter behind its back
+        return mixing(x) * mixing.inverse(x.sin())
+
+    assert torch.autograd.gradcheck(mix, (x, mixing.parameter))
+
+
+def test_weight_looked_at_between_gradient_and_update_is_not_kept(mixing):
+    optimizer = torch.optim.SGD(mixing.parameters(), lr=0.1, fused=True)
+    x = torch.randn(1, 12, 2, 2)
+    mixing(x).square().sin().sum().backward()
+    with torch.no_grad():
+        before = mixing(x)
+        optimizer.step()
+        assert not torch.allclose(mixing(x), before)
+
+
+def test_weight_of_a_frozen_mixing_outlives_the_updates_of_others(mixing):
+    calls = computations(mixing.requires_grad_(False))
+    other = nn.Parameter(torch.ones(()))
+    optimizer = torch.optim.SGD([other], lr=0.1)
+    for _ in range(3):
+        (other * mixing(torch.randn(1, 12, 2, 2))).sum().backward()
+        optimizer.step()
+    assert len(calls) == 1
 
 
 def test_weight_follows_whatever_changes_the_parameter(mixing):

@@ -5,16 +5,28 @@ from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import increment_version
+from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 __all__ = ["Derived"]
 
 Value = TypeVar("Value")
 
 
+def _count_update(optimizer: Optimizer, _args: tuple, _kwargs: dict) -> None:
+    # PyTorch's fused optimisers, and others that write through `.data`, don't raise the counters themselves.
+    for group in optimizer.param_groups:
+        increment_version([p for p in group["params"] if p.grad is not None])
+
+
+register_optimizer_step_post_hook(_count_update)
+
+
 class Derived(Generic[Value]):
     """Remembers what was last computed from some parameters until one of them changes.
 
-    A change is noticed by the tensors' version counters, which every update in place raises (optimisers,
+    A change is noticed by the tensors' version counters, which every update in place raises (an optimiser's step,
     ``load_state_dict``, ``copy_``), by their place in memory (``to``, a new parameter) and precision. What is written
     through ``parameter.data`` escapes the counters: call :meth:`forget` then. Copies and pickles start empty.
     """

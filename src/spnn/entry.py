@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from omegaconf.errors import MissingMandatoryValue
 from spnn.errors import InputError, NonFiniteLossError
 
 __all__ = ["entry_point"]
+
+# Without it the kernel maps the memory of each large tensor anew, page by page: a fifth of a training step on CPUs.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 CONFIGS = Path(__file__).parents[2] / "conf"
 

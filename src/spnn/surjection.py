@@ -28,8 +28,8 @@ References:
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import Iterator, Sequence
+from itertools import chain, islice
 from typing import NamedTuple
 
 import torch
@@ -84,7 +84,12 @@ class Surjection(nn.Module, ABC):
 
     def pinv(self, y: Tensor) -> Tensor:
         r"""Apply the pseudo-inverse :math:`g^\dagger`."""
-        return self.invert(*self.complete_pinv(y))
+        return self.pinv_with_completion(y)[0]
+
+    def pinv_with_completion(self, y: Tensor) -> tuple[Tensor, Completion]:
+        r"""Return :math:`g^\dagger(y)` and :math:`G(g^\dagger(y))`, which together cost no more than the first."""
+        completion = self.complete_pinv(y)
+        return self.invert(*completion), completion
 
     def pinv_parameters(self) -> Iterator[nn.Parameter]:
         """The parameters that only choose the pseudo-inverse's latents: :math:`g` doesn't depend on them."""
@@ -212,6 +217,8 @@ class Composition(Surjection):
 
     def __init__(self, *parts: Surjection):
         super().__init__()
+        if not parts:
+            raise InputError("a composition needs at least one part.")
         self.parts = nn.ModuleList(parts)
 
     @property
@@ -229,21 +236,27 @@ class Composition(Surjection):
         return Completion(x, latents)
 
     def invert(self, y: Tensor, z: list[Tensor]) -> Tensor:
-        end = len(z)
-        for part in reversed(self.parts):
-            start = end - part.num_latents
-            y = part.invert(y, z[start:end])
-            end = start
+        for part, own in reversed(list(zip(self.parts, self._by_part(z), strict=True))):
+            y = part.invert(y, own)
         return y
 
     def complete_pinv(self, y: Tensor) -> Completion:
-        x, latents = y, []
-        for place, part in reversed(list(enumerate(self.parts))):
-            _, z = part.complete_pinv(x)
+        outermost, *inner = self.parts
+        x, latents = self._descend(inner, y)
+        return Completion(y, outermost.complete_pinv(x).z + latents)
+
+    def pinv_with_completion(self, y: Tensor) -> tuple[Tensor, Completion]:
+        x, latents = self._descend(self.parts, y)
+        return x, Completion(y, latents)
+
+    @staticmethod
+    def _descend(parts: Sequence[Surjection], y: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """The pseudo-inverse of the parts in a row, and the latents that it chose on the way."""
+        latents = []
+        for part in reversed(parts):
+            y, (_, z) = part.pinv_with_completion(y)
             latents = z + latents
-            if place > 0:  # the outermost part's input is g†(y) itself, which nobody asked for
-                x = part.invert(x, z)
-        return Completion(y, latents)
+        return y, latents
 
     def back_project(
         self,
@@ -257,16 +270,18 @@ class Composition(Surjection):
         through each part as one batch: on small maps, to read the weights costs as much as to use them.
         """
         here, there = self._ends(x, target, completed)
-        batch, end = len(here.y), len(here.z)
         near, moved = here.y, _move(here.y, there.y, strength)
-        for place, part in reversed(list(enumerate(self.parts))):
-            these = slice(end - part.num_latents, end)
-            end = these.start
+        ways = zip(self.parts, self._by_part(here.z), self._by_part(there.z), strict=True)
+        for part, at, to in reversed(list(ways)):
             _, z_near = part.complete_pinv(near)
-            z_moved = _move_latents(here.z[these], there.z[these], z_near, strength)
-            if place == 0:
-                return part.invert(moved, z_moved)
+            z_moved = _move_latents(at, to, z_near, strength)
+            if part is self.parts[0]:  # g†(g(x)) itself is not needed
+                break
             pairs = zip(z_near, z_moved, strict=True)
-            both = part.invert(torch.cat((near, moved)), [torch.cat(pair) for pair in pairs])
-            near, moved = both[:batch], both[batch:]
-        return moved
+            near, moved = part.invert(torch.cat((near, moved)), [torch.cat(pair) for pair in pairs]).chunk(2)
+        return part.invert(moved, z_moved)
+
+    def _by_part(self, z: list[Tensor]) -> list[list[Tensor]]:
+        """The latents of each part, outermost first."""
+        rest = iter(z)
+        return [list(islice(rest, part.num_latents)) for part in self.parts]

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["Conv2d", "Upsampling", "mix_channels"]
+__all__ = ["Conv2d", "Upsampling", "mix_channels", "multiply"]
 
 _FEW_PIXELS = 16  # per image: up to 4x4, measured at 512 and 1024 channels
 _FEW_ROWS = 128
@@ -18,7 +18,7 @@ _FEW_ROWS = 128
 
 def mix_channels(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Apply ``weight`` [D', D] to the channels at each position, [B, D, H, W] -> [B, D', H, W]."""
-    return _product(x.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)
+    return multiply(x.permute(0, 2, 3, 1), weight, bias).permute(0, 3, 1, 2)
 
 
 class Conv2d(nn.Conv2d):
@@ -36,7 +36,7 @@ class Conv2d(nn.Conv2d):
         if x.device.type != "cpu" or height * width > _FEW_PIXELS:
             return super().forward(x)
         windows = F.unfold(x, kernel, padding=kernel // 2, stride=stride).mT  # [B, H' W', C k^2]
-        y = _product(windows, self.weight.flatten(1), self.bias)
+        y = multiply(windows, self.weight.flatten(1), self.bias)
         return y.reshape(batch, height, width, -1).permute(0, 3, 1, 2)
 
 
@@ -55,13 +55,14 @@ class Upsampling(nn.ConvTranspose2d):
         return y + self.bias.to(y.dtype)[:, None, None]
 
 
-def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """``x @ weight.T + bias``, [..., D] -> [..., D']."""
-    rows = x.numel() // x.shape[-1]
-    if x.device.type != "cpu" or rows > _FEW_ROWS or not weight.is_contiguous():
-        return F.linear(x, weight, bias)
-    # The same product the other way round: up to twice as fast where the rows are few. (Only with the weights as they
-    # lie: their transpose there is up to ten times slower.)
-    columns = x.reshape(rows, -1).contiguous().T
-    y = weight @ columns if bias is None else torch.addmm(bias[:, None], weight, columns)
-    return y.T.reshape(*x.shape[:-1], -1)
+def multiply(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return ``x @ weight.T + bias``, [..., D] -> [..., D']."""
+    rows = x.reshape(-1, x.shape[-1])
+    if x.device.type != "cpu" or len(rows) > _FEW_ROWS or not weight.is_contiguous():
+        y = F.linear(rows, weight, bias)
+    else:
+        # The same product the other way round: up to twice as fast where the rows are few. (Only with the weights as
+        # they lie: their transpose there is up to ten times slower.)
+        columns = rows.contiguous().T
+        y = (weight @ columns if bias is None else torch.addmm(bias[:, None], weight, columns)).T
+    return y.reshape(*x.shape[:-1], -1)

@@ -13,10 +13,11 @@ from abc import ABC, abstractmethod
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from spnn.derived import Derived
 from spnn.errors import InputError
-from spnn.networks.convolution import mix_channels
+from spnn.networks.convolution import mix_channels, multiply
 
 __all__ = [
     "MIXINGS",
@@ -83,6 +84,10 @@ class OrthogonalMixing(nn.Module, ABC):
 class CayleyMixing(OrthogonalMixing):
     r"""Cayley transform: :math:`W = (I + A)^{-1}(I - A) = 2 (I + A)^{-1} - I` with :math:`A = B - B^\top`.
 
+    No gradient passes through the matrix inversion. As :math:`dW = -\tfrac12 (W + I)\, dA\, (W + I)`, a gradient ``g``
+    of :math:`y = W x` gives :math:`\partial L / \partial A = -\tfrac12 (g + W^\top g)(x + y)^\top`: one product of what is
+    there already, as a linear layer's weights need.
+
     Arguments:
         channels: D.
     """
@@ -93,6 +98,47 @@ class CayleyMixing(OrthogonalMixing):
     def compute_weight(self, parameter: Tensor) -> Tensor:
         identity = torch.eye(len(parameter), dtype=parameter.dtype, device=parameter.device)
         return 2 * torch.linalg.inv(identity + parameter - parameter.T) - identity
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._apply_cayley(x, transpose=False)
+
+    def inverse(self, u: Tensor) -> Tensor:
+        return self._apply_cayley(u, transpose=True)
+
+    def _apply_cayley(self, x: Tensor, transpose: bool) -> Tensor:
+        with torch.no_grad():
+            weight = self.weight
+        rows = x.to(weight.dtype).permute(0, 2, 3, 1)
+        return _CayleyProduct.apply(rows, self.parameter, weight, transpose).permute(0, 3, 1, 2)
+
+
+class _CayleyProduct(torch.autograd.Function):
+    """``x W^T``, or ``x W`` if transposed, of rows ``x`` [..., D]."""
+
+    @staticmethod
+    def forward(x: Tensor, parameter: Tensor, weight: Tensor, transpose: bool) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return multiply(x, weight.T if transpose else weight)
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple, output: Tensor) -> None:
+        x, parameter, weight, ctx.transpose = inputs
+        ctx.needs_rows = ctx.needs_input_grad[1]
+        ctx.save_for_backward(*((x, output) if ctx.needs_rows else (None, None)), weight)
+        ctx.dtype = parameter.dtype
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, g: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
+        x, y, weight = ctx.saved_tensors
+        with torch.autocast(g.device.type, enabled=False):
+            back = multiply(g, weight if ctx.transpose else weight.T)
+            if not ctx.needs_rows:
+                return back, None, None, None
+            outer = (g + back).flatten(0, -2).T @ (x + y).flatten(0, -2)
+            # Transposing W turns A into -A.
+            gradient = outer - outer.T if ctx.transpose else outer.T - outer
+            return back, gradient.mul_(0.5).to(ctx.dtype), None, None
 
 
 class ExponentialMixing(OrthogonalMixing):

@@ -38,7 +38,8 @@ class SPNN(
         **defaults: Arguments for every block whose plan doesn't give them (``mixing``, ``hidden``, ...).
 
     Raises:
-        InputError: If the plan doesn't fit the image or doesn't end at 1x1; the message names the block.
+        InputError: If the plan doesn't fit the image or doesn't end at 1x1; the message names the block. Later, if
+            images or logits have other shapes than these.
 
     Example:
         >>> import torch
@@ -74,7 +75,7 @@ class SPNN(
                 f"the plan leaves {size[0]}x{size[1]} pixels of an image of {self.image_shape}: its unshuffles must "
                 "multiply to the image's size."
             )
-        super().__init__(*blocks, _OnePixel())
+        super().__init__(*blocks, _OnePixel(channels))
         self.num_outputs = channels
         self._hub_mixin_config = {"image_shape": list(self.image_shape), "plan": plan}  # what config.json will hold
 
@@ -121,33 +122,25 @@ class SPNN(
         return network.eval()
 
     def complete(self, x: Tensor) -> Completion:
-        """Apply the bijection: ``y, z = complete(x)``, ``y`` [B, K], ``z`` one latent per block, outermost first.
-
-        Raises:
-            InputError: If ``x`` is not [B, C, H, W] of the network's ``image_shape``.
-        """
+        """Apply the bijection: ``y, z = complete(x)``, ``y`` [B, K], ``z`` one latent per block, outermost first."""
         if x.shape[1:] != self.image_shape:
             raise InputError(
                 f"expected images of shape [B, {', '.join(map(str, self.image_shape))}], got {tuple(x.shape)}."
             )
         return super().complete(x)
 
-    def complete_pinv(self, y: Tensor) -> Completion:
-        r"""Return :math:`G(g^\dagger(y))` for ``y`` [B, K]: the chain of ``r``; the outermost block needs nothing else.
-
-        Raises:
-            InputError: If ``y`` is not [B, K].
-        """
-        if y.ndim != 2 or y.shape[1] != self.num_outputs:
-            raise InputError(f"expected logits of shape [B, {self.num_outputs}], got {tuple(y.shape)}.")
-        return super().complete_pinv(y)
-
 
 class _OnePixel(Bijection):
     """From maps of one pixel to vectors, [B, K, 1, 1] -> [B, K]."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.channels = channels
 
     def forward(self, x: Tensor) -> Tensor:
         return x[:, :, 0, 0]
 
     def inverse(self, y: Tensor) -> Tensor:
+        if y.ndim != 2 or y.shape[1] != self.channels:
+            raise InputError(f"expected logits of shape [B, {self.channels}], got {tuple(y.shape)}.")
         return y[:, :, None, None]

@@ -47,12 +47,15 @@ class InverseStage(Stage):
     def losses(self, image: Tensor) -> dict[str, Tensor]:
         with torch.no_grad():
             y = self.surjection(image)
-        y, z = self.surjection.complete_pinv(y)
+        if self.reconstruction_weight > 0:
+            pinv, (_, z) = self.surjection.pinv_with_completion(y)
+        else:
+            _, z = self.surjection.complete_pinv(y)
         natural = (_in_rows(z) - self.latents_of_zero(image)).square().mean()
         losses = {"natural": natural}
         loss = self.natural_weight * natural
         if self.reconstruction_weight > 0:
-            losses["reconstruction"] = F.mse_loss(self.surjection.invert(y, z), image)
+            losses["reconstruction"] = F.mse_loss(pinv, image)
             loss = loss + self.reconstruction_weight * losses["reconstruction"]
         return {"loss": loss, **losses}
 

@@ -1,0 +1,204 @@
+"""How fast the library's core is against a literal evaluation of the formulas, in one run on one machine.
+
+    python -m benchmarks.core                             # all of it, about ten minutes on two cores
+    python -m benchmarks.core --sizes 256 --batches 1 4   # some of it
+    python -m benchmarks.core --device cuda --precision bf16
+
+Both sides hold the same weights and are timed in turn; each time is the best of several. The literal side
+(``benchmarks/literal.py``) builds ``W`` at each use, passes through the network once for every term, and pays for the
+right-inverse ("cycle") loss that is zero by construction. ``floor`` is the share of the machine's measured rate of
+matrix products that our side's arithmetic reaches: at 100 % only fewer operations could be faster.
+"""
+
+import argparse
+import ctypes
+import os
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # as spnn.entry does; for both sides
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks import literal
+from spnn import SPNN
+from spnn.training import InverseStage, TaskStage
+
+BATCHES = {32: (1, 8), 64: (1, 8, 16), 256: (1, 2, 4, 8)}
+CASES = ("forward", "pinv", "NLBP step", "phase-1 step", "phase-2 step")
+
+
+def best_time(run: Callable[[], object], budget: float) -> float:
+    """Seconds of the fastest of at least two runs, of as many as the budget of seconds allows."""
+    times = []
+    while len(times) < 2 or sum(times) < budget:
+        start = time.perf_counter()
+        run()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def peak_memory(run: Callable[[], object]) -> float | None:
+    """MiB that a run needs beyond what it starts from; None where the system doesn't tell."""
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        run()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+
+    def status(key: str) -> float:
+        line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))
+        return int(line.split()[1]) / 2**10
+
+    try:
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+        before = status("VmRSS")
+        run()
+        return status("VmHWM") - before
+    except OSError:
+        return None
+
+
+def inverse_flops(shape: tuple[int, ...], *_, **__) -> int:
+    return 2 * shape[-1] ** 3
+
+
+def count_flops(run: Callable[[], object]) -> int:
+    """Floating-point operations of all convolutions, matrix products and matrix inversions."""
+    with FlopCounterMode(display=False, custom_mapping={torch.ops.aten.linalg_inv_ex: inverse_flops}) as counter:
+        run()
+    return counter.get_total_flops()
+
+
+def matrix_product_rate(device: str, dtype: torch.dtype) -> float:
+    """Operations per second of the machine's own matrix product."""
+    n = 2048 if device == "cpu" else 8192
+    a, b = torch.randn(2, n, n, device=device, dtype=dtype)
+    torch.mm(a, b)
+    return 2 * n**3 / best_time(lambda: torch.mm(a, b), 1.0)
+
+
+def train_step(optimizer: torch.optim.Optimizer, losses: Callable[[], Tensor]) -> Callable[[], Tensor]:
+    """A whole step of training as published: gradient, clipping, update. It returns the loss before it."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+
+    def step() -> Tensor:
+        optimizer.zero_grad()
+        loss = losses()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        return loss.detach()
+
+    return step
+
+
+# A rate of 0 leaves the weights as they are, so that every step is the same; it costs what any rate costs.
+our_adam = partial(torch.optim.Adam, lr=0.0, fused=True)  # as in conf/stage/
+literal_adam = partial(torch.optim.Adam, lr=0.0)
+
+
+def sides(case: str, ours: SPNN, theirs: literal.LiteralSPNN, x: Tensor, y: Tensor) -> tuple[Callable, Callable]:
+    """Our evaluation of a case, and the literal one; both return what they computed."""
+    if case == "phase-1 step":
+        attributes = (y > 0).to(y.dtype)
+        stage = TaskStage(ours.requires_grad_(), reconstruction_weight=40, optimizer=our_adam)
+
+        def literal_task() -> Tensor:
+            parts = literal.task_losses(theirs, x, attributes)
+            return parts["task"] + 40 * parts["reconstruction"] + 40 * parts["cycle"]
+
+        return (
+            train_step(our_adam(ours.parameters()), lambda: stage.losses(x, x, attributes)[1]["loss"]),
+            train_step(literal_adam(theirs.requires_grad_().parameters()), literal_task),
+        )
+    if case == "phase-2 step":
+        stage = InverseStage(ours, natural_weight=0.1, reconstruction_weight=40, optimizer=our_adam)
+        auxiliary = [p for name, p in theirs.requires_grad_(False).named_parameters() if ".r." in name]
+
+        def literal_inverse() -> Tensor:
+            parts = literal.inverse_losses(theirs, x)
+            return 0.1 * parts["natural"] + 40 * parts["reconstruction"] + parts["cycle"]
+
+        return (
+            train_step(our_adam(ours.pinv_parameters()), lambda: stage.losses(x)["loss"]),
+            train_step(literal_adam([p.requires_grad_() for p in auxiliary]), literal_inverse),
+        )
+    no_grad = torch.no_grad()
+    if case == "forward":
+        return no_grad(partial(ours, x)), no_grad(partial(theirs, x))
+    if case == "pinv":
+        return no_grad(partial(ours.pinv, y)), no_grad(partial(theirs.pinv, y))
+    with torch.no_grad():
+        target = ours.complete_pinv(y)  # once per target, however many steps follow
+    return no_grad(lambda: ours.back_project(x, target, 0.5)), no_grad(lambda: literal.back_project(theirs, x, y, 0.5))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sizes", type=int, nargs="+", default=list(BATCHES), choices=list(BATCHES))
+    parser.add_argument("--batches", type=int, nargs="+", help="instead of each size's own")
+    parser.add_argument("--cases", nargs="+", default=CASES, choices=CASES)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument(
+        "--precision", default="fp32", choices=["fp32", "bf16"], help="bf16: autocast, on our side only"
+    )
+    parser.add_argument("--seconds", type=float, default=2.0, help="the least to measure each side for")
+    options = parser.parse_args()
+    device, half = options.device, options.precision == "bf16"
+    autocast = partial(torch.autocast, device, torch.bfloat16) if half else nullcontext
+
+    rate = matrix_product_rate(device, torch.bfloat16 if half else torch.float32)
+    console = Console(width=110)
+    console.print(
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads on {device}, {options.precision}; "
+        f"matrix products at {rate / 1e9:.0f} GFLOP/s"
+    )
+    table = Table(
+        "pixels", "batch", "what", "literal", "ours", "ratio", "of floor", "peak literal", "peak ours", "error"
+    )
+    for column in table.columns[3:]:
+        column.justify = "right"
+    for size in options.sizes:
+        torch.manual_seed(0)
+        theirs = literal.LiteralSPNN(size).to(device)
+        for batch in options.batches or BATCHES[size]:
+            for case in options.cases:
+                ours = SPNN.from_published(theirs.state_dict()).to(device)
+                ours.requires_grad_(False), theirs.requires_grad_(False)
+                x = torch.randn(batch, 3, size, size, device=device)
+                y = torch.randn(batch, 40, device=device)
+                ours_run, literal_run = sides(case, ours, theirs, x, y)
+                ours_run = autocast()(ours_run) if half else ours_run
+                expected, found = literal_run(), ours_run()
+                error = ((found - expected).abs().max() / expected.abs().max()).item()
+                times = best_time(ours_run, options.seconds), best_time(literal_run, options.seconds)
+                memory = [peak_memory(run) for run in (literal_run, ours_run)]
+                table.add_row(
+                    str(size),
+                    str(batch),
+                    case,
+                    f"{times[1]:.3f} s",
+                    f"{times[0]:.3f} s",
+                    f"[bold]{times[1] / times[0]:.1f}x",
+                    f"{count_flops(ours_run) / rate / times[0]:.0%}",
+                    *("-" if m is None else f"{m:.0f} MiB" for m in memory),
+                    f"{error:.0e}",
+                )
+                console.print(f"{size} px, batch {batch}, {case}: {times[1] / times[0]:.1f}x", style="dim")
+        table.add_section()
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()
