@@ -185,7 +185,7 @@ def test_backward_passes_accumulate():
 
 @pytest.mark.slow
 def test_compiled_networks_follow_their_weights():
-    net, x = network().eval(), images()
+    net, x = SPNN((3, 8, 8), [{"unshuffle": 8, "channels": 4, **POINT}]), images()
     compiled = torch.compile(net, backend="aot_eager")
     with torch.no_grad():
         torch.testing.assert_close(compiled(x), net(x))

@@ -1,8 +1,12 @@
 """Published weights compute what they computed where they come from."""
 
+from functools import partial
+
 import pytest
 import torch
+from torch import nn
 
+from benchmarks.literal import Block, LiteralSPNN, back_project
 from spnn import SPNN
 from spnn.diffusion import BackProjection, ImageNoise, NoiseSchedule, PiecewiseStrength, Sampler
 from spnn.errors import InputError
@@ -61,6 +65,31 @@ def test_keys_of_a_parallel_wrapper_and_files_are_read(case, net, tmp_path):
     assert_close(SPNN.from_published(tmp_path / "weights.pth")(case["x"]), net(case["x"]))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [32, 64])
+def test_published_architectures_compute_what_their_formulas_say(size):
+    literal = LiteralSPNN(size, outputs=7).requires_grad_(False)
+    for block in literal.pinn.blocks:
+        if isinstance(block, Block) and len(block.mix.A_unconstrained) == 48:  # one block by reflections
+            del block.mix.A_unconstrained
+            block.mix.V = nn.Parameter(torch.randn(8, 48), requires_grad=False)
+            block.mix.forward = partial(reflections, block.mix)
+    net = SPNN.from_published(literal.state_dict()).requires_grad_(False)
+    x, target = torch.randn(2, 3, size, size), torch.randn(2, 7)
+    assert net.image_shape == (3, size, size)
+    for ours, theirs in zip(net.complete(x), literal.complete(x), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
+    assert_close(net.pinv(target), literal.pinv(target))
+    assert_close(net.back_project(x, target, 0.7), back_project(literal, x, target, 0.7))
+
+
+def reflections(mix: nn.Module) -> torch.Tensor:
+    weight = torch.eye(mix.V.shape[1])
+    for v in mix.V:
+        weight = (torch.eye(len(v)) - 2 * torch.outer(v, v) / v.square().sum()) @ weight
+    return weight[:, :, None, None]
+
+
 def test_foreign_files_are_refused(case, tmp_path):
     class Malicious:
         def __reduce__(self):
@@ -73,6 +102,20 @@ def test_foreign_files_are_refused(case, tmp_path):
         SPNN.from_published(tmp_path / "missing.pth")
     with pytest.raises(InputError, match=r"conv1\.weight"):
         SPNN.from_published({"conv1.weight": torch.zeros(1)})
-    partial = {key: value for key, value in case["state_dict"].items() if ".mix." not in key}
-    with pytest.raises(InputError, match="block 0 has no"):
-        SPNN.from_published(partial)
+    state = case["state_dict"]
+
+    def refused(message: str, change: dict | None = None, without: str = "-") -> None:
+        kept = {key: value for key, value in state.items() if without not in key}
+        with pytest.raises(InputError, match=message):
+            SPNN.from_published(kept | (change or {}))
+
+    refused("block 0 has no 'mixing'", without=".mix.")
+    refused("block 0 has no 'r'", without=".r.")
+    refused("the state dict is empty", without="pinn")
+    refused("whose 'epoch' is a int", {"epoch": 3})
+    first = next(key for key in state if ".s.net.0.weight" in key)
+    refused("size mismatch", {first: state[first][:, :1]})
+    refused("layers of an unknown kind", {first.replace("net.0", "net.1"): state[first]})
+    torch.save([1, 2], tmp_path / "list.pth")
+    with pytest.raises(InputError, match="expected a dictionary of tensors, got a list"):
+        SPNN.from_published(tmp_path / "list.pth")

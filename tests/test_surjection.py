@@ -56,9 +56,9 @@ OTHERS = {
     "mask behind rippled glass": lambda: Composition(Ripple(1.5, 8), Gamma(0.7), Inpainting(MASK, SHAPE)),
     "network on an average": lambda: Composition(AveragePool(2, SHAPE), small_network()),
     "bijection": lambda: Ripple(0.8, 5),
-    "network with random latents": lambda: with_pinv(network(), "random", SHAPE),
-    "network with zero latents": lambda: with_pinv(network(), "zero", SHAPE),
-    "network with latents in closed form": lambda: with_pinv(network(), "closed_form", SHAPE),
+    "network with random latents": lambda: with_pinv(network(), "random"),
+    "network with zero latents": lambda: with_pinv(network(), "zero"),
+    "network with latents in closed form": lambda: with_pinv(network(), "closed_form"),
 }
 SURJECTIONS = NETWORKS | OPERATORS | OTHERS
 
@@ -152,7 +152,7 @@ def test_gentle_back_projection_approaches_the_target_with_its_strength(surjecti
 
 def test_back_projection_is_orthogonal_in_the_metric_of_the_completion(surjection, x):
     """Claim 2, of the natural pseudo-inverse."""
-    surjection = with_pinv(surjection, "closed_form", SHAPE)
+    surjection = with_pinv(surjection, "closed_form")
     target = surjection(torch.randn_like(x))
     here, moved = surjection.complete(x), surjection.complete(surjection.back_project(x, target))
     elsewhere = Completion(target, surjection.complete(torch.randn_like(x)).z)  # any other point of the fibre
@@ -162,7 +162,7 @@ def test_back_projection_is_orthogonal_in_the_metric_of_the_completion(surjectio
 def test_closed_form_is_the_point_of_the_fibre_nearest_to_zero(surjection, x, target):
     """Definition 4.2."""
     zero = surjection.complete(torch.zeros_like(x))
-    natural = with_pinv(surjection, "closed_form", SHAPE).complete_pinv(target)
+    natural = with_pinv(surjection, "closed_form").complete_pinv(target)
     elsewhere = Completion(target, surjection.complete(x).z)
     assert (distance(natural, zero) <= distance(elsewhere, zero)).all()
     torch.testing.assert_close(distance(natural, zero), (target - zero.y).square().flatten(1).sum(1))

@@ -12,7 +12,6 @@ Any choice of latents makes a right inverse (:math:`g g^\dagger = \mathrm{id}`);
 """
 
 import copy
-from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
@@ -35,13 +34,12 @@ class ConstantLatents(Surjection):
 
     Arguments:
         surjection: :math:`g`, shared with this module. If it changes, the latents follow; no gradient flows into them.
-        image_shape: (C, H, W) of its input.
         zero: Whether the latents are zero, rather than those of :math:`G(0)`.
     """
 
-    def __init__(self, surjection: Surjection, image_shape: Sequence[int], *, zero: bool = False):
+    def __init__(self, surjection: Surjection, *, zero: bool = False):
         super().__init__()
-        self.surjection, self.image_shape, self.zero = surjection, tuple(image_shape), zero
+        self.surjection, self.zero = surjection, zero
         self._derived = Derived()
 
     @property
@@ -60,7 +58,7 @@ class ConstantLatents(Surjection):
         """Return ``(y, the constant latents)``."""
 
         def compute() -> list[Tensor]:
-            z = self.surjection.complete(y.new_zeros(1, *self.image_shape)).z
+            z = self.surjection.complete(torch.zeros_like(self.surjection.pinv(y[:1]))).z
             return [torch.zeros_like(latent) for latent in z] if self.zero else z
 
         parameters = [*self.surjection.parameters(), *self.surjection.buffers()]
@@ -72,13 +70,12 @@ class ConstantLatents(Surjection):
         return super().train(mode)
 
 
-def with_pinv(surjection: Surjection, pinv: Pinv, image_shape: Sequence[int], seed: int = 0) -> Surjection:
+def with_pinv(surjection: Surjection, pinv: Pinv, seed: int = 0) -> Surjection:
     """The same ``g`` with another pseudo-inverse.
 
     Arguments:
         surjection: It stays as it is; all but ``random`` share its weights.
         pinv: The variant, see :mod:`spnn.latents`.
-        image_shape: (C, H, W) of the surjection's input.
         seed: Of the ``random`` weights.
 
     Raises:
@@ -87,7 +84,7 @@ def with_pinv(surjection: Surjection, pinv: Pinv, image_shape: Sequence[int], se
     if pinv == "trained":
         return surjection
     if pinv in ("zero", "closed_form"):
-        return ConstantLatents(surjection, image_shape, zero=pinv == "zero")
+        return ConstantLatents(surjection, zero=pinv == "zero")
     if pinv == "random":
         surjection = copy.deepcopy(surjection)
         generator = torch.Generator().manual_seed(seed)

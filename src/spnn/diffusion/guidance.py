@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from spnn.errors import InputError
+from spnn.latents import Pinv, with_pinv
 from spnn.surjection import Surjection
 
 __all__ = ["BackProjection", "Guidance", "PiecewiseStrength", "unguided"]
@@ -57,6 +58,7 @@ class BackProjection:
             more than that check; negative: never.
         rule: ``nlbp`` (Definition 4.3) or ``naive`` (plain differences of pseudo-inverses, for comparison).
         clip: Clip the result to [-1, 1].
+        pinv: Which latents the pseudo-inverse takes, see :mod:`spnn.latents`.
     """
 
     def __init__(
@@ -68,9 +70,11 @@ class BackProjection:
         stop: float = -1.0,
         rule: Literal["nlbp", "naive"] = "nlbp",
         clip: bool = False,
+        pinv: Pinv = "trained",
     ):
         if rule not in ("nlbp", "naive"):
             raise InputError(f"the rule of back-projection is 'nlbp' or 'naive', not {rule!r}.")
+        surjection = with_pinv(surjection, pinv)
         self.surjection, self.strength, self.stop, self.clip = surjection, strength, stop, clip
         self.move = surjection.back_project if rule == "nlbp" else surjection.naive_back_project
         self.target_probability = target.sigmoid()

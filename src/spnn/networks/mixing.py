@@ -2,7 +2,7 @@ r"""Orthogonal channel mixing, :math:`u = W x`: a 1x1 convolution whose inverse 
 
 ``W`` is a function of an unconstrained parameter, and that function is far dearer than its application (a linear
 solve of the size of the channels). So ``W`` is computed once per weight update in training and once per model in
-inference, whoever asks: :class:`OrthogonalMixing` remembers it until the parameter changes.
+inference, whoever asks: :class:`~spnn.derived.Derived` remembers it until the parameter changes.
 
 (:func:`torch.nn.utils.parametrizations.orthogonal` computes ``W`` at each access outside a ``cached()`` block, keeps a
 second matrix beside the parameter, and can't hold a product of a few reflections.)
@@ -84,9 +84,9 @@ class OrthogonalMixing(nn.Module, ABC):
 class CayleyMixing(OrthogonalMixing):
     r"""Cayley transform: :math:`W = (I + A)^{-1}(I - A) = 2 (I + A)^{-1} - I` with :math:`A = B - B^\top`.
 
-    No gradient passes through the matrix inversion. As :math:`dW = -\tfrac12 (W + I)\, dA\, (W + I)`, a gradient ``g``
-    of :math:`y = W x` gives :math:`\partial L / \partial A = -\tfrac12 (g + W^\top g)(x + y)^\top`: one product of what is
-    there already, as a linear layer's weights need.
+    No gradient passes through the matrix inversion. As :math:`dW = -\tfrac12 (W + I)\, dA\, (W + I)`, a gradient
+    :math:`g` with respect to :math:`y = W x` makes :math:`-\tfrac12 (g + W^\top g)(x + y)^\top` that with respect to
+    :math:`A`: one product of what is there already, as a linear layer's weights need.
 
     Arguments:
         channels: D.

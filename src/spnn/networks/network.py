@@ -91,8 +91,9 @@ class SPNN(
             InputError: See :func:`~spnn.networks.published.read_published`.
         """
         arguments, state = read_published(source)
-        network = cls(**arguments)
-        network.load_state_dict(state)
+        with clear_errors("the state dict" if isinstance(source, Mapping) else source):
+            network = cls(**arguments)
+            network.load_state_dict(state)
         return network.eval()
 
     @classmethod
