@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 RUN    ?= outputs/demo/$(shell date +%Y-%m-%d_%H-%M-%S)
 
-.PHONY: demo test install format clean
+.PHONY: demo test benchmark install format clean
 
 # Train the default experiment, sample from it, evaluate it, and say where the pictures are.
 demo: RUN := $(RUN)
@@ -22,6 +22,10 @@ test: install
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/python -m pytest
+
+# The core against a literal evaluation of its formulas; about ten minutes.
+benchmark: install
+	$(BIN)/python -m benchmarks.core
 
 install: $(VENV)/installed
 

@@ -138,6 +138,8 @@ def test_weight_follows_whatever_changes_the_parameter(mixing):
         assert_current()
         mixing.parameter = nn.Parameter(2 * new + 1)
         assert_current()
+        mixing.bfloat16().float()
+        assert_current()
         mixing.double()
         assert_current()
         assert mixing.weight.dtype == torch.double

@@ -1,10 +1,10 @@
 """A value that follows from parameters, computed once for each state of them."""
 
 from collections.abc import Callable, Iterable
-from typing import Generic, TypeVar
+from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.graph import increment_version
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook
@@ -23,32 +23,45 @@ def _count_update(optimizer: Optimizer, _args: tuple, _kwargs: dict) -> None:
 register_optimizer_step_post_hook(_count_update)
 
 
-class Derived(Generic[Value]):
+class Derived(nn.Module):
     """Remembers what was last computed from some parameters until one of them changes.
 
     A change is noticed by the tensors' version counters, which every update in place raises (an optimiser's step,
-    ``load_state_dict``, ``copy_``), by their place in memory (``to``, a new parameter) and precision. What is written
-    through ``parameter.data`` escapes the counters: call :meth:`forget` then. Copies and pickles start empty.
+    ``load_state_dict``, ``copy_``), and by their place in memory (a new parameter). As a part of the module that owns
+    the parameters it also hears of a conversion (``to``, ``float``) and of a change of mode (``train``, ``eval``), with
+    which averaged weights are swapped in and out through ``parameter.data``, unseen by the counters. Whoever else
+    writes there calls :meth:`forget`. Copies and pickles start empty.
     """
 
     def __init__(self):
+        super().__init__()
         self.forget()
 
     def forget(self) -> None:
         """Compute anew at the next call."""
         self._state = self._value = None
 
+    def train(self, mode: bool = True) -> "Derived":
+        self.forget()
+        return super().train(mode)
+
+    def _apply(self, *args: Any, **kwargs: Any) -> "Derived":
+        self.forget()
+        return super()._apply(*args, **kwargs)
+
+    def __reduce__(self):
+        return Derived, ()  # a tensor inside a graph can't be copied
+
     @torch.compiler.disable  # version counters are no part of a compiled graph
-    def __call__(self, compute: Callable[[], Value], parameters: Iterable[Tensor], with_graph: bool = False) -> Value:
+    def forward(self, compute: Callable[[], Value], parameters: Iterable[Tensor], with_graph: bool = False) -> Value:
         """Return ``compute()``, or what it returned for the same state of ``parameters``.
 
-        It is called in full precision, whatever autocast says (the parameters' owner calls it in their own dtype), and
-        with or without a graph for the backward pass, as ``with_graph`` says.
+        It is called without autocast, and with or without a graph for the backward pass, as ``with_graph`` says.
         """
         parameters = list(parameters)
         if any(p.is_inference() for p in parameters):  # no version counter to notice a change by
             return compute()
-        state = [(p._version, p.data_ptr(), p.dtype, p.device, with_graph) for p in parameters]
+        state = [(id(p), p._version, p.data_ptr(), with_graph) for p in parameters]
         if self._state != state:
             # A tensor of inference mode could not enter a later graph.
             with (
@@ -59,6 +72,3 @@ class Derived(Generic[Value]):
                 self._value = compute()
             self._state = state
         return self._value
-
-    def __reduce__(self):
-        return Derived, ()  # a tensor inside a graph can't be copied

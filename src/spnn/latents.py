@@ -65,10 +65,6 @@ class ConstantLatents(Surjection):
         latents = self._derived(compute, parameters) if parameters else compute()
         return Completion(y, [z.to(y.dtype).expand(len(y), *z.shape[1:]) for z in latents])
 
-    def train(self, mode: bool = True) -> "ConstantLatents":
-        self._derived.forget()  # see OrthogonalMixing.train
-        return super().train(mode)
-
 
 def with_pinv(surjection: Surjection, pinv: Pinv, seed: int = 0) -> Surjection:
     """The same ``g`` with another pseudo-inverse.

@@ -33,8 +33,8 @@ __all__ = [
 class OrthogonalMixing(nn.Module, ABC):
     """An orthogonal 1x1 convolution. Subclasses say how ``W`` follows from ``self.parameter``.
 
-    As all uses of ``W`` between two weight updates share one graph, losses that are to be differentiated are summed
-    and go backward together, or each goes backward before the next one's forward pass.
+    All uses of ``W`` between two weight updates share one graph (but for :class:`CayleyMixing`, which needs none): losses
+    that are to be differentiated are summed and go backward together, or each before the next one's forward pass.
     """
 
     def __init__(self, parameter: Tensor):
@@ -59,12 +59,6 @@ class OrthogonalMixing(nn.Module, ABC):
             # parameter has not changed (gradient accumulation).
             weight.register_hook(lambda _: self._derived.forget())
         return weight
-
-    def train(self, mode: bool = True) -> "OrthogonalMixing":
-        # Averaged weights are swapped in and out through `.data`, which no version counter sees; a change of mode
-        # goes with it.
-        self._derived.forget()
-        return super().train(mode)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``W x``, [B, D, H, W] -> [B, D, H, W]."""
