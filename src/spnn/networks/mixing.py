@@ -33,8 +33,8 @@ __all__ = [
 class OrthogonalMixing(nn.Module, ABC):
     """An orthogonal 1x1 convolution. Subclasses say how ``W`` follows from ``self.parameter``.
 
-    All uses of ``W`` between two weight updates share one graph (but for :class:`CayleyMixing`, which needs none): losses
-    that are to be differentiated are summed and go backward together, or each before the next one's forward pass.
+    All uses of ``W`` between two weight updates share one graph (but for :class:`CayleyMixing`, which needs none):
+    losses that are to be differentiated go backward together, or each before the next one's forward pass.
     """
 
     def __init__(self, parameter: Tensor):
