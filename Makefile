@@ -23,7 +23,7 @@ test: install
 	$(BIN)/ruff format --check
 	$(BIN)/python -m pytest
 
-# The core against a literal evaluation of its formulas; about ten minutes.
+# The core against a literal evaluation of its formulas; a quarter of an hour on two cores.
 benchmark: install
 	$(BIN)/python -m benchmarks.core
 

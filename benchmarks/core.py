@@ -1,6 +1,6 @@
 """How fast the library's core is against a literal evaluation of the formulas, in one run on one machine.
 
-    python -m benchmarks.core                             # all of it, about ten minutes on two cores
+    python -m benchmarks.core                             # all of it, a quarter of an hour on two cores
     python -m benchmarks.core --sizes 256 --batches 1 4   # some of it
     python -m benchmarks.core --device cuda --precision bf16
 
@@ -31,29 +31,31 @@ from benchmarks import literal
 from spnn import SPNN
 from spnn.training import InverseStage, TaskStage
 
-BATCHES = {32: (1, 8), 64: (1, 8, 16), 256: (1, 2, 4, 8)}
+SIZES = (32, 64, 256)
 CASES = ("forward", "pinv", "NLBP step", "phase-1 step", "phase-2 step")
 
 
-def best_time(run: Callable[[], object], budget: float) -> float:
-    """Seconds of the fastest of at least two runs, of as many as the budget of seconds allows."""
+def measure(run: Callable[[], object], budget: float) -> tuple[float, float | None]:
+    """Seconds of the fastest of at least two runs, of as many as the budget of seconds allows; and MiB that a run needs
+    beyond what it starts from, None where the system doesn't tell. Run once before what is computed only once.
+    """
     times = []
+    memory = start_memory()
     while len(times) < 2 or sum(times) < budget:
         start = time.perf_counter()
         run()
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
-    return min(times)
+    return min(times), memory()
 
 
-def peak_memory(run: Callable[[], object]) -> float | None:
-    """MiB that a run needs beyond what it starts from; None where the system doesn't tell."""
+def start_memory() -> Callable[[], float | None]:
+    """Start to watch the peak of memory; the result tells its height in MiB above now."""
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
-        run()
-        return (torch.cuda.max_memory_allocated() - before) / 2**20
+        return lambda: (torch.cuda.max_memory_allocated() - before) / 2**20
 
     def status(key: str) -> float:
         line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(key))
@@ -62,11 +64,10 @@ def peak_memory(run: Callable[[], object]) -> float | None:
     try:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-        before = status("VmRSS")
-        run()
-        return status("VmHWM") - before
+        resident = status("VmRSS")
     except OSError:
-        return None
+        return lambda: None
+    return lambda: status("VmHWM") - resident
 
 
 def inverse_flops(shape: tuple[int, ...], *_, **__) -> int:
@@ -85,7 +86,7 @@ def matrix_product_rate(device: str, dtype: torch.dtype) -> float:
     n = 2048 if device == "cpu" else 8192
     a, b = torch.randn(2, n, n, device=device, dtype=dtype)
     torch.mm(a, b)
-    return 2 * n**3 / best_time(lambda: torch.mm(a, b), 1.0)
+    return 2 * n**3 / measure(lambda: torch.mm(a, b), 1.0)[0]
 
 
 def train_step(optimizer: torch.optim.Optimizer, losses: Callable[[], Tensor]) -> Callable[[], Tensor]:
@@ -146,8 +147,8 @@ def sides(case: str, ours: SPNN, theirs: literal.LiteralSPNN, x: Tensor, y: Tens
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sizes", type=int, nargs="+", default=list(BATCHES), choices=list(BATCHES))
-    parser.add_argument("--batches", type=int, nargs="+", help="instead of each size's own")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, choices=SIZES)
+    parser.add_argument("--batches", type=int, nargs="+", default=(1, 8))
     parser.add_argument("--cases", nargs="+", default=CASES, choices=CASES)
     parser.add_argument("--device", default="cpu")
     parser.add_argument(
@@ -172,7 +173,7 @@ def main() -> None:
     for size in options.sizes:
         torch.manual_seed(0)
         theirs = literal.LiteralSPNN(size).to(device)
-        for batch in options.batches or BATCHES[size]:
+        for batch in options.batches:
             for case in options.cases:
                 ours = SPNN.from_published(theirs.state_dict()).to(device)
                 ours.requires_grad_(False), theirs.requires_grad_(False)
@@ -182,20 +183,19 @@ def main() -> None:
                 ours_run = autocast()(ours_run) if half else ours_run
                 expected, found = literal_run(), ours_run()
                 error = ((found - expected).abs().max() / expected.abs().max()).item()
-                times = best_time(ours_run, options.seconds), best_time(literal_run, options.seconds)
-                memory = [peak_memory(run) for run in (literal_run, ours_run)]
+                (slow, much), (fast, little) = (measure(run, options.seconds) for run in (literal_run, ours_run))
                 table.add_row(
                     str(size),
                     str(batch),
                     case,
-                    f"{times[1]:.3f} s",
-                    f"{times[0]:.3f} s",
-                    f"[bold]{times[1] / times[0]:.1f}x",
-                    f"{count_flops(ours_run) / rate / times[0]:.0%}",
-                    *("-" if m is None else f"{m:.0f} MiB" for m in memory),
+                    f"{slow:.3f} s",
+                    f"{fast:.3f} s",
+                    f"[bold]{slow / fast:.1f}x",
+                    f"{count_flops(ours_run) / rate / fast:.0%}",
+                    *("-" if mebibytes is None else f"{mebibytes:.0f} MiB" for mebibytes in (much, little)),
                     f"{error:.0e}",
                 )
-                console.print(f"{size} px, batch {batch}, {case}: {times[1] / times[0]:.1f}x", style="dim")
+                console.print(f"{size} px, batch {batch}, {case}: {slow / fast:.1f}x", style="dim")
         table.add_section()
     console.print(table)
 

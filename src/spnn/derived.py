@@ -52,7 +52,6 @@ class Derived(nn.Module):
     def __reduce__(self):
         return Derived, ()  # a tensor inside a graph can't be copied
 
-    @torch.compiler.disable  # version counters are no part of a compiled graph
     def forward(self, compute: Callable[[], Value], parameters: Iterable[Tensor], with_graph: bool = False) -> Value:
         """Return ``compute()``, or what it returned for the same state of ``parameters``.
 

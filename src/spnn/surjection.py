@@ -119,7 +119,10 @@ class Surjection(nn.Module, ABC):
         Raises:
             InputError: If ``target`` does not have the shape of ``g(x)``, or ``strength`` is neither a number nor [B].
         """
-        here, there = self._ends(x, target, completed)
+        return self._nlbp(x, *self._ends(x, target, completed), strength)
+
+    def _nlbp(self, x: Tensor, here: Completion, there: Completion, strength: float | Tensor) -> Tensor:
+        r"""NLBP from ``x``, with :math:`G(x)`, to :math:`G(g^\dagger(y))`."""
         nearest = self.complete_pinv(here.y)
         return self.invert(_move(here.y, there.y, strength), _move_latents(here.z, there.z, nearest.z, strength))
 
@@ -136,7 +139,9 @@ class Surjection(nn.Module, ABC):
         Arguments and errors as :meth:`back_project`. For a non-linear :math:`g` the result does not satisfy
         :math:`g(x') = y`.
         """
-        here, there = self._ends(x, target, completed)
+        return self._naive(x, *self._ends(x, target, completed), strength)
+
+    def _naive(self, x: Tensor, here: Completion, there: Completion, strength: float | Tensor) -> Tensor:
         return x + per_sample(strength, x) * (self.invert(*there) - self.pinv(here.y))
 
     def _ends(
@@ -258,18 +263,9 @@ class Composition(Surjection):
             latents = z + latents
         return y, latents
 
-    def back_project(
-        self,
-        x: Tensor,
-        target: Tensor | Completion,
-        strength: float | Tensor = 1.0,
-        *,
-        completed: Completion | None = None,
-    ) -> Tensor:
-        """As :meth:`Surjection.back_project`, whose two inversions, to the nearest latents and to the result, go
-        through each part as one batch: on small maps, to read the weights costs as much as to use them.
-        """
-        here, there = self._ends(x, target, completed)
+    def _nlbp(self, x: Tensor, here: Completion, there: Completion, strength: float | Tensor) -> Tensor:
+        # The two inversions, to the nearest latents and to the result, go through each part as one batch: on small
+        # maps, to read the weights costs as much as to use them.
         near, moved = here.y, _move(here.y, there.y, strength)
         ways = zip(self.parts, self._by_part(here.z), self._by_part(there.z), strict=True)
         for part, at, to in reversed(list(ways)):

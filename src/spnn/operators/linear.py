@@ -63,28 +63,10 @@ class LinearOperator(Surjection):
         """Return ``(y, [0])``."""
         return Completion(y, [y.new_zeros(len(y), *self.image_shape)])
 
-    def back_project(
-        self,
-        x: Tensor,
-        target: Tensor | Completion,
-        strength: float | Tensor = 1.0,
-        *,
-        completed: Completion | None = None,
-    ) -> Tensor:
-        r"""As :meth:`Surjection.back_project`, by one pseudo-inverse: :math:`x + \lambda A^\dagger (y - A x)`."""
-        return self.naive_back_project(x, target, strength, completed=completed)
-
-    def naive_back_project(
-        self,
-        x: Tensor,
-        target: Tensor | Completion,
-        strength: float | Tensor = 1.0,
-        *,
-        completed: Completion | None = None,
-    ) -> Tensor:
-        """The same as :meth:`back_project`: for a linear operator the two rules are one."""
-        here, there = self._ends(x, target, completed)
+    def _nlbp(self, x: Tensor, here: Completion, there: Completion, strength: float | Tensor) -> Tensor:
         return x + per_sample(strength, x) * self.pinv(there.y - here.y)
+
+    _naive = _nlbp  # for a linear operator the two rules are one
 
 
 class Inpainting(LinearOperator):

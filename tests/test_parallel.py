@@ -1,0 +1,63 @@
+"""Training in two processes, each with half of the batch, is training in one."""
+
+import socket
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+from spnn import SPNN
+
+
+def build(mixing: str) -> SPNN:
+    torch.manual_seed(0)
+    net = SPNN((3, 8, 8), [{"unshuffle": 4, "channels": 6}, {"unshuffle": 2, "channels": 5}], hidden=8, mixing=mixing)
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    return net
+
+
+class Reconstruction(torch.nn.Module):
+    """The error of ``g†(g(x))``, which uses each ``W`` twice."""
+
+    def __init__(self, net: SPNN):
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (self.net.pinv(self.net(x)) - x).square().mean()
+
+
+def train(loss: torch.nn.Module, x: torch.Tensor) -> None:
+    optimizer = torch.optim.SGD(loss.parameters(), lr=0.5, fused=True)
+    for _ in range(3):
+        optimizer.zero_grad()
+        loss(x).backward()
+        optimizer.step()
+
+
+def work(rank: int, port: int, mixing: str, x: torch.Tensor, result: str) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    net = build(mixing)
+    train(DistributedDataParallel(Reconstruction(net)), x.chunk(2)[rank])
+    if rank == 0:
+        torch.save(net.state_dict(), result)
+    dist.destroy_process_group()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mixing", ["cayley", "exponential"])
+def test_two_processes_train_the_network_that_one_trains(mixing, tmp_path):
+    x = torch.randn(4, 3, 8, 8)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    torch.multiprocessing.spawn(work, (port, mixing, x, str(tmp_path / "net.pt")), nprocs=2)
+    alone = build(mixing)
+    start = alone.state_dict()["parts.0.mixing.parameter"].clone()
+    train(Reconstruction(alone), x)
+    together = torch.load(tmp_path / "net.pt", weights_only=True)
+    torch.testing.assert_close(together, dict(alone.state_dict()), rtol=0, atol=1e-5)
+    assert (together["parts.0.mixing.parameter"] - start).abs().max() > 1e-3
