@@ -6,6 +6,7 @@ import torch
 from spnn import SPNN
 from spnn.errors import InputError
 from spnn.latents import with_pinv
+from spnn.networks import SurjectiveCoupling
 
 
 @pytest.fixture
@@ -55,6 +56,13 @@ def test_closed_form_follows_the_weights_and_is_computed_once(net):
     torch.testing.assert_close(net(after), y, rtol=0, atol=1e-5)
     torch.testing.assert_close(net.complete(after).z, net.complete(torch.zeros_like(after)).z, rtol=0, atol=1e-4)
     assert not torch.allclose(before, after)
+
+
+def test_latents_follow_the_size_and_precision_of_the_target():
+    block = with_pinv(SurjectiveCoupling(3, 5, unshuffle=2, hidden=4), "closed_form")
+    for size, dtype in ((4, torch.float), (3, torch.float), (3, torch.double)):
+        y = torch.randn(0 if size == 4 else 2, 5, size, size, dtype=dtype)
+        assert block.to(dtype).pinv(y).shape == (len(y), 3, 2 * size, 2 * size)
 
 
 def test_unknown_variants_are_named(net):

@@ -103,6 +103,15 @@ def test_gradients_of_mixing_are_its_slopes(mixing):
         return mixing(x) * mixing.inverse(x.sin())
 
     assert torch.autograd.gradcheck(mix, (x, mixing.parameter))
+    assert torch.autograd.gradgradcheck(mix, (x, mixing.parameter), fast_mode=True)
+
+
+def test_weight_follows_parameters_that_come_to_lie_where_others_lay():
+    mixing = build_mixing("cayley", 64).requires_grad_(False)
+    for _ in range(20):
+        for _ in range(2):
+            mixing.parameter = nn.Parameter(torch.randn(64, 64), requires_grad=False)
+        torch.testing.assert_close(mixing.weight, mixing.compute_weight(mixing.parameter))
 
 
 def test_weight_looked_at_between_gradient_and_update_is_not_kept(mixing):
@@ -258,9 +267,11 @@ def test_published_plans_in_config_are_the_published_architectures(size):
     arguments = yaml.safe_load((CONFIGS / f"published_{size}.yaml").read_text())
     assert arguments.pop("_target_") == "spnn.SPNN"
     with torch.device("meta"):
-        ours = SPNN((3, size, size), outputs=40, **arguments).state_dict()
-        theirs = SPNN.from_published(LiteralSPNN(size).state_dict()).state_dict()
-    assert {k: v.shape for k, v in ours.items()} == {k: v.shape for k, v in theirs.items()}
+        ours = SPNN((3, size, size), outputs=40, **arguments)
+        theirs = SPNN.from_published(LiteralSPNN(size).state_dict())
+    assert {k: v.shape for k, v in ours.state_dict().items()} == {k: v.shape for k, v in theirs.state_dict().items()}
+    for mine, read in zip(ours.parts[:-1], theirs.parts[:-1], strict=True):
+        assert [getattr(mine, part).text for part in "str"] == [getattr(read, part).text for part in "str"]
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)

@@ -54,6 +54,9 @@ OPERATORS = {
 OTHERS = {
     "average of a tone curve": lambda: Composition(Gamma(2.2), AveragePool(2, SHAPE)),
     "mask behind rippled glass": lambda: Composition(Ripple(1.5, 8), Gamma(0.7), Inpainting(MASK, SHAPE)),
+    "the same glass twice": lambda: (lambda glass: Composition(glass, Gamma(1.5), glass, AveragePool(2, SHAPE)))(
+        Ripple(1.0, 8)
+    ),
     "network on an average": lambda: Composition(AveragePool(2, SHAPE), small_network()),
     "bijection": lambda: Ripple(0.8, 5),
     "network with random latents": lambda: with_pinv(network(), "random"),

@@ -26,8 +26,9 @@ def adam(parameters):
     return torch.optim.Adam(parameters, lr=1e-3)
 
 
-def fit(stage: L.LightningModule, folder, steps: int = 3) -> L.Trainer:
+def fit(stage: L.LightningModule, folder, steps: int = 3, **options) -> L.Trainer:
     trainer = L.Trainer(
+        **options,
         max_steps=steps,
         accelerator="cpu",
         logger=False,
@@ -49,6 +50,23 @@ def test_task_losses_are_the_published_ones():
     assert losses["task"].item() == pytest.approx(-likelihood.log().sum(1).mean().item(), rel=1e-4)
     assert losses["reconstruction"].item() == pytest.approx((network.pinv(y) - image).square().mean().item(), rel=1e-4)
     assert losses["loss"].item() == pytest.approx(losses["task"].item() + 40 * losses["reconstruction"].item())
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+@pytest.mark.parametrize("fused", [False, True])
+def test_gradients_are_clipped_in_every_precision(precision, fused, tmp_path):
+    norms = []
+
+    def sgd(parameters) -> torch.optim.Optimizer:
+        optimizer = torch.optim.SGD(parameters, lr=1e-3, fused=fused)
+        optimizer.register_step_post_hook(
+            lambda *_: norms.append(torch.cat([p.grad.flatten() for p in parameters]).norm().item())
+        )
+        return optimizer
+
+    stage = TaskStage(net(), reconstruction_weight=40.0, optimizer=sgd)
+    fit(stage, tmp_path, precision=precision, gradient_clip_val=0.5)
+    assert norms == pytest.approx([0.5] * 3, rel=1e-2)
 
 
 def test_natural_loss_is_the_distance_to_zero_in_the_completed_space():

@@ -1,6 +1,6 @@
 """A value that follows from parameters, computed once for each state of them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from typing import Any, TypeVar
 
 import torch
@@ -26,11 +26,12 @@ register_optimizer_step_post_hook(_count_update)
 class Derived(nn.Module):
     """Remembers what was last computed from some parameters until one of them changes.
 
-    A change is noticed by the tensors' version counters, which every update in place raises (an optimiser's step,
-    ``load_state_dict``, ``copy_``), and by their place in memory (a new parameter). As a part of the module that owns
-    the parameters it also hears of a conversion (``to``, ``float``) and of a change of mode (``train``, ``eval``), with
-    which averaged weights are swapped in and out through ``parameter.data``, unseen by the counters. Whoever else
-    writes there calls :meth:`forget`. Copies and pickles start empty.
+    A change is noticed by the tensors' identity, place in memory and version counters, which every update in place
+    raises (an optimiser's step, ``load_state_dict``, ``copy_``). As a part of the module that owns the parameters it
+    also hears of a conversion (``to``, ``float``) and of a change of mode (``train``, ``eval``), with which averaged
+    weights are swapped in and out through ``parameter.data``, unseen by the counters. Whoever else writes there calls
+    :meth:`forget`. Copies and pickles start empty. ``torch.export`` and transforms of :mod:`torch.func` over the
+    parameters themselves can't look through it.
     """
 
     def __init__(self):
@@ -39,6 +40,7 @@ class Derived(nn.Module):
 
     def forget(self) -> None:
         """Compute anew at the next call."""
+        self._kept: list[Tensor] = []  # alive, so that no other parameter can come to lie where they do
         self._state = self._value = None
 
     def train(self, mode: bool = True) -> "Derived":
@@ -52,22 +54,27 @@ class Derived(nn.Module):
     def __reduce__(self):
         return Derived, ()  # a tensor inside a graph can't be copied
 
-    def forward(self, compute: Callable[[], Value], parameters: Iterable[Tensor], with_graph: bool = False) -> Value:
-        """Return ``compute()``, or what it returned for the same state of ``parameters``.
+    def forward(
+        self,
+        compute: Callable[[], Value],
+        parameters: Iterable[Tensor],
+        with_graph: bool = False,
+        key: Hashable = None,
+    ) -> Value:
+        """Return ``compute()``, or what it returned for the same state of ``parameters`` and the same ``key``.
 
         It is called without autocast, and with or without a graph for the backward pass, as ``with_graph`` says.
         """
         parameters = list(parameters)
-        if any(p.is_inference() for p in parameters):  # no version counter to notice a change by
-            return compute()
-        state = [(id(p), p._version, p.data_ptr(), with_graph) for p in parameters]
-        if self._state != state:
-            # A tensor of inference mode could not enter a later graph.
-            with (
-                torch.inference_mode(False),
-                torch.set_grad_enabled(with_graph),
-                torch.autocast(parameters[0].device.type, enabled=False),
-            ):
-                self._value = compute()
-            self._state = state
+        # A tensor of inference mode could not enter a later graph.
+        with (
+            torch.inference_mode(False),
+            torch.set_grad_enabled(with_graph),
+            torch.autocast(parameters[0].device.type, enabled=False),
+        ):
+            if any(p.is_inference() for p in parameters):  # no version counter to notice a change by
+                return compute()
+            state = ([(id(p), p._version, p.data_ptr()) for p in parameters], with_graph, key)
+            if self._state != state:
+                self._value, self._state, self._kept = compute(), state, parameters
         return self._value

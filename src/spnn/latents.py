@@ -33,7 +33,8 @@ class ConstantLatents(Surjection):
     cheaper, too: the latents of ``x`` stay as they are, and no auxiliary network is asked.
 
     Arguments:
-        surjection: :math:`g`, shared with this module. If it changes, the latents follow; no gradient flows into them.
+        surjection: :math:`g`, shared with this module. If it changes (but through ``.data``), the latents follow; no
+            gradient flows into them.
         zero: Whether the latents are zero, rather than those of :math:`G(0)`.
     """
 
@@ -58,11 +59,12 @@ class ConstantLatents(Surjection):
         """Return ``(y, the constant latents)``."""
 
         def compute() -> list[Tensor]:
-            z = self.surjection.complete(torch.zeros_like(self.surjection.pinv(y[:1]))).z
+            origin = torch.zeros_like(self.surjection.pinv(y.new_zeros(1, *y.shape[1:])))
+            z = self.surjection.complete(origin).z
             return [torch.zeros_like(latent) for latent in z] if self.zero else z
 
         parameters = [*self.surjection.parameters(), *self.surjection.buffers()]
-        latents = self._derived(compute, parameters) if parameters else compute()
+        latents = self._derived(compute, parameters, key=(y.shape[1:], y.dtype)) if parameters else compute()
         return Completion(y, [z.to(y.dtype).expand(len(y), *z.shape[1:]) for z in latents])
 
 

@@ -160,7 +160,7 @@ class Surjection(nn.Module, ABC):
 
 def _move(here: Tensor, there: Tensor, strength: float | Tensor) -> Tensor:
     # lerp, not y + λ(target − y): it returns the target bit for bit at λ = 1.
-    return torch.lerp(here, there, per_sample(strength, here))
+    return torch.lerp(here, there.to(here.dtype), per_sample(strength, here))
 
 
 def _move_latents(
@@ -267,15 +267,14 @@ class Composition(Surjection):
         # The two inversions, to the nearest latents and to the result, go through each part as one batch: on small
         # maps, to read the weights costs as much as to use them.
         near, moved = here.y, _move(here.y, there.y, strength)
-        ways = zip(self.parts, self._by_part(here.z), self._by_part(there.z), strict=True)
-        for part, at, to in reversed(list(ways)):
+        outermost, *inner = zip(self.parts, self._by_part(here.z), self._by_part(there.z), strict=True)
+        for part, at, to in reversed(inner):
             _, z_near = part.complete_pinv(near)
             z_moved = _move_latents(at, to, z_near, strength)
-            if part is self.parts[0]:  # g†(g(x)) itself is not needed
-                break
             pairs = zip(z_near, z_moved, strict=True)
             near, moved = part.invert(torch.cat((near, moved)), [torch.cat(pair) for pair in pairs]).chunk(2)
-        return part.invert(moved, z_moved)
+        part, at, to = outermost  # g†(g(x)) itself is not needed
+        return part.invert(moved, _move_latents(at, to, part.complete_pinv(near).z, strength))
 
     def _by_part(self, z: list[Tensor]) -> list[list[Tensor]]:
         """The latents of each part, outermost first."""

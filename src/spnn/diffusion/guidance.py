@@ -91,4 +91,4 @@ class BackProjection:
         if len(far) == 0:
             return x0
         moved = self.move(x0[far], self.completed_target.select(far), strength, completed=completed.select(far))
-        return torch.index_copy(x0, 0, far, moved.clamp(-1, 1) if self.clip else moved)
+        return torch.index_copy(x0, 0, far, (moved.clamp(-1, 1) if self.clip else moved).to(x0.dtype))

@@ -31,13 +31,13 @@ class Conv2d(nn.Conv2d):
         (kernel, _), (stride, _) = self.kernel_size, self.stride
         if kernel == stride == 1:
             return mix_channels(x, self.weight.flatten(1), self.bias)
-        batch, _, height, width = x.shape
+        height, width = x.shape[2:]
         height, width = -(-height // stride), -(-width // stride)
         if x.device.type != "cpu" or height * width > _FEW_PIXELS:
             return super().forward(x)
         windows = F.unfold(x, kernel, padding=kernel // 2, stride=stride).mT  # [B, H' W', C k^2]
         y = multiply(windows, self.weight.flatten(1), self.bias)
-        return y.reshape(batch, height, width, -1).permute(0, 3, 1, 2)
+        return y.unflatten(1, (height, width)).permute(0, 3, 1, 2)
 
 
 class Upsampling(nn.ConvTranspose2d):
@@ -65,4 +65,4 @@ def multiply(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         # they lie: their transpose there is up to ten times slower.)
         columns = rows.contiguous().T
         y = (weight @ columns if bias is None else torch.addmm(bias[:, None], weight, columns)).T
-    return y.reshape(*x.shape[:-1], -1)
+    return y.reshape(*x.shape[:-1], len(weight))

@@ -8,9 +8,9 @@ Given any ``x_1``, the block is inverted by :math:`x_0 = (y - t(x_1)) / s(x_1)`,
 bijection keeps ``x_1`` as the latent; the pseudo-inverse chooses :math:`x_1 = r(y)`. As ``r`` is no part of ``g``,
 :math:`g g^\dagger = \mathrm{id}` holds for any ``r``, trained or not.
 
-Mixing, scaling and shifting are computed in the precision of the input (under autocast too), sub-networks in that of
-their weights or autocast's: both directions round a sub-network's answer alike, so in half precision the inverse is
-still the inverse, of a slightly different network.
+Mixing, scaling and shifting are computed in the precision of ``W``, at least single (under autocast too), sub-networks
+in that of their weights or autocast's: both directions round a sub-network's answer alike, so in half precision the
+inverse is still the inverse, of a slightly different network.
 """
 
 from collections.abc import Iterator
@@ -45,8 +45,8 @@ class SurjectiveCoupling(Surjection):
             noise.
         size: (H, W) of the images, if they always have the same: sub-networks that don't keep the size are then
             refused at once.
-        checkpoint: In training, compute the activations inside ``s``, ``t`` and ``r`` anew for the backward pass rather
-            than keep them.
+        checkpoint: Where gradients are needed, compute the activations inside ``s``, ``t`` and ``r`` anew for the
+            backward pass rather than keep them.
 
     Raises:
         InputError: If ``channels`` is not below D, the sub-networks are not given as one of the two forms, or an

@@ -13,7 +13,6 @@ from abc import ABC, abstractmethod
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from spnn.derived import Derived
 from spnn.errors import InputError
@@ -102,6 +101,8 @@ class CayleyMixing(OrthogonalMixing):
     def _apply_cayley(self, x: Tensor, transpose: bool) -> Tensor:
         with torch.no_grad():
             weight = self.weight
+        if not (torch.is_grad_enabled() and self.parameter.requires_grad):
+            return self._convolve(x, weight.T if transpose else weight)
         rows = x.to(weight.dtype).permute(0, 2, 3, 1)
         return _CayleyProduct.apply(rows, self.parameter, weight, transpose).permute(0, 3, 1, 2)
 
@@ -116,23 +117,18 @@ class _CayleyProduct(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx, inputs: tuple, output: Tensor) -> None:
-        x, parameter, weight, ctx.transpose = inputs
-        ctx.needs_rows = ctx.needs_input_grad[1]
-        ctx.save_for_backward(*((x, output) if ctx.needs_rows else (None, None)), weight)
-        ctx.dtype = parameter.dtype
+        *tensors, ctx.transpose = inputs
+        ctx.save_for_backward(*tensors, output)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx, g: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
-        x, y, weight = ctx.saved_tensors
+    def backward(ctx, g: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        x, parameter, weight, y = ctx.saved_tensors
+        back = _CayleyProduct.apply(g, parameter, weight, not ctx.transpose)
         with torch.autocast(g.device.type, enabled=False):
-            back = multiply(g, weight if ctx.transpose else weight.T)
-            if not ctx.needs_rows:
-                return back, None, None, None
             outer = (g + back).flatten(0, -2).T @ (x + y).flatten(0, -2)
             # Transposing W turns A into -A.
             gradient = outer - outer.T if ctx.transpose else outer.T - outer
-            return back, gradient.mul_(0.5).to(ctx.dtype), None, None
+        return back, (0.5 * gradient).to(parameter.dtype), None, None
 
 
 class ExponentialMixing(OrthogonalMixing):

@@ -57,6 +57,8 @@ class SPNN(
         outputs: int | None = None,
         **defaults: Any,
     ):
+        if len(image_shape) != 3:
+            raise InputError(f"expected an image_shape (C, H, W), got {tuple(image_shape)}.")
         channels, *size = self.image_shape = tuple(image_shape)
         plan = [{**defaults, **arguments} for arguments in plan]
         if not plan:

@@ -20,7 +20,7 @@ class Gamma(Bijection):
     r"""A tone curve: :math:`v \mapsto v^\gamma` of the brightness :math:`v = (x + 1) / 2`; [-1, 1] is mapped to itself.
 
     Below black it is continued as an odd function, so that it is a bijection of all images. Its slope at black is zero
-    (:math:`\gamma > 1`) or infinite (:math:`\gamma < 1`).
+    (:math:`\gamma > 1`) or infinite (:math:`\gamma < 1`): where an image is exactly black, no gradient comes through.
 
     Arguments:
         gamma: :math:`\gamma > 0`; 2.2 darkens the middle tones, 1/2.2 lightens them.
@@ -70,11 +70,12 @@ class Ripple(Bijection):
 
     def _shift(self, x: Tensor, amplitude: float) -> Tensor:
         """Shift row i, [B, C, H, W], by the wave's value at i to the right."""
-        height, width = x.shape[-2:]
+        dtype, (height, width) = x.dtype, x.shape[-2:]
+        x = x.to(torch.promote_types(dtype, torch.float32))  # no Fourier transform in half precision
         rows = torch.arange(height, dtype=x.dtype, device=x.device)
         shift = amplitude * torch.sin(2 * math.pi * rows / self.wavelength)
         frequency = torch.fft.rfftfreq(width, dtype=x.dtype, device=x.device)
         if width % 2 == 0:
             frequency[-1] = 0  # the highest frequency of an even width has no phase to turn
         angle = -2 * math.pi * shift[:, None] * frequency
-        return torch.fft.irfft(torch.fft.rfft(x) * torch.polar(torch.ones_like(angle), angle), n=width)
+        return torch.fft.irfft(torch.fft.rfft(x) * torch.polar(torch.ones_like(angle), angle), n=width).to(dtype)

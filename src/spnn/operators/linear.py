@@ -37,6 +37,7 @@ class LinearOperator(Surjection):
     def __init__(self, image_shape: Sequence[int]):
         super().__init__()
         self.image_shape = torch.Size(image_shape)
+        self.register_forward_pre_hook(_check_shape)
 
     @abstractmethod
     def forward(self, x: Tensor) -> Tensor:
@@ -67,6 +68,12 @@ class LinearOperator(Surjection):
         return x + per_sample(strength, x) * self.pinv(there.y - here.y)
 
     _naive = _nlbp  # for a linear operator the two rules are one
+
+
+def _check_shape(operator: LinearOperator, inputs: tuple[Tensor]) -> None:
+    shape, found = operator.image_shape, inputs[0].shape
+    if found[1:] != shape:
+        raise InputError(f"expected images of shape [B, {', '.join(map(str, shape))}], got {tuple(found)}.")
 
 
 class Inpainting(LinearOperator):
@@ -162,7 +169,8 @@ class Blur(LinearOperator):
             ``y`` is amplified: by up to 1/threshold.
 
     Raises:
-        InputError: If the kernel has an even size, is larger than the image, or is zero.
+        InputError: If the kernel has an even size, is larger than the image, or is zero; or the threshold is not in
+            [0, 1).
     """
 
     def __init__(self, kernel: Tensor, image_shape: Sequence[int], threshold: float = 1e-2):
@@ -175,10 +183,12 @@ class Blur(LinearOperator):
             )
         if not kernel.any():
             raise InputError("the kernel is zero everywhere.")
+        if not 0 <= threshold < 1:
+            raise InputError(f"the threshold must lie in [0, 1), got {threshold}.")
         padded = F.pad(kernel, (0, width - kernel.shape[1], 0, height - kernel.shape[0]))
         padded = padded.roll((-(kernel.shape[0] // 2), -(kernel.shape[1] // 2)), dims=(0, 1))
         gain = torch.fft.rfft2(padded)
-        lost = gain.abs() < threshold * gain.abs().max()
+        lost = gain.abs() <= max(threshold, 1e-12) * gain.abs().max()
         self.register_buffer("gain", torch.view_as_real(gain.masked_fill(lost, 0)), persistent=False)
         self.register_buffer("inverse_gain", torch.view_as_real((1 / gain).masked_fill(lost, 0)), persistent=False)
 
@@ -189,8 +199,9 @@ class Blur(LinearOperator):
         return self._filter(y, self.inverse_gain)
 
     def _filter(self, x: Tensor, gain: Tensor) -> Tensor:
-        gain = torch.view_as_complex(gain.to(x.dtype))
-        return torch.fft.irfft2(torch.fft.rfft2(x) * gain, s=self.image_shape[1:])
+        exact = x.to(torch.promote_types(x.dtype, torch.float32))  # no Fourier transform in half precision
+        gain = torch.view_as_complex(gain.to(exact.dtype))
+        return torch.fft.irfft2(torch.fft.rfft2(exact) * gain, s=self.image_shape[1:]).to(x.dtype)
 
 
 def gaussian_kernel(sigma: float, size: int | None = None) -> Tensor:
@@ -207,7 +218,9 @@ def gaussian_kernel(sigma: float, size: int | None = None) -> Tensor:
 
 
 class Matrix(LinearOperator):
-    """Any matrix, [B, C, H, W] -> [B, rows]; for small images.
+    r"""Any matrix, [B, C, H, W] -> [B, rows]; for small images.
+
+    If its rows depend on each other, it maps onto a part of the vectors, and :math:`A A^\dagger y = y` for those.
 
     Arguments:
         matrix: [rows, C H W].
@@ -222,11 +235,16 @@ class Matrix(LinearOperator):
         columns = self.image_shape.numel()
         if matrix.ndim != 2 or matrix.shape[1] != columns:
             raise InputError(f"expected a matrix of {columns} columns, got shape {tuple(matrix.shape)}.")
-        self.register_buffer("matrix", matrix)
+        self.register_buffer("matrix", matrix, persistent=False)
         self.register_buffer("inverse", torch.linalg.pinv(matrix.double()), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x.flatten(1), self.matrix)
+        return self._multiply(x.flatten(1), self.matrix)
 
     def pinv(self, y: Tensor) -> Tensor:
-        return F.linear(y, self.inverse.to(y.dtype)).unflatten(1, self.image_shape)
+        return self._multiply(y, self.inverse).unflatten(1, self.image_shape)
+
+    @staticmethod
+    def _multiply(x: Tensor, matrix: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return F.linear(x, matrix.to(x.dtype))
