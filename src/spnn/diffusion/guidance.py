@@ -1,64 +1,52 @@
 r"""Guidance: what is done to the predicted clean image, at each step of sampling, to make it satisfy ``g(x) = y``.
 
 A guidance is a callable ``(x0 [B, C, H, W], t) -> x0``, made for one batch of targets, so what depends on the targets
-alone is computed once.
+alone is computed once. It works in float32 whatever the precision around it: autocast would break :math:`g g^\dagger =
+\mathrm{id}`.
 """
 
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from spnn.diffusion.strength import Strength
 from spnn.errors import InputError
 from spnn.latents import Pinv, with_pinv
-from spnn.surjection import Surjection
+from spnn.surjection import Completion, Surjection
 
-__all__ = ["BackProjection", "Guidance", "PiecewiseStrength", "unguided"]
+__all__ = ["BackProjection", "GradientGuidance", "Guidance", "TargetGuidance", "unguided"]
 
 Guidance = Callable[[Tensor, int], Tensor]
 
 
-def unguided(surjection: Surjection, target: Tensor) -> None:
+def unguided(surjection: Surjection, target: Tensor, **_) -> None:
     """No guidance at all: what the prior gives, for comparison."""
     return None
 
 
-class PiecewiseStrength:
-    r"""A back-projection strength :math:`\lambda_t` that is constant between levels of noise.
-
-    Arguments:
-        levels: Pairs ``(from_t, strength)``: each strength holds from its step up to the next one's.
-            ``[(600, 0.5), (0, 1.0)]``, the published choice, is 0.5 for ``t >= 600`` and 1 below;
-            ``[(400, 0.0), (0, 1.0)]`` guides below 400 only.
-
-    Raises:
-        InputError: If no level starts at 0 or a strength is not in [0, 1].
-    """
-
-    def __init__(self, levels: Sequence[tuple[int, float]]):
-        self.levels = sorted(((int(t), float(strength)) for t, strength in levels), reverse=True)
-        if not self.levels or self.levels[-1][0] != 0:
-            raise InputError(f"the strength's levels must start at step 0, got {self.levels}.")
-        if not all(0 <= strength <= 1 for _, strength in self.levels):
-            raise InputError(f"strengths must lie in [0, 1], got {self.levels}.")
-
-    def __call__(self, t: int) -> float:
-        return next(strength for start, strength in self.levels if t >= start)
-
-
-class BackProjection:
-    r"""Guidance by back-projection on :math:`\{x : g(x) = y\}`.
+class TargetGuidance(ABC):
+    r"""What guidances towards a target share: strength, stop rule, free coordinates, clipping. A subclass implements
+    :meth:`correct`.
 
     Arguments:
         surjection: :math:`g`.
-        target: The wanted logits ``y``, [B, K].
-        strength: :math:`\lambda_t` as a function of the step.
+        target: The wanted ``y``, [B, ...].
+        schedule: The strength :math:`\lambda_t`, see :mod:`spnn.diffusion.strength`; a step of strength 0 costs
+            nothing.
         stop: An image whose mean :math:`|\sigma(g(x_0)) - \sigma(y)|` is at most this is left as it is, and costs no
-            more than that check; negative: never.
-        rule: ``nlbp`` (Definition 4.3) or ``naive`` (plain differences of pseudo-inverses, for comparison).
+            more than that check; None: never.
         clip: Clip the result to [-1, 1].
-        pinv: Which latents the pseudo-inverse takes, see :mod:`spnn.latents`.
+        free: True where a coordinate of ``y`` may be what it comes to be, [B, K]: there the target is that of the
+            current :math:`g(x_0)`, whatever ``target`` holds, and the stop rule doesn't look.
+        logits: Whether ``y`` holds logits, compared as probabilities; otherwise values, and the stop rule takes the
+            mean :math:`|g(x_0) - y|`.
+
+    Raises:
+        InputError: If ``free`` doesn't have the target's shape.
     """
 
     def __init__(
@@ -66,29 +54,129 @@ class BackProjection:
         surjection: Surjection,
         target: Tensor,
         *,
-        strength: Callable[[int], float],
-        stop: float = -1.0,
-        rule: Literal["nlbp", "naive"] = "nlbp",
+        schedule: Strength,
+        stop: float | None = None,
         clip: bool = False,
-        pinv: Pinv = "trained",
+        free: Tensor | None = None,
+        logits: bool = True,
     ):
-        if rule not in ("nlbp", "naive"):
-            raise InputError(f"the rule of back-projection is 'nlbp' or 'naive', not {rule!r}.")
-        surjection = with_pinv(surjection, pinv)
-        self.surjection, self.strength, self.stop, self.clip = surjection, strength, stop, clip
-        self.move = surjection.back_project if rule == "nlbp" else surjection.naive_back_project
-        self.target_probability = target.sigmoid()
-        self.completed_target = surjection.complete_pinv(target)
+        if free is not None and free.shape != target.shape:
+            raise InputError(f"`free` has shape {tuple(free.shape)}, but the target has {tuple(target.shape)}.")
+        self.surjection, self.target, self.schedule = surjection, target, schedule
+        self.stop, self.clip, self.free, self.logits = stop, clip, free, logits
+
+    @abstractmethod
+    def correct(self, x0: Tensor, here: Completion, which: Tensor, strength: float) -> Tensor:
+        """Move some images of the batch.
+
+        Arguments:
+            x0: These images, [b, C, H, W].
+            here: :math:`G(x_0)`.
+            which: Their places in the batch, [b].
+            strength: :math:`\\lambda_t` > 0.
+        """
 
     def __call__(self, x0: Tensor, t: int) -> Tensor:
         """Return the corrected prediction."""
-        strength = self.strength(t)
+        strength = self.schedule(t)
         if strength == 0:
             return x0
-        completed = self.surjection.complete(x0)
-        gap = (completed.y.sigmoid() - self.target_probability).abs().flatten(1).mean(1)
-        far = (gap > self.stop).nonzero().squeeze(1)
-        if len(far) == 0:
-            return x0
-        moved = self.move(x0[far], self.completed_target.select(far), strength, completed=completed.select(far))
-        return torch.index_copy(x0, 0, far, (moved.clamp(-1, 1) if self.clip else moved).to(x0.dtype))
+        with torch.autocast(x0.device.type, enabled=False):
+            here = self.surjection.complete(x0)
+            which = self._far(here.y)
+            if len(which) == 0:
+                return x0
+            moved = self.correct(x0[which], here.select(which), which, strength)
+        return torch.index_copy(x0, 0, which, (moved.clamp(-1, 1) if self.clip else moved).to(x0.dtype))
+
+    def wanted(self, y: Tensor, which: Tensor) -> Tensor:
+        """The targets of some images, whose ``g(x0)`` is ``y``: free coordinates stay as they are."""
+        target = self.target[which]
+        return target if self.free is None else torch.where(self.free[which], y, target)
+
+    def _far(self, y: Tensor) -> Tensor:
+        """Places of the images that the stop rule does not leave alone."""
+        if self.stop is None:
+            return torch.arange(len(y), device=y.device)
+        gap = (y.sigmoid() - self.target.sigmoid() if self.logits else y - self.target).abs()
+        if self.free is not None:
+            gap = gap.masked_fill(self.free, torch.nan)  # counts neither as right nor as wrong
+        gap = gap.flatten(1).nanmean(1)
+        return (gap > self.stop).nonzero().squeeze(1)
+
+
+class BackProjection(TargetGuidance):
+    r"""Guidance by back-projection on :math:`\{x : g(x) = y\}`.
+
+    For a linear ``g``, at strength 1 throughout and without a stop, it is DDNM's step in the range of ``g``.
+
+    Arguments:
+        surjection, target: As in :class:`TargetGuidance`.
+        rule: ``nlbp`` (Definition 4.3) or ``naive`` (plain differences of pseudo-inverses, for comparison).
+        pinv: Which latents the pseudo-inverse takes, see :mod:`spnn.latents`.
+        **options: See :class:`TargetGuidance`.
+    """
+
+    def __init__(
+        self,
+        surjection: Surjection,
+        target: Tensor,
+        *,
+        rule: Literal["nlbp", "naive"] = "nlbp",
+        pinv: Pinv = "trained",
+        **options,
+    ):
+        if rule not in ("nlbp", "naive"):
+            raise InputError(f"the rule of back-projection is 'nlbp' or 'naive', not {rule!r}.")
+        super().__init__(with_pinv(surjection, pinv), target, **options)
+        self.move = self.surjection.back_project if rule == "nlbp" else self.surjection.naive_back_project
+        self.completed_target = None
+        if self.free is None:
+            with torch.autocast(target.device.type, enabled=False):
+                self.completed_target = self.surjection.complete_pinv(target)
+
+    def correct(self, x0: Tensor, here: Completion, which: Tensor, strength: float) -> Tensor:
+        if self.completed_target is not None:
+            target = self.completed_target.select(which)
+        else:  # with free coordinates it changes at each step
+            target = self.wanted(here.y, which)
+        return self.move(x0, target, strength, completed=here)
+
+
+class GradientGuidance(TargetGuidance):
+    r"""Guidance by the gradient of a loss with respect to the predicted clean image: the usual alternative.
+
+    ``iterations`` times, :math:`x_0 \leftarrow x_0 - \lambda_t\, \eta\, \nabla_{x_0} L(g(x_0), y)`. Of logits,
+    :math:`L` is the cross-entropy of their probabilities, :math:`\sum_k \mathrm{KL}(\sigma(y_k) \| \sigma(g_k(x_0)))`;
+    of values it is half the squared distance, so that for a linear ``g`` with orthonormal rows and one iteration the
+    rule is back-projection of strength :math:`\lambda_t \eta`.
+
+    Arguments:
+        surjection, target: As in :class:`TargetGuidance`.
+        rate: :math:`\eta`.
+        iterations: Steps of gradient descent at each step of sampling.
+        **options: See :class:`TargetGuidance`.
+
+    References:
+        Diffusion Posterior Sampling for General Noisy Inverse Problems (Chung et al., 2023),
+        https://arxiv.org/abs/2209.14687 (which differentiates through the prior, too)
+    """
+
+    def __init__(self, surjection: Surjection, target: Tensor, *, rate: float = 1.0, iterations: int = 1, **options):
+        super().__init__(surjection, target, **options)
+        self.rate, self.iterations = rate, iterations
+
+    def correct(self, x0: Tensor, here: Completion, which: Tensor, strength: float) -> Tensor:
+        wanted = self.wanted(here.y, which)
+        for _ in range(self.iterations):
+            with torch.enable_grad():
+                x = x0.detach().requires_grad_()
+                (gradient,) = torch.autograd.grad(self._loss(self.surjection(x), wanted), x)
+            x0 = x0 - strength * self.rate * gradient
+        return x0
+
+    def _loss(self, y: Tensor, wanted: Tensor) -> Tensor:
+        """The batch's losses, added up: an image's gradient does not depend on its batch."""
+        if self.logits:
+            return F.binary_cross_entropy_with_logits(y, wanted.sigmoid(), reduction="sum")
+        return (y - wanted).square().sum() / 2

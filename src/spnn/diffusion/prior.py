@@ -1,5 +1,7 @@
-r"""Diffusion priors: callables ``(x_t [B, C, H, W], t [B]) -> noise`` over images in [-1, 1]."""
+r"""UNets as diffusion priors: callables ``(x_t [B, C, H, W], t [B]) -> noise`` over images in [-1, 1]."""
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
@@ -7,8 +9,10 @@ import torch.nn.functional as F
 from diffusers import UNet2DModel
 from torch import Tensor, nn
 
+from spnn.diffusion.ddim_checkpoint import read_ddim_checkpoint
 from spnn.diffusion.schedule import NoiseSchedule
 from spnn.errors import InputError
+from spnn.networks.pretrained import clear_errors
 
 __all__ = ["UNetPrior"]
 
@@ -23,18 +27,21 @@ class UNetPrior(nn.Module):
         prediction: What the UNet is trained to give: ``epsilon``, the noise; ``sample``, the clean image; or
             ``velocity``, :math:`\sqrt{\bar\alpha_t}\,\varepsilon - \sqrt{1 - \bar\alpha_t}\,x_0`. Calling the prior
             gives the noise in each case.
-        schedule: The noise schedule.
+        schedule: The noise schedule; by default DDPM's.
         **unet: Arguments of :class:`diffusers.UNet2DModel` (widths, blocks, attention, ...).
 
     Raises:
         InputError: If the image can't be cut into patches, or ``prediction`` is unknown.
     """
 
+    pretrained = False
+    """Whether the weights came from elsewhere, so that the prior needs no training."""
+
     def __init__(
         self,
-        image_shape: tuple[int, int, int],
+        image_shape: Sequence[int],
         *,
-        schedule: NoiseSchedule,
+        schedule: NoiseSchedule | None = None,
         patch: int = 1,
         prediction: Literal["epsilon", "sample", "velocity"] = "epsilon",
         **unet: Any,
@@ -45,13 +52,90 @@ class UNetPrior(nn.Module):
             raise InputError(f"{height}x{width} pixels can't be cut into patches of {patch}x{patch}.")
         if prediction not in ("epsilon", "sample", "velocity"):
             raise InputError(f"a prior predicts 'epsilon', 'sample' or 'velocity', not {prediction!r}.")
-        self.patch, self.prediction, self.schedule = patch, prediction, schedule
+        self.patch, self.prediction, self.schedule = patch, prediction, schedule or NoiseSchedule()
         self.unet = UNet2DModel(
-            sample_size=(height // patch, width // patch),
-            in_channels=channels * patch**2,
-            out_channels=channels * patch**2,
-            **unet,
+            **{
+                **unet,
+                "sample_size": (height // patch, width // patch),
+                "in_channels": channels * patch**2,
+                "out_channels": channels * patch**2,
+            }
         )
+
+    @classmethod
+    def from_pretrained(cls, repository: str | Path, image_shape: Sequence[int] | None = None) -> "UNetPrior":
+        """Load a pipeline in diffusers' format: a UNet and its noise schedule.
+
+        Arguments:
+            repository: A repository of the hub, such as ``google/ddpm-celebahq-256``, or a folder.
+            image_shape: (C, H, W) that it must have, if given.
+
+        Raises:
+            InputError: If it can't be loaded, is not unconditional, or has another shape or noise schedule.
+        """
+        from diffusers import DDPMPipeline  # loads much that only this needs
+
+        with clear_errors(repository):
+            pipeline = DDPMPipeline.from_pretrained(repository, low_cpu_mem_usage=False)
+        unet, scheduler = pipeline.unet, pipeline.scheduler.config
+        predictions = {"epsilon": "epsilon", "sample": "sample", "v_prediction": "velocity"}
+        prediction = scheduler.get("prediction_type", "epsilon")
+        size = unet.config.sample_size
+        height, width = (size, size) if isinstance(size, int) else size
+        problems = {
+            "is conditional": unet.config.num_class_embeds is not None or unet.config.class_embed_type is not None,
+            f"has the noise schedule {scheduler.beta_schedule!r}, not 'linear'": scheduler.beta_schedule != "linear",
+            f"predicts {prediction!r}, not one of {list(predictions)}": prediction not in predictions,
+            "predicts another number of channels than it sees": unet.config.in_channels != unet.config.out_channels,
+        }
+        if found := [problem for problem, there in problems.items() if there]:
+            raise InputError(f"the prior in {repository} {' and '.join(found)}.")
+        shape = _check_shape(repository, (unet.config.in_channels, height, width), image_shape)
+        schedule = NoiseSchedule(scheduler.num_train_timesteps, scheduler.beta_start, scheduler.beta_end)
+        return cls._with_weights(shape, schedule, predictions[prediction], dict(unet.config), unet.state_dict())
+
+    @classmethod
+    def from_ddim_checkpoint(
+        cls,
+        checkpoint: str | Path | Mapping[str, Tensor] | None,
+        image_shape: Sequence[int] | None = None,
+        image_size: int | None = None,
+    ) -> "UNetPrior":
+        """Load a UNet of the DDIM code base, such as SDEdit's ``celeba_hq.ckpt``; it predicts the noise.
+
+        Arguments:
+            checkpoint: See :func:`~spnn.diffusion.ddim_checkpoint.read_ddim_checkpoint`.
+            image_shape: (C, H, W) that it must have, if given.
+            image_size: Height and width of its images, which no tensor tells; by default those of ``image_shape``.
+
+        Raises:
+            InputError: If it can't be loaded or has another shape.
+        """
+        if checkpoint is None:
+            raise InputError("give the checkpoint's file: `prior.checkpoint=<path>`.")
+        arguments, state = read_ddim_checkpoint(checkpoint)
+        if image_shape is None and image_size is None:
+            raise InputError("no tensor tells the size of a checkpoint's images: give image_size.")
+        size = (image_size, image_size) if image_size is not None else tuple(image_shape)[1:]
+        shape = _check_shape(checkpoint, (arguments["in_channels"], *size), image_shape)
+        return cls._with_weights(shape, None, "epsilon", arguments, state)
+
+    @classmethod
+    def _with_weights(
+        cls,
+        image_shape: Sequence[int],
+        schedule: NoiseSchedule | None,
+        prediction: str,
+        arguments: dict[str, Any],
+        state: dict[str, Tensor],
+    ) -> "UNetPrior":
+        with clear_errors("the state dict"):
+            with torch.device("meta"):  # no weights are drawn, only to be replaced
+                prior = cls(image_shape, prediction=prediction, **arguments)
+            prior.unet.load_state_dict(state, assign=True)
+        prior.schedule = schedule or NoiseSchedule()  # made outside: its tensors are no parameters
+        prior.pretrained = True
+        return prior.eval()
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         """Return the noise in ``x``, the image at steps ``t`` [B]."""
@@ -77,3 +161,9 @@ class UNetPrior(nn.Module):
             return x0
         signal, sigma = self.schedule.signal_and_noise(t, x0)
         return signal * noise - sigma * x0
+
+
+def _check_shape(source: object, shape: tuple[int, ...], expected: Sequence[int] | None) -> tuple[int, ...]:
+    if expected is not None and shape != tuple(expected):
+        raise InputError(f"the prior in {source} draws images of shape {shape}, but {tuple(expected)} are needed.")
+    return shape

@@ -14,9 +14,11 @@ with :math:`\sigma^2 = 1 - \bar\alpha_t / \bar\alpha_s` as published, or DDIM's
 References:
     Pseudo-Invertible Neural Networks (Ehrlich, Berman, Shocher, 2026), https://arxiv.org/abs/2602.06042
     Denoising Diffusion Implicit Models (Song et al., 2021), https://arxiv.org/abs/2010.02502
+    SDEdit (Meng et al., 2022), https://arxiv.org/abs/2108.01073 (starting from a given image)
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import dropwhile
 from typing import NamedTuple
 
 import torch
@@ -66,6 +68,11 @@ class Sampler:
         eta: None for the published variance, otherwise DDIM's :math:`\eta` (0 is deterministic).
         travel_length, travel_repeat: Time travel, see :func:`~spnn.diffusion.schedule.visited_steps`.
         clip: Clip the prior's clean image to [-1, 1] and recompute :math:`\varepsilon` to match, before guidance.
+        start: Where an image is given to start from (as in SDEdit), the step whose noise is put on it; the larger, the
+            less of it stays. None starts from pure noise.
+
+    Raises:
+        InputError: If a number is out of range.
     """
 
     def __init__(
@@ -77,11 +84,17 @@ class Sampler:
         travel_length: int = 1,
         travel_repeat: int = 1,
         clip: bool = False,
+        start: int | None = None,
     ):
         if eta is not None and not 0 <= eta <= 1:
             raise InputError(f"eta must lie in [0, 1] (or be null for the published variance), got {eta}.")
         self.schedule, self.eta, self.clip = schedule, eta, clip
         self.visited = visited_steps(steps, schedule.num_steps, travel_length, travel_repeat)
+        self.start = start
+        if start is not None:
+            self.visited = list(dropwhile(lambda t: t > start, self.visited))
+            if self.visited == [-1]:
+                raise InputError(f"sampling can't start from step {start}: it must be 0 to {schedule.num_steps - 1}.")
 
     @property
     def num_steps(self) -> int:
@@ -89,15 +102,30 @@ class Sampler:
         return sum(s < t for t, s in zip(self.visited, self.visited[1:], strict=False))
 
     @torch.no_grad()
-    def trajectory(self, prior: Prior, noise: Callable[[], Tensor], guidance: Guidance | None = None) -> Iterator[Step]:
+    def trajectory(
+        self,
+        prior: Prior,
+        noise: Callable[[], Tensor],
+        guidance: Guidance | None = None,
+        image: Tensor | None = None,
+    ) -> Iterator[Step]:
         """Yield every denoising step; the last one's ``x0`` is the sample.
 
         Arguments:
             prior: ``(x_t [B, C, H, W], t [B]) -> noise``.
             noise: Gives standard normal noise [B, C, H, W]: once for the start, then once a step.
             guidance: ``(x0, t) -> x0``; None samples freely.
+            image: The clean images to start from, [B, C, H, W], where the sampler has a ``start``.
+
+        Raises:
+            InputError: If there is a ``start`` and no image, or an image and no ``start``.
         """
+        if (image is None) != (self.start is None):
+            raise InputError("a sampler that has a `start` needs an image to start from, and one without takes none.")
         x, place = noise(), 0
+        if image is not None:
+            alpha = self.schedule.alpha_bar(self.visited[0])
+            x = alpha**0.5 * image + (1 - alpha) ** 0.5 * x
         for t, s in zip(self.visited, self.visited[1:], strict=False):
             alpha_s = self.schedule.alpha_bar(s)
             if s > t:  # back in time, from the x0 of the step before
@@ -118,8 +146,14 @@ class Sampler:
             place += 1
             x = alpha_s**0.5 * x0 + max(0.0, 1 - alpha_s - variance) ** 0.5 * eps + variance**0.5 * noise()
 
-    def __call__(self, prior: Prior, noise: Callable[[], Tensor], guidance: Guidance | None = None) -> Tensor:
+    def __call__(
+        self,
+        prior: Prior,
+        noise: Callable[[], Tensor],
+        guidance: Guidance | None = None,
+        image: Tensor | None = None,
+    ) -> Tensor:
         """Return the samples, [B, C, H, W]; arguments as :meth:`trajectory`."""
-        for step in self.trajectory(prior, noise, guidance):
+        for step in self.trajectory(prior, noise, guidance, image):
             x0 = step.x0
         return x0

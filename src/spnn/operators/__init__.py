@@ -1,8 +1,10 @@
 """Known surjections: linear degradations of images, and changes of coordinates to compose them with."""
 
+from spnn.operators.camera import seen_through
 from spnn.operators.coordinates import Gamma, Ripple
 from spnn.operators.deepinv import DeepinvOperator
 from spnn.operators.linear import AveragePool, Blur, Grayscale, Inpainting, LinearOperator, Matrix, gaussian_kernel
+from spnn.operators.masks import inpainting
 
 __all__ = [
     "AveragePool",
@@ -15,4 +17,6 @@ __all__ = [
     "Matrix",
     "Ripple",
     "gaussian_kernel",
+    "inpainting",
+    "seen_through",
 ]

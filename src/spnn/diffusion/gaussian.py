@@ -1,0 +1,200 @@
+r"""An analytic prior: a mixture of Gaussians, whose denoiser, samples and posteriors have closed forms.
+
+For :math:`x_0 \sim \sum_k w_k N(\mu_k, \Sigma_k)` and :math:`x_t = a x_0 + \sigma \varepsilon`,
+
+.. math::
+    E[x_0 | x_t] = \sum_k p(k | x_t)\,\big(\mu_k + a \Sigma_k (a^2 \Sigma_k + \sigma^2)^{-1} (x_t - a \mu_k)\big),
+    \qquad p(k | x_t) \propto w_k N(x_t; a \mu_k, a^2 \Sigma_k + \sigma^2).
+
+Each covariance is held by some principal axes and one variance for all other directions, so a component costs one pass
+through its axes (a mixture of probabilistic principal component analysers).
+
+References:
+    Mixtures of Probabilistic Principal Component Analysers (Tipping and Bishop, 1999)
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from sklearn.cluster import KMeans
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from spnn.diffusion.schedule import NoiseSchedule
+from spnn.errors import InputError
+
+__all__ = ["GaussianMixturePrior"]
+
+
+class GaussianMixturePrior(nn.Module):
+    """A diffusion prior, ``(x_t, t) -> noise``, that is a mixture of Gaussians.
+
+    Arguments:
+        weights: [K], adding up to 1.
+        means: [K, C, H, W].
+        axes: The principal axes of each covariance, orthonormal columns, [K, D, R] with D = C H W.
+        variances: The variances along them, [K, R].
+        rest: The variance in all other directions, [K].
+        schedule: The noise schedule; by default DDPM's.
+
+    Raises:
+        InputError: If shapes don't fit each other.
+
+    Example:
+        >>> import torch
+        >>> from spnn.diffusion import GaussianMixturePrior
+        >>> prior = GaussianMixturePrior.isotropic(torch.zeros(1, 1, 2, 2), deviation=0.5)
+        >>> prior(torch.ones(3, 1, 2, 2), torch.tensor([0, 500, 999])).shape
+        torch.Size([3, 1, 2, 2])
+    """
+
+    pretrained = True
+    trainable = False
+
+    def __init__(
+        self,
+        weights: Tensor,
+        means: Tensor,
+        axes: Tensor,
+        variances: Tensor,
+        rest: Tensor,
+        schedule: NoiseSchedule | None = None,
+    ):
+        super().__init__()
+        self.image_shape = tuple(means.shape[1:])
+        count, dimension = len(means), means[0].numel()
+        expected = [(count,), (count, dimension, variances.shape[-1]), (count, variances.shape[-1]), (count,)]
+        if [tuple(tensor.shape) for tensor in (weights, axes, variances, rest)] != expected:
+            raise InputError(
+                f"for {count} means of {self.image_shape} pixels, weights, axes, variances and rest must have the "
+                f"shapes {expected}, got {[tuple(tensor.shape) for tensor in (weights, axes, variances, rest)]}."
+            )
+        self.schedule = schedule or NoiseSchedule()
+        for name, tensor in {
+            "weights": weights, "means": means.flatten(1), "axes": axes, "variances": variances, "rest": rest
+        }.items():  # fmt: skip
+            self.register_buffer(name, tensor)
+
+    @classmethod
+    def isotropic(
+        cls, means: Tensor, deviation: float, weights: Tensor | None = None, **options: Any
+    ) -> "GaussianMixturePrior":
+        """Round components of one standard deviation around the means, [K, C, H, W]; equally likely by default."""
+        count, dimension = len(means), means[0].numel()
+        return cls(
+            means.new_full((count,), 1 / count) if weights is None else weights,
+            means,
+            means.new_zeros(count, dimension, 0),
+            means.new_zeros(count, 0),
+            means.new_full((count,), deviation**2),
+            **options,
+        )
+
+    @classmethod
+    def from_covariances(
+        cls, weights: Tensor, means: Tensor, covariances: Tensor, **options: Any
+    ) -> "GaussianMixturePrior":
+        """Any covariances, [K, D, D]; zero variances are allowed. Arguments else as the class's."""
+        variances, axes = torch.linalg.eigh(covariances)
+        return cls(weights, means, axes, variances.clamp(min=0), covariances.new_zeros(len(means)), **options)
+
+    @classmethod
+    def fit(
+        cls,
+        source: Any,
+        image_shape: Sequence[int] | None = None,
+        *,
+        components: int = 10,
+        rank: int = 32,
+        images: int = 5000,
+        schedule: NoiseSchedule | None = None,
+    ) -> "GaussianMixturePrior":
+        """Fit a mixture to training images: clusters of them by k-means, the principal components of each.
+
+        Arguments:
+            source: A :class:`~spnn.data.Source`.
+            image_shape: Accepted, since every prior is built with it; it is the source's.
+            components: K, at most.
+            rank: Principal axes of each component, at most.
+            images: How many training images to look at.
+            schedule: The noise schedule; by default DDPM's.
+        """
+        dataset: Dataset = source.split("train")
+        pixels = [dataset[index]["image"] for index in range(min(images, len(dataset)))]
+        x = torch.stack(pixels).flatten(1).double() / 127.5 - 1
+        labels = KMeans(min(components, len(x)), n_init=1, random_state=0).fit_predict(x.numpy())
+        clusters = [x[torch.from_numpy(labels == k)] for k in range(labels.max() + 1)]
+        clusters = [cluster for cluster in clusters if len(cluster) > 1]
+        rank = min(rank, x.shape[1] - 1, min(map(len, clusters)) - 1)
+        parts = []
+        for cluster in clusters:
+            mean = cluster.mean(0)
+            _, values, axes = torch.linalg.svd((cluster - mean) / math.sqrt(len(cluster)), full_matrices=False)
+            variances = values.square()
+            rest = variances[rank:].sum() / (x.shape[1] - rank)
+            parts.append((mean.unflatten(0, source.image_shape), axes[:rank].T, variances[:rank], rest))
+        sizes = torch.tensor([len(cluster) for cluster in clusters], dtype=x.dtype)
+        tensors = [torch.stack(part).float() for part in zip(*parts, strict=True)]
+        return cls((sizes / sizes.sum()).float(), *tensors, schedule=schedule)
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        """Return the expected noise in ``x`` [B, C, H, W], the image at steps ``t`` [B]."""
+        signal, sigma = self.schedule.signal_and_noise(t, x)
+        return (x - signal * self.denoise(x, t)) / sigma
+
+    def denoise(self, x: Tensor, t: Tensor) -> Tensor:
+        """Return :math:`E[x_0 | x_t]`, [B, C, H, W]."""
+        with torch.autocast(x.device.type, enabled=False):
+            a, sigma = (s.flatten(1)[:, None] for s in self.schedule.signal_and_noise(t, x))  # [B, 1, 1]
+            offset = x.flatten(1)[:, None] - a * self.means  # [B, K, D]
+            along = torch.einsum("bkd,kdr->bkr", offset, self.axes)
+            spread = a**2 * self.variances + sigma**2  # [B, K, R], of x_t
+            spread_rest = a**2 * self.rest[:, None] + sigma**2  # [B, K, 1]
+            others = offset.shape[-1] - along.shape[-1]
+            off_axes = (offset.square().sum(-1) - along.square().sum(-1)).clamp(min=0)
+            log_density = -0.5 * (
+                (along.square() / spread + spread.log()).sum(-1)
+                + off_axes / spread_rest[..., 0]
+                + others * spread_rest[..., 0].log()
+            )
+            share = (self.weights.log() + log_density).softmax(-1)[..., None]  # [B, K, 1]
+            gain, gain_rest = a * self.variances / spread, a * self.rest[:, None] / spread_rest
+            along = torch.einsum("bkr,kdr->bkd", share * (gain - gain_rest) * along, self.axes)
+            x0 = (share * (self.means + gain_rest * offset) + along).sum(1)
+        return x0.unflatten(1, self.image_shape)
+
+    def mean_and_covariance(self) -> tuple[Tensor, Tensor]:
+        """The mean [D] and the covariance [D, D] of the whole mixture."""
+        mean = self.weights @ self.means
+        offset = self.means - mean
+        return mean, torch.einsum("k,kij->ij", self.weights, self.covariances() + offset[:, :, None] * offset[:, None])
+
+    def covariances(self) -> Tensor:
+        """The covariance of each component, [K, D, D]."""
+        identity = torch.eye(self.means.shape[1]).to(self.means)
+        scaled = self.axes * (self.variances - self.rest[:, None])[:, None]
+        return scaled @ self.axes.mT + self.rest[:, None, None] * identity
+
+    def posterior(self, matrix: Tensor, y: Tensor) -> "GaussianMixturePrior":
+        r"""Return the distribution of :math:`x_0` given :math:`A x_0 = y`, a mixture again.
+
+        Arguments:
+            matrix: A, [M, D], of full row rank.
+            y: [M].
+        """
+        covariances = self.covariances().double()
+        matrix, y = matrix.double(), y.double()
+        spread = matrix @ covariances @ matrix.T  # [K, M, M], of A x
+        gain = torch.linalg.solve(spread, matrix @ covariances).mT  # [K, D, M]
+        error = y - self.means.double() @ matrix.T  # [K, M]
+        means = self.means.double() + torch.einsum("kdm,km->kd", gain, error)
+        remaining = covariances - gain @ matrix @ covariances
+        fit = torch.einsum("km,km->k", error, torch.linalg.solve(spread, error)) + torch.linalg.slogdet(spread)[1]
+        return type(self).from_covariances(
+            (self.weights.double().log() - fit / 2).softmax(0).to(self.weights),
+            means.unflatten(1, self.image_shape).to(self.means),
+            ((remaining + remaining.mT) / 2).to(self.means),
+            schedule=self.schedule,
+        )

@@ -1,0 +1,187 @@
+"""Guidance moves predicted clean images towards their targets; what each image becomes is its own business."""
+
+import pytest
+import torch
+
+from spnn import SPNN, Composition
+from spnn.diffusion import (
+    BackProjection,
+    ConstantStrength,
+    CosineStrength,
+    GaussianMixturePrior,
+    GradientGuidance,
+    ImageNoise,
+    LinearStrength,
+    NoiseSchedule,
+    NoiseStrength,
+    PiecewiseStrength,
+    Sampler,
+)
+from spnn.errors import InputError
+from spnn.operators import AveragePool, Gamma, Matrix, Ripple
+
+SCHEDULE = NoiseSchedule()
+SHAPE = (1, 4, 4)
+FULL = ConstantStrength(1.0)
+PRIOR = GaussianMixturePrior.isotropic(torch.zeros(1, *SHAPE), deviation=0.5)
+
+
+def net() -> SPNN:
+    plan = [{"unshuffle": 4, "channels": 3, "st": "conv1 8, conv1", "r": "conv1 8, conv1"}]
+    net = SPNN(SHAPE, plan)
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return net.requires_grad_(False)
+
+
+GUIDANCES = {
+    "nlbp": lambda *a, **k: BackProjection(*a, schedule=PiecewiseStrength([(600, 0.5), (0, 1.0)]), stop=0.05, **k),
+    "naive": lambda *a, **k: BackProjection(*a, schedule=PiecewiseStrength([(400, 0), (0, 1.0)]), rule="naive", **k),
+    "gentle": lambda *a, **k: BackProjection(*a, schedule=ConstantStrength(0.5), stop=0.05, pinv="closed_form", **k),
+    "gradient": lambda *a, **k: GradientGuidance(*a, schedule=LinearStrength(), rate=0.1, iterations=2, stop=0.05, **k),
+}
+
+
+@pytest.mark.parametrize("free", [False, True], ids=["all", "some free"])
+@pytest.mark.parametrize("name", GUIDANCES)
+def test_an_image_does_not_depend_on_its_batch(name, free):
+    network = net()
+    targets = network(torch.randn(4, *SHAPE))
+    mask = torch.tensor([False, True, False]).expand(4, 3) if free else None
+
+    def sample(which):
+        guidance = GUIDANCES[name](network, targets[which], free=None if mask is None else mask[which])
+        sampler = Sampler(SCHEDULE, 20, travel_length=5, travel_repeat=2)
+        return sampler(PRIOR, ImageNoise([7 + i for i in which], SHAPE), guidance)
+
+    together = sample([0, 1, 2, 3])
+    for i in range(4):
+        torch.testing.assert_close(sample([i])[0], together[i], rtol=0, atol=1e-4)
+    torch.testing.assert_close(sample([3, 1]), together[[3, 1]], rtol=0, atol=1e-4)
+
+
+def test_full_back_projection_leads_to_the_target():
+    network = net()
+    target = network(torch.randn(5, *SHAPE))
+    guidance = BackProjection(network, target, schedule=FULL)
+    samples = Sampler(SCHEDULE, 20)(PRIOR, ImageNoise(range(5), SHAPE), guidance)
+    torch.testing.assert_close(network(samples), target, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["nlbp", "naive", "gradient"])
+def test_stopped_images_are_left_alone_and_others_moved(kind):
+    network = net()
+    x = torch.randn(3, *SHAPE)
+    target = network(x)
+    target[1] += 3
+    if kind == "gradient":
+        guidance = GradientGuidance(network, target, schedule=FULL, stop=0.05)
+    else:
+        guidance = BackProjection(network, target, schedule=FULL, stop=0.05, rule=kind)
+    moved = guidance(x, 0)
+    assert torch.equal(moved[[0, 2]], x[[0, 2]])
+    assert not torch.allclose(moved[1], x[1])
+
+
+def test_the_work_of_back_projection_is_done_for_images_that_need_it_alone():
+    network, seen = net(), []
+    x = torch.randn(6, *SHAPE)
+    target = network(x)
+    target[[1, 4]] += 3
+    guidance = BackProjection(network, target, schedule=FULL, stop=0.05)
+    invert = network.parts[0].invert
+    network.parts[0].invert = lambda y, z: (seen.append(len(y)), invert(y, z))[1]
+    guidance(x, 0)
+    assert max(seen) == 2
+
+
+def test_free_coordinates_follow_the_image_and_the_others_are_met():
+    network = net()
+    x, target = torch.randn(5, *SHAPE), torch.randn(5, 3)
+    free = torch.tensor([True, False, True]).expand(5, 3)
+    y = network(BackProjection(network, target, schedule=FULL, free=free)(x, 0))
+    torch.testing.assert_close(y[:, [0, 2]], network(x)[:, [0, 2]], rtol=0, atol=1e-4)
+    torch.testing.assert_close(y[:, 1], target[:, 1], rtol=0, atol=1e-4)
+    right = torch.where(free, torch.tensor(100.0), network(x))  # whatever stands at free coordinates
+    stopped = BackProjection(network, right, schedule=FULL, free=free, stop=0.01)
+    assert torch.equal(stopped(x, 0), x)
+    with pytest.raises(InputError, match=r"`free` has shape \(3,\)"):
+        BackProjection(network, target, schedule=FULL, free=free[0])
+
+
+def test_the_gradient_rule_descends_on_the_loss():
+    network = net()
+    x, target = torch.randn(5, *SHAPE), network(torch.randn(5, *SHAPE))
+    moved = GradientGuidance(network, target, schedule=FULL, rate=0.05, iterations=100)(x, 0)
+
+    def gap(x):
+        return (network(x).sigmoid() - target.sigmoid()).abs().mean()
+
+    assert gap(moved) < gap(x) / 5
+    assert not moved.requires_grad
+
+
+def test_for_orthonormal_rows_the_gradient_rule_is_gentle_back_projection():
+    rows = torch.linalg.qr(torch.randn(16, 5))[0].T
+    operator = Matrix(rows, SHAPE)
+    x, y = torch.randn(4, *SHAPE), torch.randn(4, 5)
+    strength = ConstantStrength(0.6)
+    by_gradient = GradientGuidance(operator, y, schedule=strength, rate=0.5, logits=False)(x, 0)
+    by_projection = BackProjection(operator, y, schedule=ConstantStrength(0.3), logits=False)(x, 0)
+    torch.testing.assert_close(by_gradient, by_projection, rtol=0, atol=1e-5)
+
+
+def test_measurements_of_any_shape_are_met_and_their_stop_rule_looks_at_values():
+    operator = Composition(Ripple(0.5, 4), Gamma(2.2), AveragePool(2, SHAPE))
+    x, y = torch.rand(3, *SHAPE), operator(torch.rand(3, *SHAPE))
+    moved = BackProjection(operator, y, schedule=FULL, logits=False)(x, 0)
+    torch.testing.assert_close(operator(moved), y, rtol=0, atol=1e-4)
+    stopped = BackProjection(operator, operator(x) + 0.01, schedule=FULL, stop=0.02, logits=False)
+    assert torch.equal(stopped(x, 0), x)
+
+
+def test_guidance_keeps_full_precision_under_autocast():
+    network = net()
+    x, target = torch.randn(5, *SHAPE), torch.randn(5, 3)
+    guidance = BackProjection(network, target, schedule=FULL)
+    with torch.autocast("cpu", torch.bfloat16):
+        moved = guidance(x, 0)
+    torch.testing.assert_close(network(moved), target, rtol=0, atol=1e-4)
+
+
+def test_clipping_keeps_pixels_in_range():
+    network, noise = net(), ImageNoise(range(4), SHAPE)
+    target = network(3 * torch.randn(4, *SHAPE))
+    wide = GaussianMixturePrior.isotropic(torch.zeros(1, *SHAPE), deviation=2.0)
+    guidance = BackProjection(network, target, schedule=FULL, clip=True)
+    for step in Sampler(SCHEDULE, 10, clip=True).trajectory(wide, noise, guidance):
+        assert step.x0.abs().max() <= 1
+
+
+def test_strengths_say_what_they_are_at_each_level_of_noise():
+    strength = PiecewiseStrength([(600, 0.5), (0, 1.0), (400, 0.0)])
+    assert [strength(t) for t in (999, 600, 599, 400, 399, 0)] == [0.5, 0.5, 0.0, 0.0, 1.0, 1.0]
+    assert ConstantStrength(0.3)(500) == 0.3
+    linear, cosine = LinearStrength(0.2, 0.8), CosineStrength(0.2, 0.8)
+    assert (linear(999), linear(0), cosine(999), cosine(0)) == pytest.approx((0.2, 0.8, 0.2, 0.8))
+    assert linear(333) == pytest.approx(0.6) and cosine(333) == pytest.approx(0.2 + 0.6 * 0.75)
+    level = next(t for t in range(1000) if SCHEDULE.alpha_bar(t) <= 0.5)  # where the noise's deviation is one
+    assert NoiseStrength(half=1.0)(level) == pytest.approx(0.5, abs=0.01)
+    assert NoiseStrength(half=1.0)(0) > 0.999 and NoiseStrength(half=0.5)(level) == pytest.approx(0.2, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: PiecewiseStrength([]),
+        lambda: PiecewiseStrength([(400, 1.0)]),
+        lambda: PiecewiseStrength([(0, 1.5)]),
+        lambda: ConstantStrength(-0.1),
+        lambda: LinearStrength(noisy=2.0),
+        lambda: NoiseStrength(half=0.0),
+        lambda: BackProjection(net(), torch.zeros(1, 3), schedule=FULL, rule="linear"),
+    ],
+)
+def test_strengths_and_rules_out_of_range_are_refused(make):
+    with pytest.raises(InputError, match=r"must|'linear'"):
+        make()
