@@ -23,9 +23,10 @@ test: install
 	$(BIN)/ruff format --check
 	$(BIN)/python -m pytest
 
-# The core against a literal evaluation of its formulas; a quarter of an hour on two cores.
+# The core and a sampling step against a literal evaluation of the formulas; a quarter of an hour on two cores.
 benchmark: install
 	$(BIN)/python -m benchmarks.core
+	$(BIN)/python -m benchmarks.sampling
 
 install: $(VENV)/installed
 

@@ -1,5 +1,7 @@
-"""Sample images from a trained run: `python sample.py run=<folder> [task=reconstruct|edit] [option=value ...]`."""
+"""Sample images: `python sample.py run=<folder> [task=reconstruct|edit|generate|restore|...] [option=value ...]`."""
 
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from spnn.entry import entry_point
@@ -7,8 +9,9 @@ from spnn.sampling import sample
 
 
 @entry_point("sample")
-def main(config: DictConfig) -> None:
-    sample(config)
+def main(config: DictConfig) -> dict[str, float]:
+    hydra = HydraConfig.get()
+    return sample(config, folder=hydra.runtime.output_dir if hydra.mode == RunMode.MULTIRUN else config.folder)
 
 
 if __name__ == "__main__":

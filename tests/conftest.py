@@ -1,11 +1,9 @@
-from pathlib import Path
-
 import pytest
 import torch
+from commands import REPOSITORY, succeed
 
 import spnn.entry  # noqa: F401 - registers the resolvers that configs use
-
-REPOSITORY = Path(__file__).parents[1]
+from spnn.runs import Run
 
 
 @pytest.fixture(autouse=True)
@@ -17,3 +15,11 @@ def _seeded():
 def reference() -> dict:
     """Two small published networks with everything that was computed by them."""
     return torch.load(REPOSITORY / "tests/data/spnn_reference.pt", weights_only=True)
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory) -> Run:
+    """A run of all stages on digits."""
+    folder = tmp_path_factory.mktemp("runs") / "digits"
+    succeed("train.py", "experiment=digits", f"folder={folder}")
+    return Run(folder)

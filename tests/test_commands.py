@@ -3,47 +3,17 @@
 import csv
 import json
 import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
-from conftest import REPOSITORY
-from hydra import compose, initialize_config_dir
+from commands import REPOSITORY, configuration, fail, succeed
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
-from PIL import Image
+from omegaconf import OmegaConf
 
+from spnn.diffusion import GaussianMixturePrior
 from spnn.errors import InputError
 from spnn.runs import Run, check_results_folder, fresh_folder
-from spnn.sampling.targets import held_out
 from spnn.training import train
-
-
-def command(*words: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, *words], cwd=REPOSITORY, capture_output=True, text=True, timeout=600)
-
-
-def succeed(*words: str) -> str:
-    done = command(*words)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    return done.stdout
-
-
-def fail(*words: str) -> str:
-    """The message of a command that fails; it must not be a traceback."""
-    done = command(*words)
-    assert done.returncode != 0
-    assert "Traceback" not in done.stderr
-    return done.stderr
-
-
-@pytest.fixture(scope="session")
-def run(tmp_path_factory) -> Run:
-    """A run of all three stages on digits."""
-    folder = tmp_path_factory.mktemp("runs") / "digits"
-    succeed("train.py", "experiment=digits", f"folder={folder}")
-    return Run(folder)
 
 
 @pytest.mark.slow
@@ -81,42 +51,18 @@ def test_phase_two_changes_the_pseudo_inverse_and_leaves_the_task_alone(run):
 
 
 @pytest.mark.slow
-def test_sampling_reconstructs_held_out_images(run):
-    succeed("sample.py", f"run={run.folder}", "count=4", "batch_size=3")
-    folder = run.folder / "samples/reconstruct"
-    image = Image.open(folder / "00003.png")
-    assert image.size == (8, 8)
-    assert Image.open(folder / "grid.png").size[0] > 300
-    lines = [json.loads(line) for line in (folder / "metadata.jsonl").read_text().splitlines()]
-    assert [line["image"] for line in lines] == [0, 1, 2, 3]
-    y = run.surjection()(held_out(run.source, 0, 4)[0])
-    assert list(lines[2]["target"].values()) == pytest.approx(y[2].tolist(), abs=1e-3)
-
-
-@pytest.mark.slow
-def test_editing_sets_the_named_logits_and_keeps_an_earlier_result(run):
-    for value in ("6", "-6"):
-        succeed("sample.py", f"run={run.folder}", "task=edit", "edit.set={digit_8: " + value + "}", "count=2")
-    folders = sorted(path for path in (run.folder / "samples").iterdir() if path.name.startswith("edit"))
-    targets = [
-        json.loads((folder / "metadata.jsonl").read_text().splitlines()[0])["target"]["digit_8"] for folder in folders
-    ]
-    assert targets == [-6.0, 6.0]  # edit, then edit.<time>
-
-
-@pytest.mark.slow
 def test_evaluation_compares_the_methods(run):
     printed = succeed("evaluate.py", f"run={run.folder}", "count=60", "+guidance@methods.naive=naive")
     folder = run.folder / "evaluation"
     entries = {entry["guidance"]: entry for entry in json.loads((folder / "metrics.json").read_text())}
-    assert list(entries) == ["nlbp", "none", "naive", "majority"]
+    assert list(entries) == ["nlbp", "nlbp_gentle", "none", "naive", "majority"]
     assert all(name in printed for name in entries)
     assert entries["nlbp"]["agreement"] > 0.95 > 0.9 > entries["none"]["agreement"]
     assert entries["nlbp"]["balanced_agreement"] > 0.9 and entries["majority"]["balanced_agreement"] == 0.5
     assert entries["nlbp"]["finite"] and entries["nlbp"]["largest_pixel"] <= 1
     with (folder / "attributes.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 4 * 10
+    assert len(rows) == 5 * 10
     mean = sum(float(row["mae"]) for row in rows if row["guidance"] == "nlbp") / 10
     assert mean == pytest.approx(entries["nlbp"]["mae"])
     assert {"agreement.png", "grid.png", "evaluate.yaml"} <= {path.name for path in folder.iterdir()}
@@ -140,19 +86,11 @@ def test_a_finished_run_is_not_overwritten(run):
 
 
 @pytest.mark.slow
-def test_unknown_attributes_are_named_with_the_nearest(run):
-    message = fail("sample.py", f"run={run.folder}", "task=edit", "edit.set={digit8: 4}")
-    assert "there is no attribute 'digit8'; did you mean digit_8" in message
-    assert "nothing to edit" in fail("sample.py", f"run={run.folder}", "task=edit")
-    message = fail("sample.py", f"run={run.folder}", "task=edit", "edit.set={digit_8: high}")
-    assert "the logit of digit_8 must be a finite number, got 'high'" in message
-
-
-@pytest.mark.slow
 def test_weights_that_do_not_fit_are_named(run, tmp_path):
     shutil.copytree(run.folder, tmp_path / "run")
     (tmp_path / "run/inverse/weights.safetensors").write_bytes(b"not weights")
-    assert "inverse/weights.safetensors doesn't fit" in fail("sample.py", f"run={tmp_path / 'run'}")
+    with pytest.raises(InputError, match=r"inverse/weights\.safetensors doesn't fit"):
+        Run(tmp_path / "run").surjection()
 
 
 def test_misuse_is_answered_by_one_clear_message(tmp_path):
@@ -161,7 +99,8 @@ def test_misuse_is_answered_by_one_clear_message(tmp_path):
     assert "is not a run's folder" in fail("sample.py", f"run={tmp_path / 'missing'}")
     assert "is not a run's folder" in fail("evaluate.py", f"run={tmp_path / 'missing'}")
     assert not (tmp_path / "missing").exists()
-    assert "Missing mandatory value: run" in fail("sample.py")
+    assert "Missing mandatory value: run" in fail("evaluate.py")
+    assert "prior=trained is a run's: give its folder" in fail("sample.py")
     assert "unknown stages ['inverce']" in fail("train.py", "stages=[inverce]", f"folder={tmp_path}/a")
 
 
@@ -176,11 +115,6 @@ def test_help_shows_the_menu():
     printed = succeed("train.py", "--help")
     assert "experiment: digits" in printed and "guidance" in printed and "from_run" in printed
     assert "reconstruction_weight: 40" in succeed("train.py", "--cfg", "job")
-
-
-def configuration(name: str, *overrides: str) -> DictConfig:
-    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
-        return compose(name, list(overrides))
 
 
 def options(script: str) -> list[tuple[str, str]]:
@@ -219,12 +153,16 @@ def test_models_of_the_experiments_fit_their_data(overrides, tmp_path):
         assert prior(image, torch.tensor([0, 500, 999])).shape == image.shape
 
 
-def test_the_published_guidance_is_one_word_away():
+def test_every_guidance_and_schedule_is_one_word_away():
     guidance = instantiate(configuration("sample", "guidance=nlbp_published", "run=x").guidance)
-    assert [guidance.keywords["strength"](t) for t in (999, 600, 599, 0)] == [0.5, 0.5, 1.0, 1.0]
+    assert [guidance.keywords["schedule"](t) for t in (999, 600, 599, 0)] == [0.5, 0.5, 1.0, 1.0]
     assert guidance.keywords["stop"] == 0.11 and not guidance.keywords["clip"]
-    replaced = configuration("sample", "guidance.strength.levels=[[0, 0.7]]", "run=x").guidance
-    assert instantiate(replaced).keywords["strength"](900) == 0.7
+    for group, default in (("guidance", "guidance=nlbp_gentle"), ("guidance/schedule", "guidance=nlbp")):
+        for path in (REPOSITORY / "conf" / group).glob("*.yaml"):
+            config = configuration("sample", default, f"{group}={path.stem}", "run=x")
+            assert callable(instantiate(config.guidance))  # options of one choice don't linger in another
+    replaced = configuration("sample", "guidance.schedule.levels=[[0, 0.7]]", "run=x").guidance
+    assert instantiate(replaced).keywords["schedule"](900) == 0.7
 
 
 def stub_run(folder, *overrides: str) -> Run:
@@ -241,6 +179,19 @@ def test_a_new_first_phase_leaves_the_old_second_one_behind(tmp_path):
     new = Run.create(tmp_path / "new", old.config)
     new.take_weights_from(old, but=["task"])
     assert [stage for stage in ("task", "inverse", "prior") if new.weights(stage).exists()] == ["prior"]
+
+
+@pytest.mark.parametrize("prior", ["trained", "gaussian_mixture"])
+def test_a_prior_without_weights_to_train_is_refused(prior, tmp_path):
+    with pytest.raises(InputError, match="has nothing to train"):
+        train(configuration("train", "experiment=digits", f"prior={prior}"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_may_name_a_prior_that_needs_no_training(tmp_path):
+    config = configuration("train", "experiment=digits", "prior=gaussian_mixture", "prior.components=3", "folder=x")
+    prior = Run.create(tmp_path / "run", config).prior()
+    assert isinstance(prior, GaussianMixturePrior) and prior.image_shape == (1, 8, 8)
 
 
 def test_weights_are_not_taken_into_another_architecture(tmp_path):

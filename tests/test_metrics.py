@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from spnn.evaluation import attribute_metrics
+from spnn.metrics import attribute_metrics
 
 
 def test_agreement_is_counted_by_hand():

@@ -3,6 +3,7 @@
 import functools
 import logging
 import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import hydra
 import torch
 from hydra.errors import CompactHydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue
+from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
 
 from spnn.errors import InputError, NonFiniteLossError
 
@@ -19,6 +20,13 @@ __all__ = ["entry_point"]
 
 # Without it the kernel maps the memory of each large tensor anew, page by page: a fifth of a training step on CPUs.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+
+# What these say doesn't hold for batches that are one indexing of an array, or is said better by the config.
+_IRRELEVANT_WARNINGS = [
+    ".*isinstance.treespec, LeafSpec.*",
+    ".*does not have many workers.*",
+    ".*number of training batches .* is smaller than the logging.*",
+]
 
 CONFIGS = Path(__file__).parents[2] / "conf"
 
@@ -33,6 +41,7 @@ def fast_precision() -> str:
 
 
 OmegaConf.register_new_resolver("fast_precision", fast_precision)
+OmegaConf.register_new_resolver("or", lambda *values: next((value for value in values if value is not None), None))
 
 
 def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Callable[[], None]]:
@@ -43,6 +52,8 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
         @functools.wraps(function)
         def command(config: DictConfig) -> Any:
             logging.captureWarnings(True)
+            for message in _IRRELEVANT_WARNINGS:
+                warnings.filterwarnings("ignore", message)
             # Lightning's tips and lists of absent devices; its warnings come through.
             logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
             # Full precision where it is asked for: rounding to TF32 would break g g† = identity.
@@ -52,8 +63,9 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
             except (InputError, NonFiniteLossError) as error:
                 # Hydra prints exceptions of this kind without a traceback.
                 raise CompactHydraException(str(error)) from error
-            except MissingMandatoryValue as error:
-                what = str(error).partition("\n")[0]  # the rest names OmegaConf's types
+            except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
+                # What stands before and in the lines below names OmegaConf's types.
+                what = "Missing" + str(error).partition("\n")[0].rpartition("Missing")[2]
                 raise CompactHydraException(f"{what}; see `python {config_name}.py --help`.") from None
 
         return command

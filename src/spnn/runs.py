@@ -21,13 +21,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from spnn.configs import blanks, instantiate, needs_training
 from spnn.data import AttributeData, Source
-from spnn.diffusion import UNetPrior
 from spnn.errors import InputError
 from spnn.surjection import Surjection
 
@@ -106,23 +105,33 @@ class Run:
         return AttributeData(self.source, batch_size, flip=options.flip, steps=steps, num_workers=options.num_workers)
 
     def build(self, model: str) -> nn.Module:
-        """Build the run's ``surjection``, ``prior`` or ``judge`` with new weights."""
-        arguments = {"image_shape": self.source.image_shape}
-        if model != "prior":
-            arguments["outputs"] = len(self.source.attributes)
-        return instantiate(self.config[_SECTION_OF[model]], **arguments, _convert_="all")
+        """Build the run's ``surjection``, ``prior`` or ``judge`` with new weights, or those that its config names."""
+        section = self.config[_SECTION_OF[model]]
+        return self.instantiate(section, **({} if model == "prior" else {"outputs": len(self.source.attributes)}))
+
+    def instantiate(self, config: DictConfig, **arguments: Any) -> Any:
+        """Instantiate a model's config for the run's data."""
+        blank = blanks(config, source=self.source)
+        return instantiate(config, image_shape=self.source.image_shape, **blank, **arguments)
 
     def surjection(self) -> Surjection:
         """The trained surjection: after phase 2 if that has been run, else after phase 1."""
         return self._trained("surjection")
 
-    def prior(self) -> UNetPrior:
-        """The trained prior."""
+    def prior(self) -> nn.Module:
+        """The trained prior; if none was trained, the ready one that the config names."""
+        config = self.config.prior
+        if not self.has("prior") and "_target_" in config and not needs_training(config):
+            return self.build("prior").eval().requires_grad_(False)
         return self._trained("prior")
 
     def judge(self) -> nn.Module | None:
         """The independent judge; None if the run hasn't trained one."""
-        return self._trained("judge") if self.weights("judge").exists() else None
+        return self._trained("judge") if self.has("judge") else None
+
+    def has(self, model: str) -> bool:
+        """Whether a stage that trains the model is finished."""
+        return any(self.weights(stage).exists() for stage in _STAGES_OF[model])
 
     def _trained(self, model: str) -> nn.Module:
         for stage in _STAGES_OF[model]:

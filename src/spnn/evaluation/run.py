@@ -12,22 +12,26 @@ import logging
 import time
 
 import torch
-from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from spnn.configs import instantiate
 from spnn.data import Source
 from spnn.data.module import collate
-from spnn.evaluation.agreement import attribute_metrics
+from spnn.errors import InputError
 from spnn.evaluation.figures import save_agreement_chart
-from spnn.runs import Run, check_results_folder, fresh_folder
-from spnn.sampling.generate import generate, logits_of
+from spnn.metrics import attribute_metrics, pixel_metrics
+from spnn.runs import check_results_folder
+from spnn.sampling.generate import check_precision, generate, outputs_of
+from spnn.sampling.images import held_out
+from spnn.sampling.models import load_models
 from spnn.sampling.pictures import save_grid
-from spnn.sampling.targets import held_out
+from spnn.sampling.store import SampleStore
+from spnn.sweeps import format_metric
 
 __all__ = ["evaluate"]
 
@@ -47,19 +51,23 @@ _COLUMNS = {
 def evaluate(config: DictConfig) -> list[dict]:
     """Evaluate ``config.methods`` on ``config.count`` held-out images; return one dictionary per method.
 
-    Writes ``metrics.json`` (the same), ``attributes.csv``, ``agreement.png`` and ``grid.png``.
+    Writes ``metrics.json`` (the same), ``attributes.csv``, ``agreement.png``, ``grid.png``, and each method's samples
+    in a folder of its name. An interrupted evaluation of the same is continued.
 
     Raises:
         InputError: If the run is unknown or lacks a model, or there are fewer images than asked for.
     """
-    run = Run(config.run)
+    check_precision(config.trainer)
     folder = check_results_folder(config.folder, marker="evaluate.yaml")
-    surjection, prior, judge, source = run.surjection(), run.prior(), run.judge(), run.source
-    judges = {"": surjection} if judge is None else {"": surjection, "judge_": judge}
-    images, _ = held_out(source, 0, config.count)
+    models = load_models(config)
+    if models.attributes is None or models.run is None:
+        raise InputError("evaluate.py compares reconstructions from attributes: it needs a run and operator=trained.")
+    source = models.run.source
+    judges = {"": models.operator} if models.judge is None else {"": models.operator, "judge_": models.judge}
+    names, images = held_out(source, 0, config.count)
 
     def judged(x: Tensor) -> dict[str, Tensor]:
-        return {prefix: logits_of(network, x) for prefix, network in judges.items()}
+        return {prefix: outputs_of(network, x) for prefix, network in judges.items()}
 
     logits = judged(images)
     wanted = {prefix: y.sigmoid() for prefix, y in logits.items()}
@@ -71,31 +79,38 @@ def evaluate(config: DictConfig) -> list[dict]:
             for name, values in attribute_metrics(probability, wanted[prefix]).items()
         }
 
-    sampler = instantiate(config.sampler, schedule=prior.schedule, _convert_="all")
+    sampler = instantiate(config.sampler, schedule=models.prior.schedule)
+    asked = {"seed": config.seed + torch.arange(config.count), "y": logits[""]}
+    stores = {method: SampleStore(folder / method, names) for method in config.methods}
+    whole = SampleStore(folder, [])
+    for store in (whole, *stores.values()):
+        store.open(config, "evaluate.yaml", asked)
     entries, per_attribute, samples = [], {}, {}
     for method, guidance in config.methods.items():
         start = time.perf_counter()
-        samples[method] = x = generate(
-            prior,
-            surjection,
+        writes = generate(
+            models,
             instantiate(guidance),
             sampler,
-            logits[""],
-            range(config.seed, config.seed + config.count),
+            asked,
+            stores[method],
+            trainer=config.trainer,
             batch_size=config.batch_size,
-            precision=config.precision,
+            compile=config.compile,
             title=f"guidance {method}",
         )
         seconds = time.perf_counter() - start
+        if not writes:
+            continue
+        samples[method] = x = stores[method].collect()["image"]
         per_attribute[method] = metrics_of({prefix: y.sigmoid() for prefix, y in judged(x).items()})
-        pixels = {"finite": bool(x.isfinite().all()), "largest_pixel": x.abs().max().item()}
-        entries.append({"guidance": method, **_means(per_attribute[method]), **pixels, "seconds": seconds})
+        entries.append({"guidance": method, **_means(per_attribute[method]), **pixel_metrics(x), "seconds": seconds})
+    if not writes:
+        return []
     majority = (attribute_rates(source) > 0.5).float().expand(config.count, -1)
     per_attribute["majority"] = metrics_of(dict.fromkeys(judges, majority))
     entries.append({"guidance": "majority", **_means(per_attribute["majority"])})
 
-    fresh_folder(folder)
-    OmegaConf.save(config, folder / "evaluate.yaml", resolve=True)
     (folder / "metrics.json").write_text(json.dumps(entries, indent=2) + "\n")
     with (folder / "attributes.csv").open("w", newline="") as file:
         writer = csv.writer(file)
@@ -107,7 +122,9 @@ def evaluate(config: DictConfig) -> list[dict]:
     save_agreement_chart(agreements, source.attributes, folder / "agreement.png")
     few = min(config.count, config.shown)
     rows = {"held-out\nimage": images[:few], **{method: x[:few] for method, x in samples.items()}}
-    save_grid(rows, [str(i) for i in range(few)], folder / "grid.png")
+    save_grid(rows, names[:few], folder / "grid.png")
+    for store in (*stores.values(), whole):
+        store.close()
     _print_table(entries, config.count)
     log.info("metrics: %s", folder / "metrics.json")
     log.info("pictures: %s, %s", folder / "grid.png", folder / "agreement.png")
@@ -138,12 +155,6 @@ def _print_table(entries: list[dict], count: int) -> None:
     for title in columns.values():
         table.add_column(title, justify="right", no_wrap=True)
     for entry in entries:
-        cells = (_cell(entry.get(key), title) for key, title in columns.items())
+        cells = (format_metric(entry.get(key), title) for key, title in columns.items())
         table.add_row(entry["guidance"], *cells)
     Console().print(table)
-
-
-def _cell(value: float | None, title: str) -> str:
-    if value is None:
-        return ""
-    return f"{100 * value:.1f}" if title.endswith("%") else f"{value:.3f}" if value < 10 else f"{value:.0f}"

@@ -1,6 +1,5 @@
-"""Sampling from a trained run: targets of each task, batches, pictures."""
+"""Sampling: models, tasks, batches through Lightning, results."""
 
-from spnn.sampling.generate import generate
 from spnn.sampling.run import sample
 
-__all__ = ["generate", "sample"]
+__all__ = ["sample"]

@@ -1,75 +1,151 @@
-"""Sample images for a list of targets, in batches that don't show in the result."""
+"""Sample images for a list of targets by Lightning's ``Trainer.predict``, in batches that don't show in the result.
 
-from collections.abc import Callable, Sequence
+Devices and nodes are the trainer's business: each process samples its share and writes it to the store; folders must be
+shared by all.
+"""
 
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import lightning as L
 import torch
-from rich.progress import track
+from lightning.pytorch.callbacks import BasePredictionWriter
+from omegaconf import DictConfig
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Subset, TensorDataset
 
+from spnn.configs import instantiate
 from spnn.diffusion.guidance import Guidance
-from spnn.diffusion.prior import UNetPrior
 from spnn.diffusion.sampler import ImageNoise, Sampler
-from spnn.surjection import Surjection
+from spnn.errors import InputError
+from spnn.sampling.models import Models
+from spnn.sampling.progress import SamplingProgress
+from spnn.sampling.store import SampleStore
 
-__all__ = ["fastest_device", "generate", "logits_of"]
+__all__ = ["check_precision", "fastest_device", "generate", "outputs_of"]
 
 
 def fastest_device() -> torch.device:
-    """The current accelerator, or the CPU."""
-    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    """The accelerator of this process, or the CPU."""
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if accelerator is None:
+        return torch.device("cpu")
+    return torch.device(accelerator.type, int(os.environ.get("LOCAL_RANK", 0)))
+
+
+def check_precision(trainer: DictConfig) -> None:
+    """Raise InputError if a trainer's config would convert the operator's weights."""
+    if trainer.precision not in ("32-true", "bf16-mixed", "16-mixed", 32, "32"):
+        raise InputError(
+            f"trainer.precision={trainer.precision} would convert the operator's weights, and guidance would miss its "
+            "target: choose 32-true, bf16-mixed or 16-mixed."
+        )
 
 
 @torch.no_grad()
-def logits_of(network: nn.Module, images: Tensor) -> Tensor:
-    """Return the network's logits of images, [N, C, H, W] -> [N, K] on the CPU; it is moved to the fastest device."""
+def outputs_of(network: nn.Module, images: Tensor, batch_size: int = 64) -> Tensor:
+    """A network's outputs of images, [N, C, H, W] -> [N, ...] on the CPU; it is moved to the fastest device."""
     device = fastest_device()
-    return network.to(device)(images.to(device)).cpu()
+    network = network.to(device)
+    return torch.cat([network(batch.to(device)).cpu() for batch in images.split(batch_size)])
 
 
 def generate(
-    prior: UNetPrior,
-    surjection: Surjection,
-    guidance: Callable[[Surjection, Tensor], Guidance | None],
+    models: Models,
+    guidance: Callable[..., Guidance | None],
     sampler: Sampler,
-    targets: Tensor,
-    seeds: Sequence[int],
+    asked: Mapping[str, Tensor],
+    store: SampleStore,
     *,
+    trainer: DictConfig,
     batch_size: int,
-    precision: str = "32-true",
+    free: Tensor | None = None,
+    frames: int = 0,
+    compile: bool = False,
     title: str = "sampling",
-) -> Tensor:
-    """Return one image per target, [N, C, H, W] on the CPU.
+) -> bool:
+    """Sample what the store lacks; return whether this is the process that should write results.
 
     Arguments:
-        prior, surjection: Models, moved to the fastest device.
-        guidance: Makes the guidance for a batch of targets.
+        models: The prior and the operator.
+        guidance: Makes the guidance for a batch of targets: ``(operator, y, free=..., logits=...)``.
         sampler: The sampler.
-        targets: Logits, [N, K].
-        seeds: One per image; an image is a function of its seed and target alone, whatever the batch.
-        batch_size: Images at a time.
-        precision: ``bf16-mixed`` runs the prior (never the guidance) in bfloat16 where that pays.
-        title: Of the progress bar.
+        asked: One row per sample: ``seed``; ``y``, its target, unless nothing is wanted; ``image`` to start from, if
+            the sampler starts from one. An image is a function of its row alone, whatever the batch or the device.
+        store: Where samples go, and what is there already.
+        trainer: Config of a :class:`lightning.Trainer`.
+        batch_size: Images at a time, per device.
+        free: Coordinates of ``y`` that are free, [K].
+        frames: How many steps of the trajectory to keep, evenly spread.
+        compile: Whether to compile the prior by ``torch.compile``.
+        title: Of the progress.
     """
-    device = fastest_device()
-    prior, surjection = prior.to(device), surjection.to(device)
+    writer = _Writer(store)
+    progress = SamplingProgress(title, len(store.missing()))
+    loop = _Sampling(models, guidance, sampler, asked, store, batch_size, free, frames)
+    if compile:
+        loop.prior.compile()
+    engine: L.Trainer = instantiate(trainer, callbacks=[writer, progress])
+    engine.predict(loop, return_predictions=False)
+    engine.strategy.barrier()
+    return engine.is_global_zero
 
-    def predict_noise(x: Tensor, t: Tensor) -> Tensor:
-        with torch.autocast(device.type, torch.bfloat16, enabled=precision.startswith("bf16")):
-            return prior(x, t)
 
-    starts = range(0, len(targets), batch_size)
-    images = []
-    with torch.no_grad():
-        steps = (
-            step
-            for a in starts
-            for step in sampler.trajectory(
-                predict_noise,
-                ImageNoise(seeds[a : a + batch_size], prior.image_shape, device),
-                guidance(surjection, targets[a : a + batch_size].to(device)),
-            )
-        )
-        for step in track(steps, title, total=len(starts) * sampler.num_steps):
-            if step.place == sampler.num_steps - 1:
-                images.append(step.x0.cpu())
-    return torch.cat(images)
+class _Sampling(L.LightningModule):
+    """Sampling as a prediction: a batch of targets to a batch of images."""
+
+    def __init__(
+        self,
+        models: Models,
+        guidance: Callable[..., Guidance | None],
+        sampler: Sampler,
+        asked: Mapping[str, Tensor],
+        store: SampleStore,
+        batch_size: int,
+        free: Tensor | None,
+        frames: int,
+    ):
+        super().__init__()
+        self.prior = models.prior.to(memory_format=torch.channels_last)
+        self.operator, self.logits = models.operator, models.attributes is not None
+        self.make_guidance, self.sampler = guidance, sampler
+        self.asked, self.store, self.batch_size, self.free = asked, store, batch_size, free
+        self.shown = {round(place) for place in torch.linspace(0, sampler.num_steps - 1, frames).tolist()}
+        self.on_progress: Callable[[float], None] = lambda images: None
+
+    def setup(self, stage: str) -> None:
+        self.missing = self.store.missing()
+        self.trainer.strategy.barrier()  # no process writes before all have looked
+
+    def predict_dataloader(self) -> DataLoader:
+        index = torch.arange(len(self.store.names))
+        dataset = Subset(TensorDataset(index, *self.asked.values()), self.missing)
+        return DataLoader(dataset, batch_size=self.batch_size)
+
+    def predict_step(self, batch: list[Tensor], batch_idx: int) -> dict[str, Tensor]:
+        index, *rows = batch
+        asked = dict(zip(self.asked, rows, strict=True))
+        noise = ImageNoise(asked["seed"].tolist(), self.prior.image_shape, self.device)
+        guidance, frames = None, []
+        if "y" in asked:
+            free = None if self.free is None else self.free.to(self.device).expand_as(asked["y"])
+            guidance = self.make_guidance(self.operator, asked["y"], free=free, logits=self.logits)
+        with torch.no_grad():
+            for step in self.sampler.trajectory(self.prior, noise, guidance, asked.get("image")):
+                self.on_progress(len(index) / self.sampler.num_steps)
+                if step.place in self.shown:
+                    frames.append(step.x0.cpu())
+        result = {"index": index.cpu(), "image": step.x0.float().cpu()}
+        return {**result, "frames": torch.stack(frames, dim=1).float()} if frames else result
+
+
+class _Writer(BasePredictionWriter):
+    """Hands each batch to the store as it comes."""
+
+    def __init__(self, store: SampleStore):
+        super().__init__(write_interval="batch")
+        self.store = store
+
+    def write_on_batch_end(self, trainer: L.Trainer, pl_module: Any, prediction: dict[str, Tensor], *_: Any) -> None:
+        self.store.add(prediction)

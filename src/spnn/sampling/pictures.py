@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-__all__ = ["save_grid", "save_image", "to_bytes"]
+__all__ = ["save_animation", "save_grid", "save_image", "save_strip", "to_bytes"]
 
 
 def to_bytes(image: Tensor) -> np.ndarray:
@@ -59,3 +59,35 @@ def save_grid(rows: dict[str, Tensor], labels: Sequence[str], path: str | Path, 
                 if column == 0:
                     axis.text(-0.08, 0.5, name, transform=axis.transAxes, ha="right", va="center", fontsize=8)
     figure.savefig(path)
+
+
+def save_strip(frames: Tensor, steps: Sequence[int], names: Sequence[str], path: str | Path) -> None:
+    """Draw how images come about: a row per image, a column per step.
+
+    Arguments:
+        frames: The predicted clean images, [N, F, C, H, W] in [-1, 1].
+        steps: The F steps ``t``.
+        names: Of the N images.
+        path: The PNG to write.
+    """
+    rows = dict(zip(names, frames, strict=True))
+    save_grid(rows, [f"t = {t}" for t in steps], path, per_band=len(steps))
+
+
+def save_animation(frames: Tensor, path: str | Path, seconds: float = 4.0, height: int = 128) -> None:
+    """Write images side by side, coming about, as an animated GIF; its last frame stays for a while.
+
+    Arguments:
+        frames: The predicted clean images, [N, F, C, H, W] in [-1, 1].
+        path: The GIF to write.
+        seconds: How long it takes.
+        height: Least height in pixels; smaller images are enlarged by a whole factor.
+    """
+    factor = max(1, -(-height // frames.shape[-2]))
+    pictures = []
+    for moment in frames.unbind(1):
+        row = np.concatenate([to_bytes(image) for image in moment], axis=1)
+        pictures.append(Image.fromarray(row.repeat(factor, axis=0).repeat(factor, axis=1)))
+    pause = int(1000 * seconds / len(pictures))
+    durations = [pause] * (len(pictures) - 1) + [1500]
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=durations, loop=0)

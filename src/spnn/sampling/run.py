@@ -1,68 +1,108 @@
-"""`sample.py`: sample images for a task from a trained run, and write them with a labelled grid."""
+"""`sample.py`: sample images for a task, and write them with a labelled grid, their metadata and metrics."""
 
 import json
 import logging
+import time
 from pathlib import Path
 
-from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
 
+from spnn.configs import instantiate
 from spnn.errors import InputError
-from spnn.runs import Run, check_results_folder, fresh_folder
-from spnn.sampling.generate import generate, logits_of
-from spnn.sampling.pictures import save_grid, save_image
-from spnn.sampling.targets import held_out, set_attributes
+from spnn.runs import check_results_folder
+from spnn.sampling.generate import check_precision, generate, outputs_of
+from spnn.sampling.models import load_models
+from spnn.sampling.results import measure, save_metadata, save_pictures, save_tensors
+from spnn.sampling.store import SampleStore
+from spnn.sampling.tasks import Problem, pose
 
 __all__ = ["sample"]
 
 log = logging.getLogger(__name__)
 
+_FRAMES = {None: 0, "strip": 10, "gif": 50}
+_APART = 1_000_000  # seeds of a target's samples: far enough that targets' seeds don't meet
 
-def sample(config: DictConfig) -> Path:
-    """Carry out ``config.task``; return the folder that holds the images, ``grid.png`` and ``metadata.jsonl``.
+
+def sample(config: DictConfig, folder: str | Path) -> dict[str, float]:
+    """Carry out ``config.task`` in a folder; return the metrics of the samples.
+
+    The folder gets a PNG per image, ``grid.png``, ``metadata.jsonl``, ``metrics.json``, ``samples.safetensors`` and
+    ``sample.yaml``. An interrupted sampling of the same is continued; other results that are there are kept under their
+    time.
 
     Raises:
-        InputError: If the run, the task or an attribute is unknown, or the run lacks a model.
+        InputError: If an option, a model, an image or an attribute is missing or unknown.
     """
-    run = Run(config.run)
-    folder = check_results_folder(config.folder, marker="sample.yaml")
-    surjection, prior, source = run.surjection(), run.prior(), run.source
-    images, _ = held_out(source, config.first, config.count)
-    given = logits_of(surjection, images)
-    if config.task == "reconstruct":
-        targets, result = given, "reconstruction"
-    elif config.task == "edit":
-        targets = set_attributes(given, source.attributes, config.edit.set)
-        result = "\n".join(f"{name} {value:+g}" for name, value in config.edit.set.items())
-    else:
-        raise InputError(f"unknown task {config.task!r}: choose reconstruct or edit.")
-    seeds = range(config.seed + config.first, config.seed + config.first + config.count)
-    samples = generate(
-        prior,
-        surjection,
+    _check(config)
+    folder = check_results_folder(folder, marker="sample.yaml")
+    models = load_models(config)
+    problem = pose(config, models, lambda images: outputs_of(models.operator, images))
+    copies = config.n_per_target
+    names = problem.names if copies == 1 else [f"{name}_{copy}" for name in problem.names for copy in range(copies)]
+    asked = requests(problem, config.seed + config.first, copies)
+    sampler = instantiate(config.sampler, schedule=models.prior.schedule)
+    if sampler.start is not None:
+        if problem.images is None:
+            raise InputError(f"sampler.start needs images to start from, but task={config.task} has none.")
+        asked["image"] = problem.images.repeat_interleave(copies, 0)
+    store = SampleStore(folder, names)
+    if store.open(config, "sample.yaml", asked):
+        log.info("%s: continuing; %d of %d images are there", folder, len(names) - len(store.missing()), len(names))
+    frames = min(_FRAMES[config.trajectory], sampler.num_steps)
+    count, start = len(store.missing()), time.perf_counter()
+    writes = generate(
+        models,
         instantiate(config.guidance),
-        instantiate(config.sampler, schedule=prior.schedule, _convert_="all"),
-        targets,
-        seeds,
+        sampler,
+        asked,
+        store,
+        trainer=config.trainer,
         batch_size=config.batch_size,
-        precision=config.precision,
+        free=problem.free,
+        frames=frames,
+        compile=config.compile,
+        title=config.task,
     )
-    achieved = logits_of(surjection, samples)
-    agree = ((achieved > 0) == (targets > 0)).sum(1).tolist()
+    seconds = time.perf_counter() - start
+    if not writes:
+        return {}
+    samples = store.collect()
+    if models.operator is not None:
+        samples["y"] = outputs_of(models.operator, samples["image"])
+    metrics = measure(problem, models, samples["image"], samples.get("y"), copies)
+    metrics |= {"seconds": seconds, "images_per_second": count / seconds}
+    save_tensors(config.save, folder, {"image": samples["image"], **({"y": samples["y"]} if "y" in samples else {})})
+    save_metadata(folder / "metadata.jsonl", names, problem, models, asked["seed"].tolist(), samples.get("y"))
+    (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    levels = [t for t, s in zip(sampler.visited, sampler.visited[1:], strict=False) if s < t]
+    steps = [levels[round(place)] for place in torch.linspace(0, len(levels) - 1, frames).tolist()]
+    pictures = save_pictures(folder, config, problem, models, samples, steps)
+    store.close()
+    log.info("%d images in %s: %s", len(names), folder, ", ".join(path.name for path in pictures))
+    log.info("%s", "  ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
+    return metrics
 
-    fresh_folder(folder)
-    OmegaConf.save(config, folder / "sample.yaml", resolve=True)
-    with (folder / "metadata.jsonl").open("w") as metadata:
-        for i, image in enumerate(samples):
-            save_image(image, folder / f"{config.first + i:05d}.png")
-            entry = {
-                "image": config.first + i,
-                "seed": seeds[i],
-                "target": dict(zip(source.attributes, targets[i].tolist(), strict=True)),
-                "achieved": dict(zip(source.attributes, achieved[i].tolist(), strict=True)),
-            }
-            metadata.write(json.dumps(entry) + "\n")
-    labels = [f"{count}/{len(source.attributes)} agree" for count in agree]
-    save_grid({"held-out\nimage": images, result: samples}, labels, folder / "grid.png")
-    log.info("%d images and their grid: %s", len(samples), folder / "grid.png")
-    return folder
+
+def requests(problem: Problem, first_seed: int, copies: int) -> dict[str, Tensor]:
+    """One row per sample: ``seed``, and ``y`` if something is wanted. A target's first doesn't depend on how many."""
+    count = len(problem.names)
+    seeds = first_seed + torch.arange(count)[:, None] + _APART * torch.arange(copies)
+    asked = {"seed": seeds.flatten()}
+    return asked if problem.y is None else asked | {"y": problem.y.repeat_interleave(copies, 0)}
+
+
+def _check(config: DictConfig) -> None:
+    """Find what would else come to light only after sampling."""
+    check_precision(config.trainer)
+    if config.trajectory not in _FRAMES:
+        raise InputError(f"a trajectory is drawn as strip or gif (null: not at all), not {config.trajectory!r}.")
+    if config.save not in ("safetensors", "npz", None):
+        raise InputError(f"samples are saved as safetensors or npz (null: as PNG alone), not {config.save!r}.")
+    for option in ("batch_size", "n_per_target", "shown"):
+        if not isinstance(config[option], int) or config[option] < 1:
+            raise InputError(f"{option} must be a whole number of at least 1, got {config[option]!r}.")
+    if config.first < 0 or (config.count is not None and config.count < 1):
+        raise InputError(f"`first` must be at least 0 and `count` at least 1, got {config.first} and {config.count}.")

@@ -1,35 +1,17 @@
-"""What a sample should be: the target logits of each task."""
+"""Attributes that a user sets by name."""
 
 import difflib
 import math
+import re
 from collections.abc import Mapping, Sequence
 
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from spnn.data.module import scale_to_unit_range
-from spnn.data.sources import Source
 from spnn.errors import InputError
 
-__all__ = ["attribute_index", "held_out", "set_attributes"]
-
-
-def held_out(source: Source, first: int, count: int) -> tuple[Tensor, Tensor]:
-    """Return ``count`` images of the test split, [N, C, H, W] in [-1, 1], and their attributes [N, K].
-
-    Raises:
-        InputError: If the split doesn't have that many.
-    """
-    source.prepare()
-    dataset = source.split("test")
-    if not 0 <= first < first + count <= len(dataset):
-        raise InputError(
-            f"the test split has images 0 to {len(dataset) - 1}, but {first} to {first + count - 1} are asked."
-        )
-    items = [dataset[index] for index in range(first, first + count)]
-    images = torch.stack([item["image"] for item in items])
-    return scale_to_unit_range(images).contiguous(), torch.stack([item["attributes"] for item in items])
+__all__ = ["as_logit", "attribute_index", "set_attributes"]
 
 
 def attribute_index(name: str, attributes: Sequence[str]) -> int:
@@ -46,20 +28,46 @@ def attribute_index(name: str, attributes: Sequence[str]) -> int:
     raise InputError(f"there is no attribute {name!r}; {hint}")
 
 
-def set_attributes(y: Tensor, attributes: Sequence[str], values: Mapping[str, float] | None) -> Tensor:
-    """Return a copy of the logits ``y`` [N, K] with the named attributes set to the given logits.
+def as_logit(name: str, value: float | str) -> float:
+    """Read what an attribute is to be: a number is a logit, ``"90%"`` the probability 0.9.
 
     Raises:
-        InputError: If an attribute is unknown, a value is not a finite number, or nothing is to be set.
+        InputError: If it is neither, or a probability is not between 0 and 100 %.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    if isinstance(value, str) and (match := re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*%\s*", value)):
+        probability = float(match[1]) / 100
+        if 0 < probability < 1:
+            return math.log(probability / (1 - probability))
+        raise InputError(f"{name} can't be {value}: a probability lies between 0 and 100 %, both excluded; try 99%.")
+    raise InputError(
+        f"the value of {name} must be a logit, a finite number such as 4, or a probability such as 98%; got {value!r}."
+    )
+
+
+def set_attributes(
+    y: Tensor, attributes: Sequence[str], values: Mapping[str, float | str] | None, option: str
+) -> tuple[Tensor, Tensor]:
+    """Return a copy of the logits ``y`` [N, K] with the named attributes set, and which these are, a mask [K].
+
+    Arguments:
+        y: Logits, [N, K].
+        attributes: Names of the K attributes.
+        values: Name to value, see :func:`as_logit`.
+        option: What the user sets them by, for messages.
+
+    Raises:
+        InputError: If an attribute is unknown, a value can't be read, or nothing is to be set.
     """
     if not values or not isinstance(values, Mapping | DictConfig):
         raise InputError(
-            f"nothing to edit: give `edit.set={{Attribute: logit, ...}}`, e.g. {{{attributes[0]}: 4}}; got {values}."
+            f"nothing to set: give `{option}={{Attribute: value, ...}}`, e.g. {option}='{{{attributes[0]}: 4}}' (a "
+            f"logit) or '{{{attributes[0]}: 98%}}' (a probability); got {values}."
         )
-    y = y.clone()
+    y, which = y.clone(), torch.zeros(len(attributes), dtype=torch.bool)
     for name, value in values.items():
         index = attribute_index(str(name), attributes)
-        if not isinstance(value, int | float) or not math.isfinite(value):
-            raise InputError(f"the logit of {name} must be a finite number, got {value!r}.")
-        y[:, index] = value
-    return y
+        y[:, index] = as_logit(str(name), value)
+        which[index] = True
+    return y, which

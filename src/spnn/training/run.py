@@ -1,17 +1,16 @@
 """Run the stages of training in order, each from the best weights of those before it."""
 
 import logging
-import warnings
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
-from hydra.utils import instantiate
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
+from spnn.configs import can_train, instantiate
 from spnn.errors import InputError
 from spnn.runs import Run
 from spnn.training.stage import Stage
@@ -19,13 +18,6 @@ from spnn.training.stage import Stage
 __all__ = ["train"]
 
 log = logging.getLogger(__name__)
-
-# What these say doesn't hold for batches that are one indexing of an array, or is said better by the config.
-_IRRELEVANT_WARNINGS = [
-    ".*isinstance.treespec, LeafSpec.*",
-    ".*does not have many workers.*",
-    ".*number of training batches .* is smaller than the logging.*",
-]
 
 
 def train(config: DictConfig, folder: str | Path) -> dict[str, float]:
@@ -38,8 +30,6 @@ def train(config: DictConfig, folder: str | Path) -> dict[str, float]:
     """
     earlier = Run(config.from_run) if config.from_run else None
     check_stages(config, earlier)
-    for message in _IRRELEVANT_WARNINGS:
-        warnings.filterwarnings("ignore", message)
     if rank_zero_only.rank == 0:
         run = Run.create(folder, config)
         if earlier is not None:
@@ -59,6 +49,11 @@ def check_stages(config: DictConfig, earlier: Run | None) -> None:
         raise InputError(f"`stages` must be a list without repeats, e.g. [task,inverse], got {stages}.")
     if unknown := set(stages) - set(config.stage):
         raise InputError(f"unknown stages {sorted(unknown)}; choose from {list(config.stage)}.")
+    if "prior" in stages and not can_train(config.prior):
+        raise InputError(
+            "this choice of `prior` has nothing to train: choose another, such as prior=unet_32, or leave `prior` out "
+            "of `stages`."
+        )
     if "inverse" not in stages:
         return
     before = stages[: stages.index("inverse")]
@@ -73,7 +68,7 @@ def run_stage(run: Run, name: str) -> dict[str, float]:
     """Train one stage, test its best weights and save them; return the test metrics."""
     config = run.config.stage[name]
     L.seed_everything(run.config.seed, workers=True, verbose=False)  # a stage alone is as it is among others
-    make_stage = instantiate(config.module, _convert_="all")
+    make_stage = instantiate(config.module)
     model = run.build(make_stage.func.trains)
     if name == "inverse":
         run.load_weights("task", model)
@@ -90,7 +85,6 @@ def run_stage(run: Run, name: str) -> dict[str, float]:
         enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
         logger=_instantiate_all(run.config.logger, save_dir=str(folder)),
         default_root_dir=str(folder),
-        _convert_="all",
     )
     steps = trainer.max_steps if trainer.max_steps > 0 else None
     size = sum(p.numel() for p in stage.parameters() if p.requires_grad) / 1e6
@@ -116,4 +110,4 @@ def run_stage(run: Run, name: str) -> dict[str, float]:
 
 def _instantiate_all(configs: DictConfig | dict[str, Any], **arguments: Any) -> list[Any]:
     """Instantiate each named config; one that is null was switched off."""
-    return [instantiate(config, **arguments, _convert_="all") for config in configs.values() if config is not None]
+    return [instantiate(config, **arguments) for config in configs.values() if config is not None]

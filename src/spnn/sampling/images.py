@@ -1,0 +1,57 @@
+"""The images that targets are taken from: held-out ones of the run, or the user's own."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from spnn.data import Source
+from spnn.data.files import find_images, load_image
+from spnn.data.module import scale_to_unit_range
+from spnn.errors import InputError
+
+__all__ = ["held_out", "own_images"]
+
+
+def held_out(source: Source, first: int, count: int) -> tuple[list[str], Tensor]:
+    """Return the names of ``count`` images of the test split, their numbers, and the images [N, C, H, W] in [-1, 1].
+
+    Raises:
+        InputError: If the split doesn't have that many.
+    """
+    source.prepare()
+    dataset = source.split("test")
+    if not 0 <= first < first + count <= len(dataset):
+        raise InputError(
+            f"the test split has images 0 to {len(dataset) - 1}, but {first} to {first + count - 1} are asked."
+        )
+    images = torch.stack([dataset[index]["image"] for index in range(first, first + count)])
+    return [f"{index:05d}" for index in range(first, first + count)], scale_to_unit_range(images).contiguous()
+
+
+def own_images(
+    where: str | Path | Iterable[str], first: int, count: int | None, image_shape: Sequence[int]
+) -> tuple[list[str], Tensor]:
+    """Return the names of images read from files, without their suffixes, and the images [N, C, H, W] in [-1, 1].
+
+    Arguments:
+        where: A file, a folder, or a list of both.
+        first, count: Which of them; a ``count`` of None takes all that follow the first.
+        image_shape: What they are cropped and resized to.
+
+    Raises:
+        InputError: If there are not as many, or one can't be read.
+    """
+    found = find_images(where)
+    paths = found[first:] if count is None else found[first : first + count]
+    if not paths or (count is not None and len(paths) < count):
+        asked = f"from {first} on" if count is None else f"{first} to {first + count - 1}"
+        raise InputError(f"{len(found)} images were found in {where}, but images {asked} are asked.")
+    names = [path.stem for path in paths]
+    for i, path in enumerate(paths):
+        if names.count(path.stem) > 1:  # of different folders or formats
+            names[i] = f"{path.parent.name}_{path.name.replace('.', '_')}"
+    if len(set(names)) < len(names):
+        names = [f"{i:05d}_{name}" for i, name in enumerate(names)]
+    return names, torch.stack([load_image(path, image_shape) for path in paths])

@@ -1,0 +1,99 @@
+"""What sampling works with: a prior, an operator, a judge; from a run or from elsewhere."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig
+from torch import nn
+
+from spnn.configs import blanks, instantiate, needs_training
+from spnn.data import CELEBA_ATTRIBUTES
+from spnn.errors import InputError
+from spnn.networks import SPNN
+from spnn.runs import Run
+from spnn.surjection import Surjection
+
+__all__ = ["Models", "load_models"]
+
+
+@dataclass(frozen=True)
+class Models:
+    """Models with frozen weights.
+
+    Attributes:
+        prior: ``(x_t, t) -> noise``, with ``image_shape`` and ``schedule``.
+        operator: The surjection; None where there is none to speak of.
+        attributes: Names of the operator's outputs, if these are logits of attributes; else None, and they are values.
+        judge: A classifier of the same attributes that guidance never sees, if the run has one.
+        run: The run, if one was given.
+    """
+
+    prior: nn.Module
+    operator: Surjection | None
+    attributes: tuple[str, ...] | None
+    judge: nn.Module | None
+    run: Run | None
+
+
+def load_models(config: DictConfig) -> Models:
+    """Load ``config.prior`` and ``config.operator``, and what ``config.run`` has.
+
+    Raises:
+        InputError: If one is missing or untrained, or they are for images of different shapes.
+    """
+    run = Run(config.run) if config.run else None
+    prior = _load_prior(config.prior, run)
+    operator, attributes = _load_operator(config.operator, run, prior.image_shape)
+    shape = getattr(operator, "image_shape", prior.image_shape)
+    if tuple(shape) != tuple(prior.image_shape):
+        raise InputError(
+            f"the operator is for images of shape {tuple(shape)}, but the prior draws images of shape "
+            f"{tuple(prior.image_shape)}: choose a prior and an operator that fit each other."
+        )
+    judged = run is not None and attributes == tuple(run.source.attributes) and shape == run.source.image_shape
+    models = Models(prior, operator, attributes, run.judge() if judged else None, run)
+    for model in (models.prior, models.operator, models.judge):
+        if model is not None:
+            model.eval().requires_grad_(False)
+    return models
+
+
+def _load_prior(config: DictConfig, run: Run | None) -> nn.Module:
+    if "_target_" not in config:  # prior=trained
+        return _need(config.run, run, "prior").prior()
+    if needs_training(config):
+        raise InputError(
+            "this prior has no weights yet: sampling takes a run's prior (prior=trained), which "
+            "`python train.py stages=[prior]` trains, or one from elsewhere, such as prior=ddpm_celebahq_256."
+        )
+    if run is not None:
+        return run.instantiate(config)
+    if "source" in config and config.source is None:
+        raise InputError("this prior is fitted to a run's data: give its folder, run=<folder>.")
+    return instantiate(config)
+
+
+def _load_operator(
+    config: DictConfig, run: Run | None, image_shape: tuple[int, int, int]
+) -> tuple[Surjection | None, tuple[str, ...] | None]:
+    if "_target_" not in config:  # operator=trained
+        if config.run is None and (run is None or not run.has("surjection")):
+            return None, None  # which a task may do without
+        owner = _need(config.run, run, "operator")
+        return owner.surjection(), tuple(owner.source.attributes)
+    operator = instantiate(config, **blanks(config, image_shape=image_shape))
+    if not isinstance(operator, SPNN):
+        return operator, None
+    names = CELEBA_ATTRIBUTES if operator.num_outputs == len(CELEBA_ATTRIBUTES) else None
+    return operator, names or tuple(f"attribute_{i}" for i in range(operator.num_outputs))
+
+
+def _need(folder: str | Path | None, run: Run | None, what: str) -> Run:
+    if folder is not None:
+        return Run(folder)
+    if run is None:
+        raise InputError(
+            f"{what}=trained is a run's: give its folder, run=<folder>; without a run, choose another {what}, such as "
+            f"{'prior=ddpm_celebahq_256' if what == 'prior' else 'operator=spnn_celebahq_256'}."
+        )
+    return run

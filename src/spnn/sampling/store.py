@@ -1,0 +1,97 @@
+"""Samples on disk as they come, so that an interrupted sampling goes on where it ended.
+
+Each batch becomes one file, ``unfinished/<first index>.safetensors``, written beside its place and moved there in one
+step, and a PNG per image. The folder ``unfinished`` is removed when all are there and the results are written.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import DictConfig, OmegaConf
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from spnn.runs import fresh_folder
+from spnn.sampling.pictures import save_image
+
+__all__ = ["SampleStore"]
+
+_WITHOUT_EFFECT = ("batch_size", "compile", "folder", "trainer")  # on the samples, but for the precision
+
+
+class SampleStore:
+    """The samples of one folder.
+
+    Arguments:
+        folder: Where PNGs go, and ``unfinished/``.
+        names: One per sample, of its PNG.
+    """
+
+    def __init__(self, folder: str | Path, names: Sequence[str]):
+        self.folder, self.names = Path(folder), names
+        self.parts = self.folder / "unfinished"
+
+    def open(self, config: DictConfig, marker: str, asked: Mapping[str, Tensor]) -> bool:
+        """Make the folder ready; return whether it goes on with an interrupted sampling of the same.
+
+        Arguments:
+            config: What is asked for; written to the file ``marker``.
+            marker: A file's name.
+            asked: Targets and seeds. An earlier sampling is only continued if its own are equal, so no other weights
+                or images lie behind it.
+        """
+        if rank_zero_only.rank != 0:  # a process that the first one has started, or that waits for it in `generate`
+            return False
+        if self.parts.is_dir() and (self.folder / marker).is_file() and (self.parts / "asked").is_file():
+            before = OmegaConf.load(self.folder / marker)
+            if _with_effect(before) == _with_effect(config) and _same(load_file(self.parts / "asked"), asked):
+                return True
+        fresh_folder(self.folder)
+        self.parts.mkdir()
+        OmegaConf.save(config, self.folder / marker, resolve=True)
+        save_file({name: tensor.contiguous() for name, tensor in asked.items()}, self.parts / "asked")
+        return False
+
+    def missing(self) -> list[int]:
+        """Indices of the samples that are not there yet."""
+        there = set()
+        for path in self.parts.glob("*.safetensors"):
+            with safe_open(path, framework="pt") as file:
+                there.update(file.get_tensor("index").tolist())
+        return [index for index in range(len(self.names)) if index not in there]
+
+    def add(self, batch: Mapping[str, Tensor]) -> None:
+        """Keep a batch: ``index`` [B] and ``image`` [B, C, H, W], and what else there is, one row per sample."""
+        for index, image in zip(batch["index"].tolist(), batch["image"], strict=True):
+            save_image(image, self.folder / f"{self.names[index]}.png")
+        path = self.parts / f"{int(batch['index'][0]):08d}.safetensors"
+        save_file({name: tensor.contiguous() for name, tensor in batch.items()}, path.with_suffix(".writing"))
+        os.replace(path.with_suffix(".writing"), path)
+
+    def collect(self) -> dict[str, Tensor]:
+        """All samples, in order."""
+        parts = [load_file(path) for path in sorted(self.parts.glob("*.safetensors"))]
+        together = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        order = together.pop("index").argsort()
+        return {name: tensor[order] for name, tensor in together.items()}
+
+    def close(self) -> None:
+        """Forget the parts: the results are written."""
+        shutil.rmtree(self.parts)
+
+
+def _with_effect(config: DictConfig) -> dict:
+    options = OmegaConf.to_container(config, resolve=True)
+    precision = options.get("trainer", {}).get("precision")
+    return {key: value for key, value in options.items() if key not in _WITHOUT_EFFECT} | {"precision": precision}
+
+
+def _same(before: Mapping[str, Tensor], now: Mapping[str, Tensor]) -> bool:
+    return before.keys() == now.keys() and all(
+        before[name].shape == now[name].shape and torch.allclose(before[name], now[name], atol=1e-3) for name in now
+    )

@@ -1,0 +1,158 @@
+"""The tasks of sampling: what is wanted of each sample, and where that comes from."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+
+from spnn.errors import InputError
+from spnn.sampling.images import held_out, own_images
+from spnn.sampling.models import Models
+from spnn.sampling.targets import set_attributes
+
+__all__ = ["TASKS", "Problem", "pose"]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is to be sampled: N targets.
+
+    Attributes:
+        names: Of the targets, for files and tables.
+        y: The wanted outputs of the operator, [N, ...]; None where nothing is wanted.
+        free: Which coordinates of ``y`` may be what they come to be, [K]; None for none.
+        edited: Which coordinates were set by name, [K]; None where none was.
+        images: The images that targets were taken from, [N, C, H, W], if any.
+        clean: Whether these are what a sample should look like.
+        rows: Pictures to show above the samples: label to images, [N, C, H, W].
+        label: Of the samples' row.
+    """
+
+    names: list[str]
+    y: Tensor | None
+    free: Tensor | None = None
+    edited: Tensor | None = None
+    images: Tensor | None = None
+    clean: bool = False
+    rows: dict[str, Tensor] = field(default_factory=dict)
+    label: str = "sample"
+
+
+def pose(config: DictConfig, models: Models, outputs: Callable[[Tensor], Tensor]) -> Problem:
+    """Pose ``config.task``.
+
+    Arguments:
+        config: Of ``sample.py``.
+        models: What it works with.
+        outputs: The operator's outputs of images, [N, C, H, W] -> [N, ...].
+
+    Raises:
+        InputError: If the task lacks something, an image or an attribute is unknown, or a value can't be read.
+    """
+    return TASKS[config.task](config, models, outputs)
+
+
+def reconstruct(config: DictConfig, models: Models, outputs: Callable[[Tensor], Tensor]) -> Problem:
+    """Draw images from nothing but the operator's outputs of given ones."""
+    _need_operator(models)
+    names, images, label = _given_images(config, models)
+    y = outputs(images)
+    rows = {label: images} if models.attributes else {label: images, "measured": _picture(models, y)}
+    return Problem(names, y, images=images, clean=True, rows=rows, label="reconstruction")
+
+
+def edit(config: DictConfig, models: Models, outputs: Callable[[Tensor], Tensor]) -> Problem:
+    """Draw images from the logits of given ones, of which some are set."""
+    attributes = _need_attributes(models)
+    names, images, label = _given_images(config, models)
+    y, edited = set_attributes(outputs(images), attributes, config.edit.set, "edit.set")
+    return Problem(names, y, edited=edited, images=images, rows={label: images}, label=_settings(config.edit.set))
+
+
+def generate(config: DictConfig, models: Models, outputs: Callable[[Tensor], Tensor]) -> Problem:
+    """Draw images of which some logits are given and the others are free."""
+    attributes = _need_attributes(models)
+    count = config.count or 16
+    y, edited = set_attributes(torch.zeros(count, len(attributes)), attributes, config.generate.set, "generate.set")
+    names = [f"{config.first + i:05d}" for i in range(count)]
+    return Problem(names, y, free=~edited, edited=edited, label=_settings(config.generate.set))
+
+
+def restore(config: DictConfig, models: Models, outputs: Callable[[Tensor], Tensor]) -> Problem:
+    """Undo a known degradation of given images, or of images that suffer from it already."""
+    _need_operator(models)
+    if models.attributes is not None:
+        raise InputError(
+            "restore undoes a degradation: choose operator=inpainting, super_resolution, colorization, deblurring or "
+            "distorted. An image is drawn from its attributes by task=reconstruct."
+        )
+    if not config.restore.degraded:
+        return replace(reconstruct(config, models, outputs), label="restored")
+    if config.images is None:
+        raise InputError("restore.degraded=true takes your own degraded images: give them as `images`.")
+    shape = models.prior.image_shape
+    measured = outputs(torch.zeros(1, *shape)).shape[1:]
+    if len(measured) == 3:
+        names, y = own_images(config.images, config.first, config.count, measured)
+    else:  # the hidden pixels of an image are not looked at
+        names, images = own_images(config.images, config.first, config.count, shape)
+        y = outputs(images)
+    return Problem(names, y, rows={"measured": _picture(models, y)}, label="restored")
+
+
+def unconditional(config: DictConfig, models: Models, outputs: Callable[[Tensor], Tensor]) -> Problem:
+    """Draw images from the prior alone."""
+    return Problem([f"{config.first + i:05d}" for i in range(config.count or 16)], None)
+
+
+TASKS: dict[str, Callable[[DictConfig, Models, Callable[[Tensor], Tensor]], Problem]] = {
+    task.__name__: task for task in (reconstruct, edit, generate, restore, unconditional)
+}
+
+
+def _given_images(config: DictConfig, models: Models) -> tuple[list[str], Tensor, str]:
+    """Names, images and a label of what the user gives, or of the run's held-out images."""
+    shape = models.prior.image_shape
+    if config.images is not None:
+        return *own_images(config.images, config.first, config.count, shape), "given"
+    if models.run is None:
+        raise InputError(f"task={config.task} needs images: give your own, images=<files or folder>, or run=<folder>.")
+    if models.run.source.image_shape != tuple(shape):
+        raise InputError(
+            f"the run's images have the shape {models.run.source.image_shape}, but the prior draws {tuple(shape)}: "
+            "give your own images, images=<files or folder>."
+        )
+    return *held_out(models.run.source, config.first, config.count or 16), "held-out"
+
+
+def _need_operator(models: Models) -> None:
+    if models.operator is None:
+        raise InputError(
+            "this task needs an operator: run=<folder> of a run that has trained one, or another choice of `operator`, "
+            "such as operator=super_resolution."
+        )
+
+
+def _need_attributes(models: Models) -> tuple[str, ...]:
+    _need_operator(models)
+    if models.attributes is None:
+        raise InputError(
+            "attributes can only be set where the operator tells attributes: choose operator=trained (with "
+            "run=<folder>) or operator=spnn_celebahq_256."
+        )
+    return models.attributes
+
+
+def _picture(models: Models, y: Tensor) -> Tensor:
+    """A measurement as an image: as it is if it is one, else the pseudo-inverse's."""
+    if y.ndim == 4 and y.shape[1] in (1, 3):
+        return y
+    return models.operator.cpu().pinv(y)
+
+
+def _settings(values: DictConfig) -> str:
+    return "\n".join(
+        f"{name} {value:+g}" if isinstance(value, int | float) else f"{name} {value}" for name, value in values.items()
+    )

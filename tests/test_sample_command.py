@@ -1,0 +1,255 @@
+"""`sample.py` on a run of digits: every task, what it leaves, and that nothing but seed and target decides an image."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from commands import REPOSITORY, configuration, fail, succeed
+from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from PIL import Image
+from safetensors.torch import load_file
+
+from spnn import SPNN
+from spnn.errors import InputError
+from spnn.runs import Run
+from spnn.sampling import sample
+from spnn.sampling.images import held_out
+
+pytestmark = pytest.mark.slow
+
+
+def sampled(folder: Path, *overrides: str) -> tuple[dict, dict[str, torch.Tensor], list[dict]]:
+    """Metrics, tensors and metadata of a sampling."""
+    metrics = sample(configuration("sample", "trainer.precision=32-true", *overrides), folder)
+    lines = [json.loads(line) for line in (folder / "metadata.jsonl").read_text().splitlines()]
+    return metrics, load_file(folder / "samples.safetensors"), lines
+
+
+def test_reconstruction_leaves_all_that_it_says(run, tmp_path):
+    metrics, samples, lines = sampled(tmp_path / "s", f"run={run.folder}", "count=4", "batch_size=3", "n_per_target=2")
+    files = {path.name for path in (tmp_path / "s").iterdir()}
+    assert files == {f"{i:05d}_{j}.png" for i in range(4) for j in range(2)} | {
+        "grid.png", "metadata.jsonl", "metrics.json", "sample.yaml", "samples.safetensors"
+    }  # fmt: skip
+    assert Image.open(tmp_path / "s/00003_1.png").size == (8, 8)
+    assert samples["image"].shape == (8, 1, 8, 8) and samples["y"].shape == (8, 10)
+    assert [line["target_of"] for line in lines] == ["00000"] * 2 + ["00001"] * 2 + ["00002"] * 2 + ["00003"] * 2
+    y = run.surjection()(held_out(run.source, 0, 4)[1])
+    assert list(lines[5]["target"].values()) == pytest.approx(y[2].tolist(), abs=1e-3)
+    assert list(lines[5]["achieved"].values()) == pytest.approx(samples["y"][5].tolist())
+    assert not torch.allclose(samples["image"][4], samples["image"][5], atol=0.1)  # diverse
+    assert metrics["agreement"] > 0.9 and metrics["judge_agreement"] > 0.85 and metrics["images_per_second"] > 0
+    assert json.loads((tmp_path / "s/metrics.json").read_text()) == metrics
+
+
+@pytest.mark.parametrize("guidance", ["none", "naive", "nlbp", "nlbp_gentle", "nlbp_published", "gradient"])
+def test_an_image_is_the_same_in_any_batch(guidance, run, tmp_path):
+    options = (f"run={run.folder}", f"guidance={guidance}", "sampler.steps=20", "save=safetensors")
+    _, together, _ = sampled(tmp_path / "together", *options, "count=5", "batch_size=5")
+    _, apart, _ = sampled(tmp_path / "apart", *options, "count=5", "batch_size=2")
+    torch.testing.assert_close(apart["image"], together["image"], rtol=0, atol=1e-3)
+    _, alone, _ = sampled(tmp_path / "alone", *options, "first=3", "count=1")
+    torch.testing.assert_close(alone["image"], together["image"][3:4], rtol=0, atol=1e-3)
+
+
+def test_two_devices_sample_what_one_does(run, tmp_path):
+    options = (f"run={run.folder}", "count=5", "batch_size=1", "sampler.steps=10")
+    devices = ("trainer.accelerator=cpu", "trainer.devices=2", "trainer.strategy=ddp", "trainer.precision=32-true")
+    succeed("sample.py", *options, *devices, f"folder={tmp_path / 'two'}")
+    _, one, lines = sampled(tmp_path / "one", *options)
+    two = load_file(tmp_path / "two/samples.safetensors")
+    torch.testing.assert_close(two["image"], one["image"], rtol=0, atol=1e-3)
+    assert len((tmp_path / "two/metadata.jsonl").read_text().splitlines()) == len(lines) == 5
+
+
+def test_a_killed_sampling_goes_on_where_it_ended(run, tmp_path):
+    folder = tmp_path / "s"
+    options = [f"run={run.folder}", "count=6", "batch_size=1", "sampler.steps=200", f"folder={folder}"]
+    process = subprocess.Popen(
+        [sys.executable, "sample.py", *options], cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    deadline = time.monotonic() + 300
+    while len(list(folder.glob("unfinished/*.safetensors"))) < 2 and time.monotonic() < deadline:
+        assert process.poll() is None, process.stdout.read().decode()
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    finished = {path: path.stat().st_mtime_ns for path in folder.glob("unfinished/*.safetensors")}
+    assert 2 <= len(finished) < 6
+    pictures = {path.name: (folder / f"{int(path.stem):05d}.png").stat().st_mtime_ns for path in finished}
+    printed = succeed("sample.py", *options)
+    assert f"continuing; {len(finished)} of 6 images are there" in printed
+    for name, written in pictures.items():  # not sampled again
+        assert (folder / f"{int(Path(name).stem):05d}.png").stat().st_mtime_ns == written
+    assert len(load_file(folder / "samples.safetensors")["image"]) == 6
+    assert not (folder / "unfinished").exists()
+
+
+def test_results_that_could_not_be_written_are_written_from_what_is_there(run, tmp_path, monkeypatch):
+    options = (f"run={run.folder}", "count=2", "sampler.steps=2")
+
+    def no_space(*_):
+        raise OSError("no space left on device")
+
+    with monkeypatch.context() as full_disk, pytest.raises(OSError, match="no space"):
+        full_disk.setattr("spnn.sampling.run.save_pictures", no_space)
+        sampled(tmp_path / "s", *options)
+    written = (tmp_path / "s/00001.png").stat().st_mtime_ns
+    metrics, samples, _ = sampled(tmp_path / "s", *options)
+    assert len(samples["image"]) == 2 and metrics["images_per_second"] == 0  # none was sampled again
+    assert (tmp_path / "s/00001.png").stat().st_mtime_ns == written
+    assert (tmp_path / "s/grid.png").exists() and not (tmp_path / "s/unfinished").exists()
+
+
+def test_a_multirun_of_guidances_ends_with_one_table(run):
+    printed = succeed("sample.py", "-m", f"run={run.folder}", "guidance=none,nlbp", "count=20", "sampler.steps=20")
+    (sweep,) = (run.folder / "samples").glob("reconstruct_*")
+    with (sweep / "comparison.csv").open() as file:
+        rows = {row["job"]: row for row in csv.DictReader(file)}
+    assert list(rows) == ["guidance=none", "guidance=nlbp"]
+    assert float(rows["guidance=nlbp"]["agreement"]) > float(rows["guidance=none"]["agreement"]) + 0.05
+    assert all(text in printed for text in (*rows, "agree %", "judge %", "images/s"))
+    assert {path.parent.name for path in sweep.glob("*/grid.png")} == {"0", "1"}
+
+
+def test_a_job_that_fails_is_in_the_table(run):
+    fail("sample.py", "-m", f"run={run.folder}", "task=edit", "edit.set={digit_8: 5},{digit8: 5}", "sampler.steps=2")
+    (sweep,) = (run.folder / "samples").glob("edit_*")
+    assert len(list(sweep.glob("*/job.json"))) == 2
+    errors = [json.loads((sweep / f"{job}/job.json").read_text())["error"] for job in "01"]
+    assert errors[0] is None and "there is no attribute 'digit8'" in errors[1]
+
+
+def test_edits_set_the_named_attributes_and_keep_the_others(run, tmp_path):
+    y = run.surjection()(held_out(run.source, 0, 4)[1])
+    metrics, samples, lines = sampled(
+        tmp_path / "s", f"run={run.folder}", "task=edit", "edit.set={digit_8: 6, digit_1: 2%}", "count=4"
+    )
+    for i, line in enumerate(lines):
+        assert line["target"]["digit_8"] == 6 and line["target"]["digit_1"] == pytest.approx(-3.8918, abs=1e-3)
+        assert line["target"]["digit_4"] == pytest.approx(y[i, 4].item(), abs=1e-3)
+    assert metrics["edit_success"] > 0.9 and "judge_edit_success" in metrics
+    assert (samples["y"][:, 8] > 0).float().mean() > 0.7
+
+
+def test_an_edit_can_start_from_the_image_itself(run, tmp_path):
+    images = held_out(run.source, 0, 6)[1]
+    options = (f"run={run.folder}", "task=edit", "edit.set={digit_8: 1}", "count=6")
+    _, near, _ = sampled(tmp_path / "near", *options, "sampler.start=100")
+    _, far, _ = sampled(tmp_path / "far", *options)
+    assert (near["image"] - images).abs().mean() < (far["image"] - images).abs().mean()
+    with pytest.raises(InputError, match="needs images to start from"):
+        sampled(tmp_path / "x", f"run={run.folder}", "task=unconditional", "sampler.start=100")
+
+
+def test_generation_meets_what_is_given_and_leaves_the_rest_free(run, tmp_path):
+    metrics, samples, lines = sampled(
+        tmp_path / "s",
+        f"run={run.folder}",
+        "task=generate",
+        "generate.set={digit_3: 99%}",
+        "count=8",
+        "save=safetensors",
+    )
+    assert (samples["y"][:, 3] > 0).float().mean() > 0.8
+    assert lines[0]["target"]["digit_0"] is None and lines[0]["target"]["digit_3"] > 4
+    assert metrics["edit_success"] == metrics["agreement"]
+
+
+@pytest.mark.parametrize("operator", ["inpainting", "super_resolution", "deblurring", "distorted"])
+def test_restoration_meets_the_measurement(operator, run, tmp_path):
+    small = {"super_resolution": ["operator.factor=2"], "deblurring": ["operator.kernel.sigma=0.8"]}
+    options = [f"operator={operator}", *small.get(operator, [])]
+    metrics, samples, lines = sampled(tmp_path / "s", f"run={run.folder}", "task=restore", *options, "count=6")
+    assert metrics["gap"] < 0.1 and max(line["gap"] for line in lines) < 0.2
+    unguided = sampled(tmp_path / "n", f"run={run.folder}", "task=restore", *options, "count=6", "guidance=none")[0]
+    assert metrics["psnr"] > unguided["psnr"] + 2
+    assert "y" in samples
+
+
+def test_own_images_and_a_prior_in_closed_form(run, tmp_path):
+    for i, image in enumerate(held_out(run.source, 0, 3)[1]):
+        array = ((image[0].numpy() + 1) * 127.5).astype(np.uint8).repeat(5, 0).repeat(5, 1)
+        Image.fromarray(array).save(tmp_path / f"mine_{i}.png")
+    options = (f"run={run.folder}", "prior=gaussian_mixture", "task=restore", f"images={tmp_path}", "save=npz")
+    sample(configuration("sample", *options, "trajectory=gif"), tmp_path / "s")
+    assert {"mine_0.png", "mine_2.png", "trajectory.gif"} <= {path.name for path in (tmp_path / "s").iterdir()}
+    assert np.load(tmp_path / "s/samples.npz")["image"].shape == (3, 1, 8, 8)
+    with Image.open(tmp_path / "s/trajectory.gif") as gif:
+        assert gif.n_frames > 10
+
+
+def test_prior_and_operator_from_elsewhere_need_no_run(tmp_path):
+    torch.manual_seed(0)
+    unet = UNet2DModel(
+        sample_size=8,
+        block_out_channels=(8, 8),
+        down_block_types=("DownBlock2D",) * 2,
+        up_block_types=("UpBlock2D",) * 2,
+        norm_num_groups=4,
+    )
+    DDPMPipeline(unet, DDPMScheduler()).save_pretrained(tmp_path / "prior")
+    prior = ("prior=ddpm_celebahq_256", f"prior.repository={tmp_path / 'prior'}", "sampler.steps=4")
+    _, samples, _ = sampled(tmp_path / "u", *prior, "task=unconditional", "count=2", "trajectory=strip")
+    assert samples["image"].shape == (2, 3, 8, 8) and "y" not in samples
+    assert (tmp_path / "u/trajectory.png").exists()
+    Image.new("RGB", (9, 9), (200, 10, 10)).save(tmp_path / "mine.png")
+    options = ("task=restore", "operator=super_resolution", f"images={tmp_path / 'mine.png'}", "restore.degraded=true")
+    metrics, _, _ = sampled(tmp_path / "r", *prior, *options, "guidance.clip=false")
+    assert metrics["gap"] < 1e-4 and "psnr" not in metrics
+    net = SPNN((3, 8, 8), [{"unshuffle": 8, "hidden": 8}], outputs=40)
+    net.save_pretrained(tmp_path / "net")
+    options = ("operator=spnn_celebahq_256", "+operator.folder_or_repository=" + str(tmp_path / "net"))
+    options += ("operator._target_=spnn.SPNN.from_pretrained", "~operator.source", f"images={tmp_path / 'mine.png'}")
+    _, _, lines = sampled(tmp_path / "e", *prior, *options, "task=edit", "edit.set={Eyeglasses: 3}")
+    assert lines[0]["target"]["Eyeglasses"] == 3 and len(lines[0]["achieved"]) == 40
+
+
+def test_misuse_is_answered_before_anything_is_sampled_or_moved(run, tmp_path):
+    kept = tmp_path / "s"
+    sampled(kept, f"run={run.folder}", "count=1", "sampler.steps=2")
+    before = sorted(path.name for path in tmp_path.rglob("*"))
+
+    def refused(message: str, *overrides: str) -> None:
+        with pytest.raises(InputError, match=message):
+            sampled(kept, f"run={run.folder}", *overrides)
+        assert sorted(path.name for path in tmp_path.rglob("*")) == before
+
+    refused("'digit8'; did you mean digit_8", "task=edit", "edit.set={digit8: 4}")
+    refused("nothing to set", "task=edit")
+    refused("must be a logit", "task=edit", "edit.set={digit_8: high}")
+    refused("test split has images 0 to", "count=1000")
+    refused("there is no image or folder", "images=nowhere")
+    refused("restore undoes a degradation", "task=restore", "operator=trained")
+    refused("attributes can only be set", "task=edit", "operator=inpainting", "edit.set={digit_8: 4}")
+    refused("has no weights yet", "prior=unet_digits")
+    refused("saved as safetensors or npz", "save=pickle")
+    refused("drawn as strip or gif", "trajectory=film")
+    refused("batch_size must be", "batch_size=0")
+    refused("would convert the operator's weights", "trainer.precision=bf16-true")
+    refused("can't be averaged by squares", "task=restore", "operator=super_resolution", "operator.factor=3")
+    refused(r"weights, not all zero|Expected|expected", "task=restore", "operator=colorization")
+
+
+def test_a_prior_of_another_run_is_taken(run, tmp_path):
+    other = Run.create(tmp_path / "other", run.config)
+    other.take_weights_from(run, but=["prior", "task", "inverse", "judge"])
+    with pytest.raises(InputError, match="has no trained prior"):
+        sampled(tmp_path / "a", f"run={other.folder}", "task=unconditional", "count=1")
+    _, samples, _ = sampled(
+        tmp_path / "b",
+        f"run={other.folder}",
+        f"prior.run={run.folder}",
+        "task=unconditional",
+        "count=2",
+        "sampler.steps=5",
+    )
+    assert len(samples["image"]) == 2 and "y" not in samples

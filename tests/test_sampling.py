@@ -1,0 +1,228 @@
+"""What samples are asked for, what they are taken from, and how they are kept."""
+
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+from PIL import Image
+
+from spnn.data import CELEBA_ATTRIBUTES
+from spnn.data.files import find_images, load_image
+from spnn.errors import InputError
+from spnn.metrics import agreement_with, measurement_metrics, pixel_metrics
+from spnn.operators import AveragePool, inpainting
+from spnn.sampling.images import own_images
+from spnn.sampling.pictures import save_animation
+from spnn.sampling.run import requests
+from spnn.sampling.store import SampleStore
+from spnn.sampling.targets import as_logit, set_attributes
+from spnn.sampling.tasks import Problem, pose
+
+
+def picture(path, color=(255, 0, 0), size=(40, 30), **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, color).save(path, **options)
+    return path
+
+
+def test_values_are_logits_or_probabilities():
+    assert as_logit("Bald", -4) == -4.0 and as_logit("Bald", 2.5) == 2.5
+    assert as_logit("Bald", "90%") == pytest.approx(math.log(9))
+    assert as_logit("Bald", " 2.5 %") == pytest.approx(math.log(0.025 / 0.975))
+    for value in ("0%", "100%", "120%"):
+        with pytest.raises(InputError, match="lies between 0 and 100 %"):
+            as_logit("Bald", value)
+    for value in ("high", "4", None, True, float("nan"), float("inf"), [1]):
+        with pytest.raises(InputError, match="must be a logit"):
+            as_logit("Bald", value)
+
+
+def test_set_attributes_leaves_the_others_and_the_original():
+    y = torch.randn(2, 40)
+    values = OmegaConf.create({"Eyeglasses": 4, "Smiling": "20%"})
+    changed, which = set_attributes(y, CELEBA_ATTRIBUTES, values, "edit.set")
+    assert [CELEBA_ATTRIBUTES[i] for i in which.nonzero().flatten()] == ["Eyeglasses", "Smiling"]
+    assert torch.equal(changed[:, ~which], y[:, ~which])
+    assert changed[0, which].tolist() == pytest.approx([4.0, math.log(0.25)])
+    assert not torch.equal(changed, y)
+    with pytest.raises(InputError, match="'Glasses'; did you mean Eyeglasses"):
+        set_attributes(y, CELEBA_ATTRIBUTES, {"Glasses": 1}, "edit.set")
+    for nothing in (None, {}, "Eyeglasses"):
+        with pytest.raises(InputError, match=r"nothing to set: give `edit\.set="):
+            set_attributes(y, CELEBA_ATTRIBUTES, nothing, "edit.set")
+
+
+def test_images_are_cropped_around_the_middle_turned_and_scaled(tmp_path):
+    wide = np.zeros((20, 40, 3), np.uint8)
+    wide[:, 10:30] = 255  # the middle square is white
+    Image.fromarray(wide).save(tmp_path / "wide.png")
+    assert (load_image(tmp_path / "wide.png", (3, 8, 8)) == 1).all()
+    assert load_image(tmp_path / "wide.png", (1, 4, 8)).shape == (1, 4, 8)
+    turned = Image.new("L", (2, 4))
+    turned.putpixel((0, 0), 255)
+    exif = Image.Exif()
+    exif[0x0112] = 3  # upside down
+    turned.save(tmp_path / "turned.png", exif=exif)
+    assert load_image(tmp_path / "turned.png", (1, 4, 2))[0, 3, 1] == 1
+
+
+def test_image_files_are_found_in_files_folders_and_lists(tmp_path):
+    for name in ("b.JPG", "a.png", "c.webp"):
+        picture(tmp_path / "folder" / name)
+    (tmp_path / "folder/notes.txt").write_text("no image")
+    single = picture(tmp_path / "single.png")
+    assert [path.name for path in find_images(tmp_path / "folder")] == ["a.png", "b.JPG", "c.webp"]
+    assert find_images([str(single), str(tmp_path / "folder")])[0].name == "single.png"
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no image"):
+        find_images(tmp_path / "empty")
+    with pytest.raises(InputError, match="there is no image or folder"):
+        find_images(tmp_path / "missing")
+
+
+def test_files_that_are_no_images_are_named(tmp_path):
+    (tmp_path / "page.jpg").write_text("<html>quota exceeded</html>")
+    with pytest.raises(InputError, match=r"page\.jpg can't be read as an image"):
+        load_image(tmp_path / "page.jpg", (3, 8, 8))
+    whole = picture(tmp_path / "whole.jpg", size=(200, 200)).read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"cut\.jpg can't be read as an image"):
+        load_image(tmp_path / "cut.jpg", (3, 8, 8))
+
+
+def test_own_images_of_one_name_stay_apart(tmp_path):
+    for path in ("x/face.png", "y/face.png", "y/face.jpg", "y/other.png"):
+        picture(tmp_path / path)
+    names, images = own_images([str(tmp_path / "x"), str(tmp_path / "y")], 0, None, (3, 8, 8))
+    assert len(set(names)) == 4 and names[-1] == "other" and images.shape == (4, 3, 8, 8)
+    assert own_images(str(tmp_path / "y"), 1, 1, (3, 8, 8))[0] == ["face"]
+    with pytest.raises(InputError, match=r"3 images were found in .*, but images 2 to 4 are asked"):
+        own_images(str(tmp_path / "y"), 2, 3, (3, 8, 8))
+
+
+@pytest.mark.parametrize("hidden", ["centre", "left", "right", "top", "bottom", "random"])
+@pytest.mark.parametrize("share", [0.25, 0.5])
+def test_masks_hide_the_share_that_is_asked(hidden, share):
+    operator = inpainting((3, 16, 16), hidden, share)
+    seen = operator.pinv(operator(torch.ones(1, 3, 16, 16)))[0]
+    assert seen.mean().item() == pytest.approx(1 - share, abs=0.04)
+    borders = {"left": seen[0, :, 0], "right": seen[0, :, -1], "top": seen[0, 0], "bottom": seen[0, -1]}
+    if hidden in borders:
+        assert [side for side, pixels in borders.items() if not pixels.any()] == [hidden]
+    if hidden == "centre":
+        assert seen[0, 8, 8] == 0 and all(pixels.all() for pixels in borders.values())
+
+
+def test_a_drawn_mask_hides_what_is_white(tmp_path):
+    drawn = np.zeros((32, 32), np.uint8)
+    drawn[:16] = 255
+    Image.fromarray(drawn).save(tmp_path / "mask.png")
+    operator = inpainting((3, 8, 8), tmp_path / "mask.png")
+    seen = operator.pinv(operator(torch.ones(1, 3, 8, 8)))[0]
+    assert (seen[:, :4] == 0).all() and (seen[:, 4:] == 1).all()
+    Image.fromarray(drawn * 0).save(tmp_path / "black.png")
+    (tmp_path / "text.png").write_text("no image")
+    for hidden, message in (("black.png", "hides nothing"), ("text.png", "can't be read"), ("middle", "is one of")):
+        with pytest.raises(InputError, match=message):
+            inpainting((3, 8, 8), tmp_path / hidden)
+    with pytest.raises(InputError, match="share"):
+        inpainting((3, 8, 8), "left", 1.5)
+
+
+def restoration(tmp_path, **options):
+    models = SimpleNamespace(
+        operator=AveragePool(2, (3, 8, 8)), attributes=None, run=None, prior=SimpleNamespace(image_shape=(3, 8, 8))
+    )
+    config = {"task": "restore", "images": str(tmp_path), "first": 0, "count": None, "restore": {"degraded": False}}
+    return pose(OmegaConf.create(config | options), models, models.operator)
+
+
+def test_restoration_degrades_clean_images_and_takes_degraded_ones_as_they_are(tmp_path):
+    picture(tmp_path / "a.png", (255, 255, 255), (64, 64))
+    clean = restoration(tmp_path)
+    assert clean.clean and clean.images.shape == (1, 3, 8, 8) and clean.y.shape == (1, 3, 4, 4)
+    degraded = restoration(tmp_path, restore={"degraded": True})
+    assert degraded.images is None and torch.equal(degraded.y, torch.ones(1, 3, 4, 4))
+    with pytest.raises(InputError, match=r"degraded=true takes your own degraded images"):
+        restoration(tmp_path, restore={"degraded": True}, images=None)
+    with pytest.raises(InputError, match="needs images"):
+        restoration(tmp_path, images=None)
+    with pytest.raises(InputError, match="attributes can only be set where"):
+        restoration(tmp_path, task="edit", edit={"set": {"Bald": 3}})
+
+
+def test_seeds_of_a_target_do_not_depend_on_how_many_samples_it_has():
+    problem = Problem(["a", "b"], torch.randn(2, 3))
+    one, three = requests(problem, 5, 1), requests(problem, 5, 3)
+    assert one["seed"].tolist() == [5, 6]
+    assert three["seed"][::3].tolist() == [5, 6] and len(set(three["seed"].tolist())) == 6
+    assert torch.equal(three["y"], problem.y.repeat_interleave(3, 0))
+
+
+def store(folder, count=5) -> SampleStore:
+    return SampleStore(folder, [f"{i:05d}" for i in range(count)])
+
+
+ASKED = {"seed": torch.arange(5), "y": torch.arange(10.0).reshape(5, 2)}
+CONFIG = OmegaConf.create({"seed": 0, "batch_size": 2, "trainer": {"devices": 1, "precision": "32-true"}})
+
+
+def batch(*index: int) -> dict[str, torch.Tensor]:
+    return {"index": torch.tensor(index), "image": torch.tensor(index)[:, None, None, None].expand(-1, 3, 4, 4) / 10}
+
+
+def test_an_interrupted_sampling_goes_on_with_what_is_missing(tmp_path):
+    first = store(tmp_path / "s")
+    assert not first.open(CONFIG, "sample.yaml", ASKED)
+    first.add(batch(3, 1))
+    (first.parts / "00000000.writing").write_bytes(b"half of a file")  # as a killed process leaves it
+    again = store(tmp_path / "s")
+    faster = OmegaConf.merge(CONFIG, {"batch_size": 50, "trainer": {"devices": 8}})
+    assert again.open(faster, "sample.yaml", ASKED)
+    assert again.missing() == [0, 2, 4]
+    again.add(batch(0, 2, 4))
+    assert again.collect()["image"][:, 0, 0, 0].tolist() == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
+    assert len(list((tmp_path / "s").glob("*.png"))) == 5
+    again.close()
+    assert not store(tmp_path / "s").open(CONFIG, "sample.yaml", ASKED)  # a finished one is kept beside
+    assert len(list(tmp_path.glob("s.*/00004.png"))) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"seed": 1}, {"trainer": {"precision": "bf16-mixed"}}, {"y": ASKED["y"] + 1}, {"image": torch.zeros(5, 1)}],
+    ids=["an option", "precision", "targets", "images"],
+)
+def test_another_sampling_does_not_go_on_with_an_interrupted_one(change, tmp_path):
+    first = store(tmp_path / "s")
+    first.open(CONFIG, "sample.yaml", ASKED)
+    first.add(batch(3, 1))
+    tensors = {key: value for key, value in change.items() if isinstance(value, torch.Tensor)}
+    options = {key: value for key, value in change.items() if key not in tensors}
+    assert not store(tmp_path / "s").open(OmegaConf.merge(CONFIG, options), "sample.yaml", ASKED | tensors)
+    assert store(tmp_path / "s").missing() == [0, 1, 2, 3, 4]
+    assert len(list(tmp_path.glob("s.*/00003.png"))) == 1  # nothing is lost
+
+
+def test_metrics_count_what_was_asked_for():
+    wanted = torch.tensor([[3.0, -3, 3], [3, 3, -3]])
+    y = torch.tensor([[2.0, 2, -2], [2, 2, 2]])
+    assert agreement_with(y, wanted)["agreement"] == pytest.approx(3 / 6)
+    masked = agreement_with(
+        y, wanted, free=torch.tensor([False, False, True]), edited=torch.tensor([True, False, False])
+    )
+    assert masked["agreement"] == pytest.approx(3 / 4) and masked["edit_success"] == 1
+    x, clean = torch.full((1, 3, 2, 2), 0.5), torch.full((1, 3, 2, 2), 0.3)
+    measured = measurement_metrics(torch.ones(1, 4), torch.zeros(1, 4), x, clean)
+    assert measured["gap"] == 1 and measured["psnr"] == pytest.approx(20.0, abs=1e-3)
+    assert pixel_metrics(x) == {"finite": 1.0, "largest_pixel": 0.5}
+    assert pixel_metrics(x / 0)["finite"] == 0.0
+
+
+def test_an_animation_has_a_picture_per_frame(tmp_path):
+    save_animation(torch.rand(2, 5, 3, 8, 8) * 2 - 1, tmp_path / "t.gif")
+    with Image.open(tmp_path / "t.gif") as gif:
+        assert gif.n_frames == 5 and gif.size == (256, 128)
