@@ -45,7 +45,7 @@ def test_guided_sampling_matches_the_reference(case, net, name):
     guidance = BackProjection(
         net,
         case["y_target"][:1],
-        strength=PiecewiseStrength([(run["min_bp"], run["l2"]), (0, run["l1"])]),
+        schedule=PiecewiseStrength([(run["min_bp"], run["l2"]), (0, run["l1"])]),
         stop=run["stop"],
     )
     sampler = Sampler(schedule, run["T"], travel_length=run["L"], travel_repeat=run["R"])

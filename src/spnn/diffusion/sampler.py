@@ -92,9 +92,9 @@ class Sampler:
         self.visited = visited_steps(steps, schedule.num_steps, travel_length, travel_repeat)
         self.start = start
         if start is not None:
-            self.visited = list(dropwhile(lambda t: t > start, self.visited))
-            if self.visited == [-1]:
+            if not 0 <= start < schedule.num_steps:
                 raise InputError(f"sampling can't start from step {start}: it must be 0 to {schedule.num_steps - 1}.")
+            self.visited = list(dropwhile(lambda t: t > start, self.visited))
 
     @property
     def num_steps(self) -> int:
