@@ -6,6 +6,10 @@ __all__ = ["InputError", "NonFiniteLossError"]
 class InputError(ValueError):
     """Bad input (an option, a file, a shape): what was found, what was expected, what to do."""
 
+    def __init__(self, message: str = ""):
+        # PyTorch's loaders raise a worker's error anew, with the worker's traceback before the message.
+        super().__init__(message.rpartition(f"{__name__}.InputError: ")[2].rstrip())
+
 
 class NonFiniteLossError(RuntimeError):
     """Training reached a loss that is NaN or infinite."""

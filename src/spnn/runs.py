@@ -35,6 +35,8 @@ __all__ = ["Run", "check_results_folder", "fresh_folder"]
 _STAGES_OF = {"surjection": ("inverse", "task"), "prior": ("prior",), "judge": ("judge",)}  # the one to prefer first
 _SECTION_OF = {"surjection": "network", "prior": "prior", "judge": "judge"}  # of the config, that builds the model
 
+_OF_THE_PLACE = ("root", "cache", "cache_folder", "on_bad_image")  # options of sources
+
 
 def check_results_folder(folder: str | Path, marker: str) -> Path:
     """Return the folder if results can go there: it is new, or holds earlier results, known by the file ``marker``.
@@ -60,6 +62,23 @@ def fresh_folder(folder: Path) -> None:
             kept = folder.with_name(f"{folder.name}.{stamp}.{again}")
         folder.rename(kept)
     folder.mkdir(parents=True)
+
+
+def _what(config: DictConfig, section: str) -> dict[str, Any]:
+    """A section's options but those of where and how data lie, which don't change what is learnt."""
+    options = OmegaConf.to_container(OmegaConf.select(config, section), resolve=True)
+    return {key: value for key, value in options.items() if key not in _OF_THE_PLACE}
+
+
+def _flat(options: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested options by their dotted names."""
+    if not isinstance(options, dict) or not options:
+        return {prefix: options}
+    return {
+        key: value
+        for name, inner in options.items()
+        for key, value in _flat(inner, f"{prefix}.{name}" if prefix else str(name)).items()
+    }
 
 
 class Run:
@@ -99,10 +118,18 @@ class Run:
         """The source of images that the run was trained on."""
         return instantiate(self.config.data.source)
 
-    def data(self, batch_size: int, steps: int | None = None) -> AttributeData:
+    def data(self, batch_size: int, batches: int | None = None) -> AttributeData:
         """The Lightning data module of the run, see :class:`~spnn.data.module.AttributeData`."""
         options = self.config.data
-        return AttributeData(self.source, batch_size, flip=options.flip, steps=steps, num_workers=options.num_workers)
+        return AttributeData(
+            self.source,
+            batch_size,
+            flip=options.flip,
+            augment=None if options.augment is None else instantiate(options.augment),
+            batches=batches,
+            num_workers=options.num_workers,
+            seed=self.config.seed,
+        )
 
     def build(self, model: str) -> nn.Module:
         """Build the run's ``surjection``, ``prior`` or ``judge`` with new weights, or those that its config names."""
@@ -180,7 +207,7 @@ class Run:
             differing = [
                 section
                 for section in ("data.source", _SECTION_OF[model])
-                if OmegaConf.select(self.config, section) != OmegaConf.select(other.config, section)
+                if _what(self.config, section) != _what(other.config, section)
             ]
             if taken and differing:
                 raise InputError(
@@ -191,8 +218,25 @@ class Run:
                 self.weights(stage).parent.mkdir(exist_ok=True)
                 shutil.copyfile(other.weights(stage), self.weights(stage))
 
+    def metrics(self, stage: str) -> dict[str, float]:
+        """A finished stage's metrics."""
+        return self._all_metrics().get(stage, {})
+
     def save_metrics(self, stage: str, metrics: dict[str, Any]) -> None:
-        """Add a stage's metrics to ``metrics.json``."""
+        """Add a stage's metrics to ``metrics.json``, in one step."""
+        unfinished = self.folder / "metrics.unfinished"
+        unfinished.write_text(json.dumps(self._all_metrics() | {stage: metrics}, indent=2) + "\n")
+        unfinished.replace(self.folder / "metrics.json")
+
+    def _all_metrics(self) -> dict[str, dict[str, float]]:
         path = self.folder / "metrics.json"
-        known = json.loads(path.read_text()) if path.exists() else {}
-        path.write_text(json.dumps(known | {stage: metrics}, indent=2) + "\n")
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    def differences(self, config: DictConfig, but: Collection[str]) -> list[str]:
+        """Options in which this run was started otherwise than ``config`` says, as text; not those of sections ``but``."""
+        mine, other = (_flat(OmegaConf.to_container(c, resolve=True)) for c in (self.config, config))
+        return [
+            f"{key}={mine.get(key, '(none)')}, now {other.get(key, '(none)')}"
+            for key in sorted(mine.keys() | other.keys())
+            if key.partition(".")[0] not in but and mine.get(key) != other.get(key)
+        ]

@@ -1,16 +1,17 @@
-"""Image files as tensors."""
+"""Image files as pixels."""
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
 from spnn.errors import InputError
 
-__all__ = ["find_images", "load_image"]
+__all__ = ["decode_image", "find_images", "load_image"]
 
 _SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
@@ -36,10 +37,12 @@ def find_images(where: str | Path | Iterable[str | Path]) -> list[Path]:
     return found
 
 
-def load_image(path: str | Path, image_shape: Sequence[int]) -> Tensor:
-    """Return an image as a tensor of that shape, (C, H, W) with C = 1 or 3, in [-1, 1].
+def decode_image(path: str | Path, image_shape: Sequence[int]) -> np.ndarray:
+    """Return an image as uint8 [H, W, C] for the shape (C, H, W) with C = 1 or 3.
 
     It is turned as its camera says, cropped around its middle to the wanted proportions, and resized with antialiasing.
+    A JPEG is decoded at a half, a quarter or an eighth of its size where that is still enough: the decoder then does
+    the averaging, several times faster (the difference is that of another resampling filter).
 
     Raises:
         InputError: If the file can't be read as an image.
@@ -49,12 +52,20 @@ def load_image(path: str | Path, image_shape: Sequence[int]) -> Tensor:
         raise InputError(f"image files have 1 or 3 channels, but {channels} are needed.")
     try:
         with Image.open(path) as file:
+            turned = file.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+            tall, wide = (width, height) if turned else (height, width)  # as it lies in the file
+            scale = max(tall / file.height, wide / file.width)
+            file.draft(None, (math.ceil(file.width * scale), math.ceil(file.height * scale)))
             image = ImageOps.exif_transpose(file).convert("RGB" if channels == 3 else "L")
     except (OSError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
         raise InputError(f"{path} can't be read as an image: {error}.") from error
-    wide = min(image.width, round(image.height * width / height))
-    tall = min(image.height, round(image.width * height / width))
-    left, top = (image.width - wide) // 2, (image.height - tall) // 2
-    middle = image.crop((left, top, left + wide, top + tall))
-    pixels = np.asarray(middle.resize((width, height), Image.Resampling.BICUBIC))
-    return torch.from_numpy(pixels.reshape(height, width, channels).copy()).permute(2, 0, 1).float() / 127.5 - 1
+    wide = min(image.width, image.height * width / height)
+    tall = min(image.height, image.width * height / width)
+    left, top = (image.width - wide) / 2, (image.height - tall) / 2
+    middle = image.resize((width, height), Image.Resampling.BICUBIC, (left, top, left + wide, top + tall))
+    return np.asarray(middle).reshape(height, width, channels)
+
+
+def load_image(path: str | Path, image_shape: Sequence[int]) -> Tensor:
+    """Return :func:`decode_image` as a tensor [C, H, W] in [-1, 1]; arguments and errors are the same."""
+    return torch.from_numpy(decode_image(path, image_shape).copy()).permute(2, 0, 1).float() / 127.5 - 1

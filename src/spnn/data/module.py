@@ -1,73 +1,124 @@
-"""A Lightning data module over any source: loaders, scaling to [-1, 1], horizontal flips."""
+"""A Lightning data module over any source: loaders, scaling to [-1, 1], random changes of training images."""
 
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import lightning as L
 import torch
-from torch.utils.data import DataLoader, Dataset, RandomSampler, default_collate
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, default_collate
 
-from spnn.data.sources import Source
+from spnn.data.order import ShuffledBatches
+from spnn.data.sources import Source, Split
 
 __all__ = ["AttributeData", "collate", "scale_to_unit_range"]
 
+Batch = dict[str, Tensor]
 
-def scale_to_unit_range(image: torch.Tensor) -> torch.Tensor:
+
+def scale_to_unit_range(image: Tensor) -> Tensor:
     """uint8 in [0, 255] to float in [-1, 1]."""
     return image.float() / 127.5 - 1
 
 
 class AttributeData(L.LightningDataModule):
-    """Batches ``{"image": float [B, C, H, W] in [-1, 1], "attributes": float [B, K] in {0, 1}}``.
+    """Batches ``{"image": float [B, C, H, W] in [-1, 1], "attributes": float [B, K] in {0, 1}, "index": [B]}``.
 
-    Images travel to the device as bytes and are scaled there.
+    Images travel to the device as bytes and are scaled there. All that is random in a training step (flips, and the
+    noise that comes after) is a function of the seed, the step and the process, so training that was interrupted can go
+    on as if it had not been.
 
     Arguments:
         source: Where the images come from.
         batch_size: Images per batch (and per device).
         flip: Mirror each training image with probability one half.
-        steps: Batches in one pass of the training loader; the data are shuffled anew each time they are used up. None
-            for as many as there are data.
+        augment: Further changes of each training image, uint8 [C, H, W] to the same shape, such as a transform of
+            :mod:`torchvision.transforms.v2`; on the device, one image at a time.
+        batches: Batches that the training loader gives in all; the data are shuffled anew each time they are used up.
+            None for as many as there are data.
         num_workers: Processes that load; 0 is best for a source that lies in memory.
+        seed: Of the order of images and of all that is random in a step.
     """
 
-    def __init__(self, source: Source, batch_size: int, flip: bool, steps: int | None = None, num_workers: int = 0):
+    def __init__(
+        self,
+        source: Source,
+        batch_size: int,
+        flip: bool,
+        augment: Callable[[Tensor], Tensor] | None = None,
+        batches: int | None = None,
+        num_workers: int = 0,
+        seed: int = 0,
+    ):
         super().__init__()
-        self.source, self.batch_size, self.flip = source, batch_size, flip
-        self.steps, self.num_workers = steps, num_workers
+        self.source, self.batch_size, self.flip, self.augment = source, batch_size, flip, augment
+        self.batches, self.num_workers, self.seed = batches, num_workers, seed
+
+    @cached_property
+    def train(self) -> Dataset:
+        return self.source.split("train")
 
     def prepare_data(self) -> None:
         self.source.prepare()
 
     def train_dataloader(self) -> DataLoader:
-        dataset = self.source.split("train")
-        draws = None if self.steps is None else self.steps * min(self.batch_size, len(dataset))
-        return self._loader(dataset, sampler=RandomSampler(dataset, num_samples=draws), drop_last=True)
+        world_size, rank, start = 1, 0, 0
+        if self.trainer is not None:
+            world_size, rank = self.trainer.world_size, self.trainer.global_rank
+            start = self.trainer.global_step * self.trainer.accumulate_grad_batches  # after a restart
+        batches = self.batches or max(1, len(self.train) // (self.batch_size * world_size))
+        order = ShuffledBatches(len(self.train), self.batch_size, batches, self.seed, start, rank, world_size)
+        return self._loader(self.train, batch_sampler=order)
 
     def val_dataloader(self) -> DataLoader:
-        return self._loader(self.source.split("val"))
+        return self._in_order("val")
 
     def test_dataloader(self) -> DataLoader:
-        return self._loader(self.source.split("test"))
+        return self._in_order("test")
+
+    def _in_order(self, split: Split) -> DataLoader:
+        dataset, sampler = self.source.split(split), None
+        if self.trainer is not None and self.trainer.world_size > 1:
+            sampler = DistributedSampler(dataset, self.trainer.world_size, self.trainer.global_rank, shuffle=False)
+        return self._loader(dataset, batch_size=min(self.batch_size, len(dataset)), sampler=sampler)
 
     def _loader(self, dataset: Dataset, **options: Any) -> DataLoader:
         return DataLoader(
             dataset,
             collate_fn=collate,
-            batch_size=min(self.batch_size, len(dataset)),
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
             **options,
         )
 
-    def on_after_batch_transfer(self, batch: dict[str, torch.Tensor], dataloader_idx: int) -> dict[str, torch.Tensor]:
-        image = scale_to_unit_range(batch["image"])
-        if self.flip and self.trainer is not None and self.trainer.training:
+    def validation_batch(self, number: int) -> Batch:
+        """The images of one batch of the validation split, scaled; numbers beyond the last go round."""
+        dataset = self.source.split("val")
+        first = number * self.batch_size
+        items = [dataset[i % len(dataset)] for i in range(first, first + min(self.batch_size, len(dataset)))]
+        batch = default_collate(items)
+        return {**batch, "image": scale_to_unit_range(batch["image"])}
+
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        if self.trainer is not None and self.trainer.training:
+            step = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
+            torch.manual_seed((self.seed * 1_000_003 + step) * 4099 + self.trainer.global_rank)
+        return batch
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        image = batch["image"]
+        training = self.trainer is not None and self.trainer.training
+        if training and self.augment is not None:
+            image = torch.stack([self.augment(one) for one in image])
+        image = scale_to_unit_range(image)
+        if training and self.flip:
             mirrored = torch.rand(len(image), 1, 1, 1, device=image.device) < 0.5
             image = torch.where(mirrored, image.flip(-1), image)
         return {**batch, "image": image}
 
 
-def collate(batch: dict[str, torch.Tensor] | list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+def collate(batch: Batch | list[Batch]) -> Batch:
     """Stack a list of items; what is a batch already stays as it is."""
     return batch if isinstance(batch, dict) else default_collate(batch)

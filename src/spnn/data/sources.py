@@ -5,7 +5,6 @@ Attributes are what the rest of the project is about; faces, digits or a user's 
 
 import hashlib
 from abc import ABC, abstractmethod
-from concurrent.futures import ProcessPoolExecutor
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
@@ -15,7 +14,7 @@ from sklearn.datasets import load_digits
 from torch.utils.data import Dataset
 
 from spnn.data import faces
-from spnn.data.arrays import ArrayDataset, Arrays, cached_arrays
+from spnn.data.arrays import ArrayDataset, cached_arrays
 from spnn.data.attributes import CELEBA_ATTRIBUTES
 from spnn.errors import InputError
 
@@ -35,9 +34,15 @@ class Source(ABC):
     def prepare(self) -> None:  # noqa: B027 - most sources have nothing to prepare
         """Do once, in one process, what takes long and ends on disk."""
 
+    def check(self) -> None:  # noqa: B027 - most sources are always there
+        """Raise InputError if the images are not there; quick."""
+
     @abstractmethod
     def split(self, name: Split) -> Dataset:
-        """A data set of dictionaries ``image`` uint8 [C, H, W], ``attributes`` float [K] in {0, 1}."""
+        """A data set of dictionaries ``image`` uint8 [C, H, W], ``attributes`` float [K] in {0, 1}, and ``index``.
+
+        It has ``attributes``, all of them as bool [N, K], and ``name(index)``, what an image is called.
+        """
 
 
 class SyntheticFaces(Source):
@@ -67,16 +72,16 @@ class SyntheticFaces(Source):
         _ = self.arrays
 
     @cached_property
-    def arrays(self) -> Arrays:
-        """All faces of all splits."""
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All faces of all splits: ``images`` uint8 [N, H, W, 3] and ``attributes`` bool [N, 40]."""
         count = self.ranges["test"][1]
         # The renderer's own source is part of the key: after a change of it, old faces are not found.
         key = f"faces size={self.size} seed={self.seed} count={count} renderer={renderer_digest()}"
-        return cached_arrays(self.cache, key, lambda: _render(self.seed, self.size, count))
+        return cached_arrays(self.cache, key, count, partial(_render, self.seed, self.size))
 
     def split(self, name: Split) -> Dataset:
         first, last = self.ranges[name]
-        return ArrayDataset(Arrays(*(array[first:last] for array in self.arrays)))
+        return ArrayDataset(self.arrays["images"][first:last], self.arrays["attributes"][first:last])
 
 
 def renderer_digest() -> str:
@@ -86,17 +91,9 @@ def renderer_digest() -> str:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
-def _render(seed: int, size: int, count: int, chunk: int = 500) -> Arrays:
-    """Render faces 0 ... count-1 on all cores."""
-    starts = range(0, count, chunk)
-    with ProcessPoolExecutor() as pool:
-        chunks = list(pool.map(partial(_render_chunk, seed, size), starts, (min(a + chunk, count) for a in starts)))
-    return Arrays(*(np.concatenate(parts) for parts in zip(*chunks, strict=True)))
-
-
-def _render_chunk(seed: int, size: int, first: int, last: int) -> Arrays:
-    made = [faces.make_face(seed, index, size) for index in range(first, last)]
-    return Arrays(*(np.stack(parts) for parts in zip(*made, strict=True)))
+def _render(seed: int, size: int, first: int, last: int) -> dict[str, np.ndarray]:
+    images, attributes = zip(*(faces.make_face(seed, index, size) for index in range(first, last)), strict=True)
+    return {"images": np.stack(images), "attributes": np.stack(attributes)}
 
 
 class Digits(Source):
@@ -116,7 +113,7 @@ class Digits(Source):
         attributes = np.eye(10, dtype=bool)[digits.target[order]]
         ends = [len(order) * 8 // 10, len(order) * 9 // 10]
         parts = zip(np.split(images, ends), np.split(attributes, ends), strict=True)
-        self.splits = {name: Arrays(*part) for name, part in zip(("train", "val", "test"), parts, strict=True)}
+        self.splits = {name: ArrayDataset(*part) for name, part in zip(("train", "val", "test"), parts, strict=True)}
 
     def split(self, name: Split) -> Dataset:
-        return ArrayDataset(self.splits[name])
+        return self.splits[name]

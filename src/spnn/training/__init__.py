@@ -1,9 +1,10 @@
 """Training: a Lightning module per stage, and the runner that hands the best weights from stage to stage."""
 
+from spnn.training.attribute_weights import AdaptiveWeights
 from spnn.training.classifier import JudgeStage
 from spnn.training.inverse import InverseStage
 from spnn.training.prior import PriorStage
 from spnn.training.run import train
 from spnn.training.task import TaskStage
 
-__all__ = ["InverseStage", "JudgeStage", "PriorStage", "TaskStage", "train"]
+__all__ = ["AdaptiveWeights", "InverseStage", "JudgeStage", "PriorStage", "TaskStage", "train"]

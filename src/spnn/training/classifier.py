@@ -31,7 +31,11 @@ class ClassifierStage(Stage):
     def losses(self, image: Tensor, seen: Tensor, attributes: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the logits of the ``seen`` (noisy) image, and the losses."""
         y = self.model(seen).float()
-        return y, {"loss": F.binary_cross_entropy_with_logits(y, attributes, reduction="sum") / len(image)}
+        return y, {"loss": self.attribute_losses(y, attributes).sum()}
+
+    def attribute_losses(self, y: Tensor, attributes: Tensor) -> Tensor:
+        """The cross-entropy of each attribute, averaged over the batch, [K]."""
+        return F.binary_cross_entropy_with_logits(y, attributes, reduction="none").mean(0)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         image = batch["image"]

@@ -1,45 +1,87 @@
 """Run the stages of training in order, each from the best weights of those before it."""
 
 import logging
+import re
+import resource
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import torch
+from diffusers import UNet2DModel
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
+from torch import nn
 
-from spnn.configs import can_train, instantiate
+from spnn.configs import blanks, can_train, instantiate
 from spnn.errors import InputError
+from spnn.networks.layers import SubNetwork
 from spnn.runs import Run
+from spnn.training.checkpoints import AtomicCheckpoints, steps_in
 from spnn.training.stage import Stage
 
 __all__ = ["train"]
 
 log = logging.getLogger(__name__)
 
+_CHOSEN_ANEW = ("trainer", "logger", "callbacks", "compile")  # when a run is resumed
 
-def train(config: DictConfig, folder: str | Path) -> dict[str, float]:
-    """Train ``config.stages`` in a new run's folder; return the test metrics as ``{"stage/metric": value}``.
+
+def train(config: DictConfig, folder: str | Path, said: Sequence[str] = ()) -> dict[str, float]:
+    """Train ``config.stages`` in a run's folder; return the test metrics as ``{"stage/metric": value}``.
+
+    Arguments:
+        config: Of ``train.py``. With ``config.resume``, the run in the folder goes on: finished stages are left as they
+            are, an interrupted one continues from its last checkpoint.
+        folder: A new run's folder, or the interrupted one's.
+        said: The overrides of the command line. If these name none of the run's own options, a run is resumed with
+            those that it was started with; otherwise they must be the same.
 
     Raises:
-        InputError: If a stage is unknown, or needs one that neither this run nor ``config.from_run`` has, or if the
-            folder holds a run already.
+        InputError: If a stage is unknown, or needs one that neither this run nor ``config.from_run`` has, if the
+            data are missing, or if the folder holds a run already, or none to resume, or one with other options.
         NonFiniteLossError: If a loss is NaN or infinite.
     """
-    earlier = Run(config.from_run) if config.from_run else None
-    check_stages(config, earlier)
-    if rank_zero_only.rank == 0:
-        run = Run.create(folder, config)
-        if earlier is not None:
-            run.take_weights_from(earlier, but=config.stages)
-    else:  # a process that the first one has started
-        run = Run(folder)
+    if config.resume:
+        run = resume_run(config, folder, said)
+        check_stages(run.config, run)
+        run.source.check()
+    else:
+        earlier = Run(config.from_run) if config.from_run else None
+        check_stages(config, earlier)
+        instantiate(config.data.source).check()
+        if rank_zero_only.rank == 0:
+            run = Run.create(folder, config)
+            if earlier is not None:
+                run.take_weights_from(earlier, but=config.stages)
+        else:  # a process that the first one has started
+            run = Run(folder)
     results = {}
-    for name in config.stages:
-        results |= {f"{name}/{metric}": value for metric, value in run_stage(run, name).items()}
+    for name in run.config.stages:
+        metrics = run.metrics(name) if config.resume and run.weights(name).exists() else run_stage(run, name)
+        results |= {f"{name}/{metric}": value for metric, value in metrics.items()}
     return results
+
+
+def resume_run(config: DictConfig, folder: str | Path, said: Sequence[str]) -> Run:
+    """The run in a folder, to go on with; where and how it runs may be chosen anew, what it trains may not."""
+    run = Run(folder)
+    chosen_anew = {key: config[key] for key in _CHOSEN_ANEW}
+    if any(re.split(r"[.=@]", word.lstrip("+~"))[0] not in {*_CHOSEN_ANEW, "folder", "resume"} for word in said):
+        differing = run.differences(config, but={*_CHOSEN_ANEW, "folder", "resume"})
+        if differing:
+            raise InputError(
+                f"{run.folder} was started with other options: {'; '.join(differing[:5])}. Resume it with the same "
+                "ones, or with none but `folder`, or start a new run."
+            )
+    else:
+        chosen_anew = {key: value for key, value in chosen_anew.items() if any(w.startswith(key) for w in said)}
+    run.config = OmegaConf.merge(run.config, chosen_anew)
+    log.info("resuming %s", run.folder)
+    return run
 
 
 def check_stages(config: DictConfig, earlier: Run | None) -> None:
@@ -65,49 +107,91 @@ def check_stages(config: DictConfig, earlier: Run | None) -> None:
 
 
 def run_stage(run: Run, name: str) -> dict[str, float]:
-    """Train one stage, test its best weights and save them; return the test metrics."""
-    config = run.config.stage[name]
+    """Train one stage, from its last checkpoint if there is one, test its best weights and save them; return the test
+    metrics."""
+    config, folder = run.config.stage[name], run.folder / name
+    folder.mkdir(exist_ok=True)
+    checkpoint = folder / "checkpoints/last.ckpt"
+    steps_before = steps_in(checkpoint) if checkpoint.exists() else 0
     L.seed_everything(run.config.seed, workers=True, verbose=False)  # a stage alone is as it is among others
     make_stage = instantiate(config.module)
     model = run.build(make_stage.func.trains)
     if name == "inverse":
         run.load_weights("task", model)
     stage: Stage = make_stage(model.to(memory_format=torch.channels_last))
-    folder = run.folder / name
-    folder.mkdir(exist_ok=True)
+    if run.config.compile:
+        compile_parts(model, run.config.compile)
     callbacks = _instantiate_all({**run.config.callbacks, **config.callbacks})
-    options = OmegaConf.merge(run.config.trainer, config.trainer)
-    if options.max_steps > 0 and options.val_check_interval is not None:  # the best weights are found by validation
-        options.val_check_interval = min(options.val_check_interval, options.max_steps)
     trainer: L.Trainer = instantiate(
-        options,
+        stage_length(run, name),
         callbacks=callbacks,
+        plugins=[AtomicCheckpoints()],
         enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
-        logger=_instantiate_all(run.config.logger, save_dir=str(folder)),
+        logger=[
+            instantiate(logger, save_dir=str(folder), **blanks(logger, steps=steps_before))
+            for logger in run.config.logger.values()
+            if logger is not None
+        ],
         default_root_dir=str(folder),
     )
-    steps = trainer.max_steps if trainer.max_steps > 0 else None
     size = sum(p.numel() for p in stage.parameters() if p.requires_grad) / 1e6
-    log.info("stage %s: %s steps of batch %d, %.2f M parameters", name, steps, config.batch_size, size)
-    data = run.data(config.batch_size, steps=steps)
-    torch.manual_seed(run.config.seed + trainer.global_rank)  # each process draws noise of its own
-    trainer.fit(stage, datamodule=data)
+    since = f" from step {steps_before} on" if steps_before else ""
+    log.info(
+        "stage %s%s: %s steps of batch %d, %.2f M parameters", name, since, trainer.max_steps, config.batch_size, size
+    )
+    batches = trainer.max_steps * trainer.accumulate_grad_batches
+    data = run.data(config.batch_size, batches=batches)
+    trainer.fit(stage, datamodule=data, ckpt_path=checkpoint if steps_before else None, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
     # Not `ckpt_path="best"`: where weights are averaged, Lightning would then load the ones that are not.
-    best = torch.load(trainer.checkpoint_callback.best_model_path, map_location="cpu", weights_only=True)
+    best = torch.load(folder / "checkpoints/best.ckpt", map_location="cpu", weights_only=True)
     stage.load_state_dict(best["state_dict"])
     (logged,) = trainer.test(stage, datamodule=data, verbose=False)
     metrics = {key.removeprefix("test/"): value for key, value in logged.items()}
     if trainer.is_global_zero:
-        run.save_weights(name, stage.model)
         run.save_metrics(name, metrics)
+        run.save_weights(name, stage.model)
     trainer.strategy.barrier()  # the next stage may start from these weights in every process
     shown = "  ".join(f"{key} {value:.4g}" for key, value in metrics.items() if "/" not in key)
-    log.info("stage %s, on the test split: %s", name, shown)
+    log.info("stage %s, on the test split: %s  (peak memory %.2f GiB)", name, shown, peak_memory() / 2**30)
     return metrics
 
 
-def _instantiate_all(configs: DictConfig | dict[str, Any], **arguments: Any) -> list[Any]:
+def stage_length(run: Run, name: str) -> DictConfig:
+    """The options of a stage's trainer, its length in steps; ``epochs`` are so many passes through the training
+    images, by all processes together, and are validated one by one."""
+    config = run.config.stage[name]
+    options = OmegaConf.merge(run.config.trainer, config.trainer)
+    if config.epochs is not None:
+        run.source.prepare()
+        images = len(run.source.split("train"))
+        processes = instantiate(options, logger=False, enable_checkpointing=False).world_size
+        batch = config.batch_size * processes * options.get("accumulate_grad_batches", 1)
+        options.max_steps = max(1, config.epochs * images // batch)
+        options.val_check_interval = max(1, images // (config.batch_size * processes))
+    if not isinstance(options.max_steps, int) or options.max_steps < 1:
+        raise InputError(f"stage.{name} needs a length: set stage.{name}.epochs or stage.{name}.trainer.max_steps.")
+    if options.val_check_interval is not None:  # the best weights are found by validation
+        batches = options.max_steps * options.get("accumulate_grad_batches", 1)
+        options.val_check_interval = min(options.val_check_interval, batches)
+    return options
+
+
+def compile_parts(model: nn.Module, backend: bool | str) -> None:
+    """Compile what a model spends its time in by :func:`torch.compile`: sub-networks, a UNet, or else the whole."""
+    parts = [module for module in model.modules() if isinstance(module, SubNetwork | UNet2DModel)]
+    for part in parts or [model]:
+        part.compile(**({} if backend is True else {"backend": backend}))
+
+
+def peak_memory() -> int:
+    """Bytes that this process has held at most: on its GPU if it has one, else in main memory."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _instantiate_all(configs: DictConfig | dict[str, Any]) -> list[Any]:
     """Instantiate each named config; one that is null was switched off."""
-    return [instantiate(config, **arguments) for config in configs.values() if config is not None]
+    return [instantiate(config) for config in configs.values() if config is not None]

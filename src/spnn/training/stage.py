@@ -56,12 +56,22 @@ class Stage(L.LightningModule):
         else:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
+    def on_train_batch_start(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        self.seen = batch.get("index")  # to say which images it was, should the loss not be a number
+
     def on_before_backward(self, loss: Tensor) -> None:
-        if not torch.isfinite(loss):
-            raise NonFiniteLossError(
-                f"the loss is {loss.item()} at step {self.global_step}; the weights of the last checkpoint are intact. "
-                "Lower the learning rate, or train with trainer.precision=32-true."
-            )
+        if torch.isfinite(loss):
+            return
+        message = [f"the loss is {loss.item()} at step {self.global_step}."]
+        if self.seen is not None and self.trainer.datamodule is not None:
+            names = [self.trainer.datamodule.train.name(index) for index in self.seen.tolist()]
+            more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+            message.append(f"The batch's images: {', '.join(names[:8])}{more}.")
+        kept = [callback.best_model_path for callback in self.trainer.checkpoint_callbacks]
+        if last := next(filter(None, kept), None):
+            message.append(f"The last good checkpoint is {last}; resume=true goes on from it.")
+        message.append("Train in full precision (trainer.precision=32-true), or with a lower learning rate.")
+        raise NonFiniteLossError(" ".join(message))
 
     def log_losses(self, split: str, losses: dict[str, Tensor], batch_size: int) -> None:
         """Log each as ``split/name``; the total on the progress bar too."""

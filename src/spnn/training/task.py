@@ -5,10 +5,15 @@ trains ``r``. Its third term, the right-inverse error :math:`\|g(g^\dagger(y)) -
 measured on the validation and test images, never paid for in a training step.
 """
 
+from collections.abc import Callable
+from typing import Any
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from spnn.surjection import Surjection
+from spnn.training.attribute_weights import AdaptiveWeights
 from spnn.training.classifier import ClassifierStage
 
 __all__ = ["TaskStage"]
@@ -20,15 +25,25 @@ class TaskStage(ClassifierStage):
     Arguments:
         surjection: The network, images [B, C, H, W] to logits [B, K].
         reconstruction_weight: Weight of :math:`\|g^\dagger(g(x)) - x\|^2`; 0 for the paper's plain task loss.
+        attribute_weights: Makes the :class:`~spnn.training.attribute_weights.AdaptiveWeights` of K attributes; None
+            weighs all alike.
         **options: See :class:`~spnn.training.classifier.ClassifierStage`. ``noise`` makes the network stable on the
             imperfect images that guidance will show it.
     """
 
     trains = "surjection"
 
-    def __init__(self, surjection: Surjection, *, reconstruction_weight: float, **options):
+    def __init__(
+        self,
+        surjection: Surjection,
+        *,
+        reconstruction_weight: float,
+        attribute_weights: Callable[[int], AdaptiveWeights] | None = None,
+        **options,
+    ):
         super().__init__(surjection, **options)
         self.reconstruction_weight = reconstruction_weight
+        self.attribute_weights = None if attribute_weights is None else attribute_weights(surjection.num_outputs)
         if reconstruction_weight == 0:  # nothing then depends on r, and DDP waits for every trained parameter
             for parameter in surjection.pinv_parameters():
                 parameter.requires_grad_(False)
@@ -41,6 +56,23 @@ class TaskStage(ClassifierStage):
             losses["reconstruction"] = F.mse_loss(self.surjection.pinv(y), image)
             losses["loss"] = losses["task"] + self.reconstruction_weight * losses["reconstruction"]
         return y, losses
+
+    def attribute_losses(self, y: Tensor, attributes: Tensor) -> Tensor:
+        losses = super().attribute_losses(y, attributes)
+        return losses if self.attribute_weights is None else self.attribute_weights.weights * losses
+
+    def on_train_batch_end(self, outputs: Any, batch: dict[str, Tensor], batch_idx: int) -> None:
+        weights = self.attribute_weights
+        stepped = (batch_idx + 1) % self.trainer.accumulate_grad_batches == 0
+        if weights is None or not stepped or self.global_step % weights.interval:
+            return
+        # Of the same images in all processes, which so go on weighing alike.
+        batch = self.trainer.datamodule.validation_batch(self.global_step // weights.interval)
+        with torch.no_grad():
+            self.surjection.eval()
+            y = self.surjection(batch["image"].to(self.device)).float()
+            self.surjection.train()
+        weights.update(super().attribute_losses(y, batch["attributes"].to(self.device)))
 
     def evaluation_step(self, split: str, batch: dict[str, Tensor]) -> Tensor:
         y = super().evaluation_step(split, batch)

@@ -1,0 +1,76 @@
+"""Your own images, with any binary attributes."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spnn.data.listed import SPLITS, ListedImages, Listing, in_order
+from spnn.data.search import Search
+from spnn.data.tables import Table, read_table
+from spnn.errors import InputError
+
+__all__ = ["ImageFolder"]
+
+
+class ImageFolder(ListedImages):
+    """A folder of images and a table of their attributes.
+
+    The table is a CSV file: a header, then a row per image, its file's name first, then 0 or 1 (or −1 or 1) for each
+    attribute. A column ``split`` may hold train, val or test; without it, images are shuffled and split 80/10/10.
+
+    Arguments:
+        root: The folder with the table; images lie in there, or deeper.
+        table: The table's name.
+        seed: Of the shuffle.
+        **options: ``size``, ``cache``, ``cache_folder``, ``on_bad_image``, see
+            :class:`~spnn.data.listed.ListedImages`.
+    """
+
+    title = "the image folder"
+
+    def __init__(self, root: str | Path | None, *, table: str = "attributes.csv", seed: int = 0, **options: Any):
+        super().__init__(root, **options)
+        self.table_name, self.seed = table, seed
+
+    @cached_property
+    def search(self) -> Search:
+        return Search(self.where)
+
+    @cached_property
+    def table(self) -> Table:
+        """The table, its column ``split`` included."""
+        path = self.search.file([self.table_name])
+        if path is None:
+            raise InputError(
+                f"there is no {self.table_name} in {self.root}: make one with a header and a row per image, "
+                f"`image,smiling,glasses` and `portrait.jpg,1,0`. Found there:\n{self.search.describe()}"
+            )
+        table = read_table(path)
+        if not table.without("split").columns:
+            raise InputError(f"{path} has no attributes: its header must name at least one.")
+        return table
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The table's columns."""
+        return self.table.without("split").columns
+
+    def read(self) -> Listing:
+        """List the images; errors as :meth:`~spnn.data.listed.ListedImages.read`."""
+        table, names = self.table, self.table.names
+        folder = self.search.folder_of([names[0], names[len(names) // 2], names[-1]])
+        if folder is None:
+            raise InputError(
+                f"no folder below {self.root} holds the images that {table.path} names ({names[0]}, ...). Found "
+                f"there:\n{self.search.describe()}"
+            )
+        if "split" in table.columns:
+            given = table.column("split")
+            if strange := sorted(set(given.tolist()) - set(SPLITS)):
+                raise InputError(f"{table.path}: the column `split` holds train, val or test, but also {strange[0]!r}.")
+            split = np.array([SPLITS.index(name) for name in given])
+        else:
+            split = np.random.default_rng(self.seed).permutation(in_order(len(names)))
+        return Listing(folder, np.array(names), table.without("split").binary(), split)

@@ -1,0 +1,109 @@
+"""Write rendered faces as data sets of real ones lie on disk: to try a reader, or a whole experiment, without them.
+
+    python -m spnn.data.layouts celeba outputs/celeba --train 2000 --val 200 --test 200
+
+Layouts: ``celeba`` (the authors' text files), ``celeba_kaggle`` (CSV files, images two folders deep),
+``celebahq`` (CelebAMask-HQ) and ``image_folder`` (a table of attributes beside the images).
+"""
+
+import argparse
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from spnn.data.attributes import CELEBA_ATTRIBUTES
+from spnn.data.faces import make_face
+from spnn.errors import InputError
+
+__all__ = ["LAYOUTS", "write_faces"]
+
+LAYOUTS = ("celeba", "celeba_kaggle", "celebahq", "image_folder")
+
+_ALIGNED = (178, 218)  # width and height of CelebA's aligned images
+_FOLDERS = {
+    "celeba": "img_align_celeba",
+    "celeba_kaggle": "img_align_celeba/img_align_celeba",
+    "celebahq": "CelebA-HQ-img",
+    "image_folder": "images",
+}
+
+
+def write_faces(
+    root: str | Path, layout: str, train: int, val: int, test: int, size: int = 1024, seed: int = 0
+) -> None:
+    """Write rendered faces in a data set's layout.
+
+    CelebA's images have 178x218 pixels: the face fills the central square, which is what readers crop; above and below,
+    the border's pixels continue. CelebAMask-HQ has no partition: readers split it 80/10/10 by number.
+
+    Arguments:
+        root: Folder to make; it must be new or empty.
+        layout: One of :data:`LAYOUTS`.
+        train, val, test: Number of images in each part.
+        size: Height and width of the images, but for CelebA's.
+        seed: Seed of the renderer.
+
+    Raises:
+        InputError: If ``root`` holds something already, or the layout is unknown.
+    """
+    root = Path(root)
+    if layout not in LAYOUTS:
+        raise InputError(f"layouts are {', '.join(LAYOUTS)}; got {layout!r}.")
+    if root.exists() and any(root.iterdir()):
+        raise InputError(f"{root} is not empty: give a new folder, nothing is overwritten.")
+    folder = root / _FOLDERS[layout]
+    folder.mkdir(parents=True, exist_ok=True)
+    aligned = layout.startswith("celeba") and layout != "celebahq"
+    names, rows = [], []
+    for index in range(train + val + test):
+        face, attributes = make_face(seed, index, _ALIGNED[0] if aligned else size)
+        if aligned:
+            border = (_ALIGNED[1] - _ALIGNED[0]) // 2
+            face = np.pad(face, ((border, border), (0, 0), (0, 0)), mode="edge")
+        names.append(f"{index}.jpg" if layout == "celebahq" else f"{index + 1:06d}.jpg")
+        rows.append([1 if value else -1 for value in attributes])
+        Image.fromarray(face).save(folder / names[-1], quality=95)
+    parts = np.repeat([0, 1, 2], [train, val, test]).tolist()
+    if layout == "celeba":
+        _write_text(root / "list_attr_celeba.txt", names, rows, CELEBA_ATTRIBUTES)
+        _write_text(root / "list_eval_partition.txt", names, [[part] for part in parts])
+    elif layout == "celebahq":
+        _write_text(root / "CelebAMask-HQ-attribute-anno.txt", names, rows, CELEBA_ATTRIBUTES)
+    elif layout == "celeba_kaggle":
+        _write_csv(root / "list_attr_celeba.csv", ["image_id", *CELEBA_ATTRIBUTES], names, rows)
+        _write_csv(root / "list_eval_partition.csv", ["image_id", "partition"], names, [[part] for part in parts])
+    else:
+        rows = [[*row, ("train", "val", "test")[part]] for row, part in zip(rows, parts, strict=True)]
+        _write_csv(root / "attributes.csv", ["image", *CELEBA_ATTRIBUTES, "split"], names, rows)
+
+
+def _write_text(path: Path, names: list[str], rows: list[list[int]], columns: Sequence[str] | None = None) -> None:
+    header = [] if columns is None else [str(len(names)), " ".join(columns)]
+    lines = [name + "".join(f" {value:2d}" for value in row) for name, row in zip(names, rows, strict=True)]
+    path.write_text("\n".join([*header, *lines]) + "\n")
+
+
+def _write_csv(path: Path, header: list[str], names: list[str], rows: list[list]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows([name, *row] for name, row in zip(names, rows, strict=True))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("layout", choices=LAYOUTS)
+    parser.add_argument("root")
+    parser.add_argument("--train", type=int, default=800)
+    parser.add_argument("--val", type=int, default=100)
+    parser.add_argument("--test", type=int, default=100)
+    parser.add_argument("--size", type=int, default=1024, help="pixels, but for CelebA's 178x218")
+    parser.add_argument("--seed", type=int, default=0)
+    write_faces(**vars(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""Find a data set's parts wherever a user has unpacked them."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from spnn.errors import InputError
+
+__all__ = ["Search"]
+
+_DEPTH = 4  # levels of folders below the root that are looked into
+_ARCHIVES = (".zip", ".7z", ".001", ".rar", ".tar", ".gz", ".tgz")
+
+
+class Search:
+    """What lies below a folder, looked through once; what is nearer to the top is found first.
+
+    Arguments:
+        root: The folder.
+
+    Raises:
+        InputError: If there is no such folder.
+    """
+
+    def __init__(self, root: str | Path):
+        self.root = Path(root).expanduser()
+        if not self.root.is_dir():
+            raise InputError(f"data.root={root} is not a folder (looked from {Path.cwd()}).")
+        self.files: dict[Path, set[str]] = {}  # of each folder, nearest first
+        level = [self.root]
+        for _ in range(_DEPTH + 1):
+            below = []
+            for folder in level:
+                with os.scandir(folder) as entries:
+                    found = [(entry.name, entry.is_dir()) for entry in entries if entry.name != "__MACOSX"]
+                self.files[folder] = {name for name, is_folder in found if not is_folder}
+                below += [folder / name for name, is_folder in sorted(found) if is_folder]
+            level = below
+
+    def file(self, names: Iterable[str]) -> Path | None:
+        """The nearest file that has one of the names; None if there is none.
+
+        Raises:
+            InputError: If there are several equally near.
+        """
+        found = [folder / name for folder, files in self.files.items() for name in names if name in files]
+        return self._nearest(found)
+
+    def folder_of(self, names: Iterable[str]) -> Path | None:
+        """The nearest folder that holds one of the files, whose names may have folders in them; None if none does.
+
+        Raises:
+            InputError: If there are several equally near.
+        """
+        names = list(names)
+        found = [
+            folder
+            for folder, files in self.files.items()
+            if any(name in files if "/" not in name else (folder / name).is_file() for name in names)
+        ]
+        return self._nearest(found)
+
+    def describe(self) -> str:
+        """What there is, in a few lines."""
+        lines = []
+        for folder, files in list(self.files.items())[:8]:
+            some = ", ".join(sorted(files)[:3]) + (", ..." if len(files) > 3 else "")
+            lines.append(f"  {folder}: {f'{len(files)} files ({some})' if files else 'no files'}")
+        if len(self.files) > 8:
+            lines.append(f"  and {len(self.files) - 8} more folders")
+        archives = [name for files in self.files.values() for name in files if name.lower().endswith(_ARCHIVES)]
+        if archives:
+            lines.append(f"  Archives are not looked into; unpack {', '.join(sorted(archives)[:3])}.")
+        return "\n".join(lines)
+
+    def _nearest(self, paths: list[Path]) -> Path | None:
+        if not paths:
+            return None
+        depth = min(len(path.parts) for path in paths)
+        nearest = [path for path in paths if len(path.parts) == depth]
+        if len(nearest) > 1:
+            raise InputError(
+                f"there is more than one candidate below {self.root}: {', '.join(map(str, nearest[:4]))}. Name the "
+                "one to take by a deeper data.root, or remove the others."
+            )
+        return nearest[0]

@@ -1,0 +1,51 @@
+r"""Weights of attributes in the loss of phase 1, from how their losses on validation images develop.
+
+Every so many steps the losses of each attribute on one validation batch are kept. Of the newest ``2k`` of them, let
+:math:`b` be an attribute's mean over the older half and :math:`a` over the newer. Its weight is
+
+.. math:: w \propto \frac{|a - b| / a}{\mathrm{mean}(|a - b| / a)} \cdot \frac{a}{\mathrm{mean}(a)},
+
+with mean 1 over the attributes: those that are hard, and those whose loss still moves, weigh more.
+
+References:
+    Pseudo-Invertible Neural Networks (Ehrlich, Berman, Shocher, 2026), https://arxiv.org/abs/2602.06042
+    Adaptively Weighted Multi-task Deep Network for Person Attribute Classification (He et al., 2017)
+"""
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["AdaptiveWeights"]
+
+
+class AdaptiveWeights(nn.Module):
+    """Weights of K attributes; 1 each until enough losses are kept.
+
+    Arguments:
+        attributes: K.
+        interval: Steps from one kept loss to the next.
+        window: k, the kept losses in each of the two means.
+    """
+
+    weights: Tensor
+    """[K], of mean 1."""
+    history: Tensor
+    """The newest 2k losses, the newest last, [2k, K]; NaN where there are none yet."""
+
+    def __init__(self, attributes: int, interval: int = 100, window: int = 100):
+        super().__init__()
+        self.interval = interval
+        self.register_buffer("weights", torch.ones(attributes))
+        self.register_buffer("history", torch.full((2 * window, attributes), torch.nan))
+
+    def update(self, losses: Tensor) -> None:
+        """Keep the losses [K] of a validation batch, and weigh anew."""
+        self.history.copy_(torch.cat([self.history[1:], losses[None].to(self.history)]))
+        if self.history.isnan().any():
+            return
+        older, newer = self.history.chunk(2)
+        before, now = older.mean(0), newer.mean(0)
+        trend = (now - before).abs() / now
+        if trend.mean() > 0:  # nothing moves: nothing to learn from
+            weights = trend / trend.mean() * now / now.mean()
+            self.weights.copy_(weights / weights.mean())

@@ -1,0 +1,91 @@
+"""Checkpoints that an interruption can't damage, and from which training goes on as if there had been none."""
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.fabric.plugins.io import TorchCheckpointIO
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from spnn.errors import InputError, NonFiniteLossError
+
+__all__ = ["AtomicCheckpoints", "LastCheckpoint", "steps_in"]
+
+log = logging.getLogger(__name__)
+
+
+class AtomicCheckpoints(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and moves it there in one step: what is there is whole, the old or the new.
+
+    Lightning's own writing goes through the folder for temporary files, from which moving may be copying.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write a checkpoint.
+
+        Raises:
+            InputError: If it can't be written; the checkpoint that was there is left.
+        """
+        unfinished = Path(f"{path}.unfinished")
+        try:
+            unfinished.parent.mkdir(parents=True, exist_ok=True)
+            with unfinished.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(unfinished, path)
+        except (OSError, RuntimeError) as error:  # PyTorch's writer raises either
+            unfinished.unlink(missing_ok=True)
+            reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+            raise InputError(
+                f"the checkpoint {path} can't be written: {reason}. Free space or make the folder writable, and go on "
+                "with resume=true."
+            ) from error
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """``last.ckpt``, from which ``resume=true`` goes on: written at intervals, and when training is interrupted by a
+    signal or an error, unless the weights may be what is wrong.
+
+    Arguments:
+        every_n_train_steps: The interval, in steps of the optimiser.
+    """
+
+    def __init__(self, every_n_train_steps: int):
+        super().__init__(
+            filename="last",
+            every_n_train_steps=every_n_train_steps,
+            save_on_exception=True,
+            save_top_k=1,
+            enable_version_counter=False,
+        )
+
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        # During validation averaged weights are swapped in; where one of several processes fails, saving would wait
+        # for the others.
+        alone = trainer.world_size == 1 or not isinstance(exception, Exception)
+        if trainer.training and alone and not isinstance(exception, NonFiniteLossError | InputError):
+            super().on_exception(trainer, pl_module, exception)
+            log.warning(
+                "interrupted at step %d: go on with `python train.py folder=%s resume=true`",
+                trainer.global_step,
+                Path(trainer.default_root_dir).parent,
+            )
+
+
+def steps_in(checkpoint: Path) -> int:
+    """How many steps the training had made that wrote a checkpoint.
+
+    Raises:
+        InputError: If it can't be read.
+    """
+    try:
+        return torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["global_step"]
+    except Exception as error:
+        raise InputError(
+            f"the checkpoint {checkpoint} can't be read: {str(error).partition(chr(10))[0]} Delete it to train this "
+            "stage from its beginning."
+        ) from error

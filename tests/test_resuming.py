@@ -1,0 +1,141 @@
+"""Training that is interrupted loses nothing: it goes on to the weights of one that was not."""
+
+import csv
+import errno
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from commands import REPOSITORY, configuration, fail, succeed
+from safetensors.torch import load_file
+
+from spnn.errors import InputError
+from spnn.training import train
+from spnn.training.checkpoints import AtomicCheckpoints, steps_in
+
+SHORT = (
+    "experiment=digits",
+    "stages=[task,prior]",
+    "stage.task.trainer={max_steps: 40, val_check_interval: 20}",
+    "stage.prior.trainer={max_steps: 150, val_check_interval: 50}",
+    "callbacks.last.every_n_train_steps=7",
+    "trainer.log_every_n_steps=5",
+    "trainer.precision=32-true",
+)
+
+
+def start(folder: Path, *words: str) -> subprocess.Popen:
+    command = [sys.executable, "train.py", *SHORT, f"folder={folder}", *words]
+    return subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def wait_for(path: Path, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 300
+    while not path.exists() and time.monotonic() < deadline:
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    succeed("train.py", *SHORT, f"folder={folder}")
+    return folder
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def assert_same_run(folder: Path, other: Path) -> None:
+    for stage in ("task", "prior"):
+        ours, theirs = (load_file(run / stage / "weights.safetensors") for run in (folder, other))
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-6)
+        ours, theirs = (rows(run / stage / "metrics.csv") for run in (folder, other))
+        assert [row["step"] for row in ours] == [row["step"] for row in theirs]  # a whole curve, no step twice
+        for row, expected in zip(ours, theirs, strict=True):
+            assert float(row["train/loss"] or 0) == pytest.approx(float(expected["train/loss"] or 0), abs=1e-5)
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_to_the_weights_of_an_uninterrupted_one(uninterrupted, tmp_path):
+    folder = tmp_path / "run"
+    process = start(folder)
+    wait_for(folder / "prior/checkpoints/last.ckpt", process)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert 0 < steps_in(folder / "prior/checkpoints/last.ckpt") < 150
+    written = (folder / "task/weights.safetensors").stat().st_mtime_ns
+    printed = succeed("train.py", f"folder={folder}", "resume=true")  # no other option needs to be said again
+    assert "stage prior from step" in printed and "stage task" not in printed
+    assert (folder / "task/weights.safetensors").stat().st_mtime_ns == written
+    assert_same_run(folder, uninterrupted)
+    assert "stage" not in succeed("train.py", f"folder={folder}", "resume=true").partition("resuming")[2]  # all is done
+
+
+@pytest.mark.slow
+def test_a_terminated_run_writes_a_checkpoint_before_it_ends(uninterrupted, tmp_path):
+    folder = tmp_path / "run"
+    process = start(folder, "callbacks.last.every_n_train_steps=100000")
+    wait_for(folder / "prior/checkpoints/best.ckpt", process)  # a validation later than the start
+    assert not (folder / "prior/checkpoints/last.ckpt").exists()
+    process.send_signal(signal.SIGTERM)
+    printed, _ = process.communicate()
+    assert process.returncode == 128 + signal.SIGTERM and "go on with `python train.py folder=" in printed
+    assert 0 < steps_in(folder / "prior/checkpoints/last.ckpt") < 150
+    succeed("train.py", f"folder={folder}", "resume=true", "callbacks.last.every_n_train_steps=7")
+    assert_same_run(folder, uninterrupted)
+
+
+@pytest.mark.slow
+def test_a_run_is_resumed_with_its_own_options_alone(uninterrupted):
+    message = fail("train.py", *SHORT, f"folder={uninterrupted}", "resume=true", "network.scale_bound=2")
+    assert "was started with other options: network.scale_bound=1.0, now 2.0" in message
+    assert "holds a run already" in fail("train.py", *SHORT, f"folder={uninterrupted}")
+
+
+def test_there_must_be_something_to_resume(tmp_path):
+    with pytest.raises(InputError, match="is not a run's folder"):
+        train(configuration("train", "resume=true"), tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    (tmp_path / "last.ckpt").write_bytes(b"half of a file")
+    with pytest.raises(InputError, match=r"last\.ckpt can't be read"):
+        steps_in(tmp_path / "last.ckpt")
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+    path = tmp_path / "last.ckpt"
+    AtomicCheckpoints().save_checkpoint({"global_step": 5}, path)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InputError, match=r"last\.ckpt can't be written: No space left on device"):
+        AtomicCheckpoints().save_checkpoint({"global_step": 9}, path)
+    assert steps_in(path) == 5
+    assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def limit_files() -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))  # less than a checkpoint
+
+
+@pytest.mark.slow
+def test_a_disk_without_space_and_a_folder_that_is_none_are_named(tmp_path):
+    words = [sys.executable, "train.py", *SHORT, "stages=[task]", f"folder={tmp_path}/full"]
+    done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, preexec_fn=limit_files)
+    assert done.returncode != 0 and "Traceback" not in done.stderr
+    assert f"checkpoint {tmp_path}/full/task/checkpoints/last.ckpt can't be written: File too large" in done.stderr
+    (tmp_path / "file").write_text("no folder")
+    assert f"can't write to {tmp_path}/file/run" in fail("train.py", *SHORT, f"folder={tmp_path}/file/run")
