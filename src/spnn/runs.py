@@ -233,7 +233,7 @@ class Run:
         return json.loads(path.read_text()) if path.exists() else {}
 
     def differences(self, config: DictConfig, but: Collection[str]) -> list[str]:
-        """Options in which this run was started otherwise than ``config`` says, as text; not those of sections ``but``."""
+        """Options that this run has otherwise than ``config``, as text, but for those of the sections ``but``."""
         mine, other = (_flat(OmegaConf.to_container(c, resolve=True)) for c in (self.config, config))
         return [
             f"{key}={mine.get(key, '(none)')}, now {other.get(key, '(none)')}"

@@ -135,14 +135,11 @@ def _celeba_columns(table: Table) -> Table:
     missing = [name for name in CELEBA_ATTRIBUTES if name not in table.columns]
     strange = [name for name in table.columns if name not in CELEBA_ATTRIBUTES]
     if missing or strange:
+        named = {"missing": missing, "unknown": strange}
+        found = [f"{what}: {', '.join(names[:5])}" for what, names in named.items() if names]
         raise InputError(
             f"{table.path} has {len(table.columns)} attributes, expected CelebA's {len(CELEBA_ATTRIBUTES)}; "
-            + "; ".join(
-                f"{what}: {', '.join(names[:5])}"
-                for what, names in (("missing", missing), ("unknown", strange))
-                if names
-            )
-            + ". Other attributes are read by data=image_folder."
+            f"{'; '.join(found)}. Other attributes are read by data=image_folder."
         )
     order = [table.columns.index(name) for name in CELEBA_ATTRIBUTES]
     return table._replace(columns=CELEBA_ATTRIBUTES, values=table.values[:, order])

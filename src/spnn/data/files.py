@@ -55,15 +55,20 @@ def decode_image(path: str | Path, image_shape: Sequence[int]) -> np.ndarray:
             turned = file.getexif().get(ExifTags.Base.Orientation, 1) >= 5
             tall, wide = (width, height) if turned else (height, width)  # as it lies in the file
             scale = max(tall / file.height, wide / file.width)
-            file.draft(None, (math.ceil(file.width * scale), math.ceil(file.height * scale)))
-            image = ImageOps.exif_transpose(file).convert("RGB" if channels == 3 else "L")
+            drafted = file.draft(None, (math.ceil(file.width * scale), math.ceil(file.height * scale)))
+            # The decoder rounds sizes up; what the file holds may end within the last row and column.
+            right, bottom = drafted[1][2:] if drafted else file.size
+            across, down = min(right, bottom * wide / tall), min(bottom, right * tall / wide)
+            left, top = (right - across) / 2, (bottom - down) / 2
+            # Cropped first, as a filter looks beyond the box that it is given.
+            x, y = int(left), int(top)
+            image = file.convert("RGB" if channels == 3 else "L")
+            image = image.crop((x, y, math.ceil(left + across), math.ceil(top + down)))
+            box = (left - x, top - y, left - x + across, top - y + down)
+            image = image.resize((wide, tall), Image.Resampling.BICUBIC, box)
     except (OSError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
         raise InputError(f"{path} can't be read as an image: {error}.") from error
-    wide = min(image.width, image.height * width / height)
-    tall = min(image.height, image.width * height / width)
-    left, top = (image.width - wide) / 2, (image.height - tall) / 2
-    middle = image.resize((width, height), Image.Resampling.BICUBIC, (left, top, left + wide, top + tall))
-    return np.asarray(middle).reshape(height, width, channels)
+    return np.asarray(ImageOps.exif_transpose(image)).reshape(height, width, channels)
 
 
 def load_image(path: str | Path, image_shape: Sequence[int]) -> Tensor:
