@@ -10,6 +10,7 @@ from commands import REPOSITORY, configuration, fail, succeed
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
+from spnn.data.layouts import write_faces
 from spnn.diffusion import GaussianMixturePrior
 from spnn.errors import InputError
 from spnn.runs import Run, check_results_folder, fresh_folder
@@ -151,6 +152,36 @@ def test_models_of_the_experiments_fit_their_data(overrides, tmp_path):
         assert y.shape == judge(image).shape == (3, len(run.source.attributes))
         assert (network(network.pinv(y)) - y).abs().max() < 1e-4
         assert prior(image, torch.tensor([0, 500, 999])).shape == image.shape
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("experiment", ["celeba_attr", "celebahq_attr", "celeba_prior", "celebahq_prior"])
+def test_models_of_published_size_fit_their_data(experiment, tmp_path):
+    run = Run.create(tmp_path / "run", configuration("train", "folder=x", f"experiment={experiment}"))
+    image = torch.rand(1, *run.source.image_shape) * 2 - 1  # no data set is needed to build them
+    with torch.no_grad():
+        if "prior" in run.config.stages:
+            assert run.build("prior")(image, torch.tensor([500])).shape == image.shape
+        else:
+            assert run.build("surjection")(image).shape == run.build("judge").eval()(image).shape == (1, 40)
+
+
+@pytest.mark.slow
+def test_the_published_recipe_trains_on_celeba(tmp_path):
+    write_faces(tmp_path / "celeba", "celeba_kaggle", train=9, val=2, test=2)
+    assert "CelebA needs a folder: data.root=<folder>" in fail(
+        "train.py", "experiment=celeba_attr", f"folder={tmp_path}/run"
+    )
+    assert not (tmp_path / "run").exists()
+    short = [option for stage in ("task", "inverse", "judge") for option in (
+        f"stage.{stage}.epochs=1", f"stage.{stage}.batch_size=4"
+    )]  # fmt: skip
+    options = (f"data.root={tmp_path}/celeba", "data.cache=true", f"data.source.cache_folder={tmp_path}/cache")
+    printed = succeed("train.py", "experiment=celeba_attr", f"folder={tmp_path}/run", *options, *short)
+    assert "stage task: 2 steps of batch 4, 25.73 M parameters" in printed
+    metrics = json.loads((tmp_path / "run/metrics.json").read_text())
+    assert metrics["task"]["right_inverse_error"] < 1e-3 and metrics["inverse"]["reconstruction"] < 2
+    assert 0 <= metrics["task"]["accuracy/Young"] <= 1
 
 
 def test_every_guidance_and_schedule_is_one_word_away():

@@ -1,47 +1,97 @@
+import multiprocessing
+import shutil
+import time
+from functools import partial
+from itertools import chain
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from torchvision.transforms import v2
 
 from spnn.data import CELEBA_ATTRIBUTES, AttributeData, Digits, SyntheticFaces
-from spnn.data.arrays import Arrays, cached_arrays
-from spnn.data.celeba import write_synthetic_celeba
+from spnn.data.arrays import cached_arrays
 from spnn.data.faces import make_face
+from spnn.data.order import ShuffledBatches
 from spnn.errors import InputError
 
 
-@pytest.fixture
-def small() -> Arrays:
-    return Arrays(np.arange(96, dtype=np.uint8).reshape(2, 4, 4, 3), np.eye(2, dtype=bool))
+def numbers(first: int, last: int) -> dict[str, np.ndarray]:
+    rows = np.arange(first, last)
+    return {"images": np.full((last - first, 2, 2, 3), rows[:, None, None, None], np.uint8), "even": rows % 2 == 0}
 
 
-def test_arrays_are_made_once_and_then_read_from_the_cache(tmp_path, small):
-    made = cached_arrays(tmp_path, "key", lambda: small)
-    read = cached_arrays(tmp_path, "key", lambda: pytest.fail("made twice"))
-    for a, b, c in zip(made, read, small, strict=True):
-        assert isinstance(b, np.memmap)
-        assert np.array_equal(a, c) and np.array_equal(b, c)
-    other = Arrays(small.images + 1, small.attributes)
-    assert cached_arrays(tmp_path, "another key", lambda: other).images[0, 0, 0, 0] == 1
+def never(first: int, last: int) -> dict[str, np.ndarray]:
+    raise AssertionError("made twice")
 
 
-def test_an_interrupted_making_leaves_nothing_that_looks_whole(tmp_path, small):
-    def interrupted():
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        cached_arrays(tmp_path, "key", interrupted)
-    assert list(tmp_path.iterdir()) == []
-    (tmp_path / "unfinished-of-a-killed-process").mkdir()
-    assert np.array_equal(cached_arrays(tmp_path, "key", lambda: small).images, small.images)
+def test_arrays_are_made_once_and_then_read_from_the_cache(tmp_path):
+    made = cached_arrays(tmp_path, "key", 10, numbers, chunk=3)
+    read = cached_arrays(tmp_path, "key", 10, never)
+    for name, array in numbers(0, 10).items():
+        assert isinstance(read[name], np.memmap)
+        assert np.array_equal(made[name], array) and np.array_equal(read[name], array)
+    assert len(cached_arrays(tmp_path, "another key", 5, numbers)["even"]) == 5
 
 
-def test_of_two_makers_at_once_both_read_the_first_ones_arrays(tmp_path, small):
-    def slow():
-        cached_arrays(tmp_path, "key", lambda: small)  # another process finishes in the meantime
-        return Arrays(small.images + 1, small.attributes)
+def test_what_is_made_already_is_not_made_again(tmp_path):
+    with pytest.raises(InputError, match="row 6"):
+        cached_arrays(tmp_path, "key", 12, broken, chunk=3)
+    asked = tmp_path / "asked"
+    cached_arrays(tmp_path, "key", 12, partial(recorded, asked), chunk=3)
+    assert sorted(map(int, asked.read_text().split())) == [6, 9]
 
-    assert np.array_equal(cached_arrays(tmp_path, "key", slow).images, small.images)
+
+def broken(first: int, last: int) -> dict[str, np.ndarray]:
+    if first >= 6:
+        time.sleep(0.5)  # the earlier chunks are written by then
+        raise InputError(f"row {first} can't be made")
+    return numbers(first, last)
+
+
+def recorded(asked, first: int, last: int) -> dict[str, np.ndarray]:
+    with asked.open("a") as file:
+        file.write(f"{first}\n")
+    return numbers(first, last)
+
+
+def ask(folder, count: int) -> None:
+    cached_arrays(folder, "key", count, numbers)
+
+
+def test_of_several_processes_that_ask_at_once_all_get_the_arrays(tmp_path):
+    processes = [multiprocessing.Process(target=ask, args=(tmp_path, 200)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert np.array_equal(cached_arrays(tmp_path, "key", 200, never)["even"], numbers(0, 200)["even"])
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(InputError, match=r"the cache .*file/cache can't be written: Not a directory"):
+        cached_arrays(tmp_path / "file/cache", "key", 10, numbers)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
+    with pytest.raises(InputError, match=r"needs .* GB in .*, where 0\.0 GB are free"):
+        cached_arrays(tmp_path / "cache", "key", 1000, numbers)
+
+
+@pytest.mark.parametrize("world_size, batch_size", [(1, 6), (2, 3), (3, 2)])
+def test_processes_together_see_what_one_does_in_whole_shuffles(world_size, batch_size):
+    orders = [list(ShuffledBatches(10, batch_size, 5, 7, rank=r, world_size=world_size)) for r in range(world_size)]
+    together = [list(chain(*batches)) for batches in zip(*orders, strict=True)]
+    assert together == list(ShuffledBatches(10, 6, 5, 7))
+    seen = list(chain(*together))
+    assert all(sorted(seen[i : i + 10]) == list(range(10)) for i in (0, 10, 20))
+    assert seen[:10] != seen[10:20] != list(range(10))
+    assert together != list(ShuffledBatches(10, 6, 5, 8))
+
+
+def test_an_order_can_start_in_its_middle():
+    assert list(ShuffledBatches(10, 3, 9, 0, start=4)) == list(ShuffledBatches(10, 3, 9, 0))[4:]
 
 
 def test_synthetic_faces_are_split_without_overlap_and_cached(tmp_path):
@@ -53,7 +103,7 @@ def test_synthetic_faces_are_split_without_overlap_and_cached(tmp_path):
         item = source.split(name)[place]
         assert np.array_equal(item["image"].permute(1, 2, 0).numpy(), image)
         assert np.array_equal(item["attributes"].numpy(), attributes)
-    assert len(list(tmp_path.iterdir())) == 1
+    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 1
     with pytest.raises(InputError, match="at least 16"):
         SyntheticFaces(size=8, train=5, val=2, test=3, seed=1, cache=tmp_path)
 
@@ -63,13 +113,13 @@ def test_digits_have_one_attribute_each_and_all_their_images():
     splits = [source.split(name) for name in ("train", "val", "test")]
     assert [len(split) for split in splits] == [1437, 180, 180]
     for split in splits:
-        assert (split.arrays.attributes.sum(1) == 1).all()
+        assert (split.attributes.sum(1) == 1).all()
         assert split[0]["image"].shape == source.image_shape and split[0]["image"].dtype == torch.uint8
-    assert max(split.arrays.images.max() for split in splits) == 255
+    assert max(split.images.max() for split in splits) == 255
 
 
 def test_loaders_give_whole_batches_as_bytes_and_the_module_scales_them():
-    data = AttributeData(Digits(), batch_size=32, flip=False, steps=100)
+    data = AttributeData(Digits(), batch_size=32, flip=False, batches=100)
     loader = data.train_dataloader()
     assert len(loader) == 100  # more than there are images: they are shuffled again and again
     batch = next(iter(loader))
@@ -93,24 +143,30 @@ def test_training_images_are_mirrored_at_random_and_others_never(training):
 
 @pytest.fixture
 def training():
-    class Training:
-        training = True
+    progress = SimpleNamespace(current=SimpleNamespace(ready=3))
+    return SimpleNamespace(
+        training=True,
+        global_rank=0,
+        global_step=0,
+        world_size=1,
+        accumulate_grad_batches=1,
+        fit_loop=SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=progress)),
+    )
 
-    return Training()
 
+def test_what_is_random_in_a_step_follows_from_its_number(training):
+    augment = v2.RandomInvert(p=0.5)
+    data = AttributeData(Digits(), batch_size=64, flip=True, augment=augment, seed=5)
+    data.trainer = training
+    batch = next(iter(data.train_dataloader()))
 
-def test_faces_are_written_as_celeba_is_laid_out(tmp_path):
-    write_synthetic_celeba(tmp_path / "celeba", train=3, val=1, test=2, seed=4)
-    lines = (tmp_path / "celeba/list_attr_celeba.txt").read_text().splitlines()
-    assert lines[0] == "6" and tuple(lines[1].split()) == CELEBA_ATTRIBUTES
-    name, *values = lines[2].split()
-    face, attributes = make_face(4, 0, 178)
-    assert name == "000001.jpg" and values == ["1" if value else "-1" for value in attributes]
-    image = Image.open(tmp_path / "celeba/img_align_celeba/000001.jpg")
-    assert image.size == (178, 218)
-    crop = np.asarray(image.crop((0, 20, 178, 198))).astype(float)
-    assert abs(crop - face).mean() < 5  # but for JPEG
-    partition = (tmp_path / "celeba/list_eval_partition.txt").read_text().splitlines()
-    assert [line.split()[1] for line in partition] == list("000122")
-    with pytest.raises(InputError, match="not empty"):
-        write_synthetic_celeba(tmp_path / "celeba", 1, 1, 1)
+    def seen(step: int, rank: int = 0) -> torch.Tensor:
+        training.fit_loop.epoch_loop.batch_progress.current.ready, training.global_rank = step, rank
+        return data.on_after_batch_transfer(data.on_before_batch_transfer(dict(batch), 0), 0)["image"]
+
+    assert torch.equal(seen(3), seen(3))
+    assert not torch.equal(seen(3), seen(4)) and not torch.equal(seen(3), seen(3, rank=1))
+    plain = batch["image"].float() / 127.5 - 1
+    pairs = zip(seen(3).flatten(1), plain.flatten(1), strict=True)
+    inverted = [torch.allclose(now.sort().values, (-before).sort().values, atol=1e-5) for now, before in pairs]
+    assert 10 < sum(inverted) < 54  # each image for itself

@@ -1,10 +1,13 @@
 """Training in two processes, each with half of the batch, is training in one."""
 
+import csv
 import socket
 
 import pytest
 import torch
 import torch.distributed as dist
+from commands import succeed
+from safetensors.torch import load_file
 from torch.nn.parallel import DistributedDataParallel
 
 from spnn import SPNN
@@ -44,6 +47,7 @@ def work(rank: int, port: int, mixing: str, x: torch.Tensor, result: str) -> Non
     train(DistributedDataParallel(Reconstruction(net)), x.chunk(2)[rank])
     if rank == 0:
         torch.save(net.state_dict(), result)
+    dist.barrier()  # the first process keeps what the others talk through
     dist.destroy_process_group()
 
 
@@ -61,3 +65,36 @@ def test_two_processes_train_the_network_that_one_trains(mixing, tmp_path):
     together = torch.load(tmp_path / "net.pt", weights_only=True)
     torch.testing.assert_close(together, dict(alone.state_dict()), rtol=0, atol=1e-5)
     assert (together["parts.0.mixing.parameter"] - start).abs().max() > 1e-3
+
+
+@pytest.mark.slow
+def test_a_run_on_two_devices_has_the_losses_of_one_on_one(tmp_path):
+    """Both phases, on the same global batches; what is random within an image is switched off."""
+    options = (
+        "experiment=digits",
+        "stages=[task,inverse]",
+        "stage.task.module.noise=0",
+        "stage.task.module.optimizer._target_=torch.optim.SGD",
+        "stage.task.module.optimizer.lr=0.01",
+        "stage.inverse.module.optimizer._target_=torch.optim.SGD",
+        "stage.task.trainer={max_steps: 6, val_check_interval: 3}",
+        "stage.inverse.trainer={max_steps: 4, val_check_interval: 4}",
+        "trainer.log_every_n_steps=1",
+        "trainer.precision=32-true",
+        "trainer.accelerator=cpu",
+    )
+    sizes = "stage.task.batch_size={0}", "stage.inverse.batch_size={0}"
+    one, two = tmp_path / "one", tmp_path / "two"
+    succeed("train.py", *options, *(size.format(32) for size in sizes), f"folder={one}", "trainer.devices=1")
+    ddp = ("trainer.devices=2", "trainer.strategy=ddp")
+    succeed("train.py", *options, *(size.format(16) for size in sizes), f"folder={two}", *ddp)
+    for stage in ("task", "inverse"):
+        losses = []
+        for run in (one, two):
+            with (run / stage / "metrics.csv").open() as file:
+                rows = list(csv.DictReader(file))
+            # Of a step, the first device's half is logged; of a validation, the mean over both.
+            losses.append([float(row["val/loss"]) for row in rows if row["val/loss"]])
+        assert losses[0] == pytest.approx(losses[1], rel=1e-3) and losses[0]
+        ours, theirs = (load_file(run / stage / "weights.safetensors") for run in (one, two))
+        torch.testing.assert_close(theirs, ours, rtol=0, atol=1e-5)

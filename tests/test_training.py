@@ -1,4 +1,5 @@
 import math
+from functools import partial
 
 import lightning as L
 import pytest
@@ -7,9 +8,11 @@ from torch import nn
 
 from spnn import SPNN
 from spnn.data import AttributeData, Digits
+from spnn.data.order import ShuffledBatches
 from spnn.diffusion import NoiseSchedule, UNetPrior
 from spnn.errors import InputError, NonFiniteLossError
-from spnn.training import InverseStage, PriorStage, TaskStage
+from spnn.training import AdaptiveWeights, InverseStage, PriorStage, TaskStage
+from spnn.training.checkpoints import LastCheckpoint, steps_in
 from spnn.training.learning_rate import warmup_constant_linear, warmup_cosine
 
 BLOCK = {"st": "conv1 16, conv1", "r": "conv1 16, conv1"}
@@ -26,18 +29,16 @@ def adam(parameters):
     return torch.optim.Adam(parameters, lr=1e-3)
 
 
-def fit(stage: L.LightningModule, folder, steps: int = 3, **options) -> L.Trainer:
-    trainer = L.Trainer(
-        **options,
-        max_steps=steps,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=folder,
-    )
-    trainer.fit(stage, datamodule=AttributeData(Digits(), batch_size=32, flip=False))
+def fit(stage: L.LightningModule, folder, steps: int = 3, batch_size: int = 32, **options) -> L.Trainer:
+    quiet = {
+        "accelerator": "cpu",
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    trainer = L.Trainer(**{**quiet, **options}, max_steps=steps, default_root_dir=folder)
+    trainer.fit(stage, datamodule=AttributeData(Digits(), batch_size=batch_size, flip=False))
     return trainer
 
 
@@ -112,12 +113,70 @@ def test_snr_weighting_weighs_the_clean_images_error_alike_for_all_predictions(p
     assert stage.loss(image, noise, t).item() == pytest.approx(expected.item(), rel=1e-3)
 
 
-def test_a_loss_that_is_not_a_number_stops_training(tmp_path):
-    network = net()
-    with torch.no_grad():
-        network.parts[0].mixing.parameter.fill_(math.nan)
-    with pytest.raises(NonFiniteLossError, match="the loss is nan at step 0"):
-        fit(TaskStage(network, reconstruction_weight=40.0, optimizer=adam), tmp_path)
+class Spoiled(TaskStage):
+    """A stage whose loss is not a number at its sixth step."""
+
+    def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
+        loss = super().training_step(batch, batch_idx)
+        return loss * math.nan if batch_idx == 5 else loss
+
+
+def test_a_loss_that_is_not_a_number_stops_training_and_says_where(tmp_path):
+    stage = Spoiled(net(), reconstruction_weight=40.0, optimizer=adam)
+    last = LastCheckpoint(every_n_train_steps=4)
+    with pytest.raises(NonFiniteLossError, match="the loss is nan at step 5") as caught:
+        fit(stage, tmp_path, steps=9, callbacks=[last], enable_checkpointing=True)
+    batch = list(ShuffledBatches(1437, 32, 44, 0))[5]
+    assert f"The batch's images: {', '.join(map(str, batch[:8]))} and 24 more." in str(caught.value)
+    (kept,) = tmp_path.rglob("last.ckpt")
+    assert f"The last good checkpoint is {kept}" in str(caught.value) and steps_in(kept) == 4
+
+
+def test_attributes_that_are_hard_and_move_weigh_more():
+    weights = AdaptiveWeights(3, interval=1, window=2)
+    losses = torch.tensor([[1.0, 2.0, 1.0], [1.0, 2.0, 1.0], [0.5, 1.0, 0.9], [0.5, 1.0, 0.9]])
+    for row in losses[:3]:
+        weights.update(row)
+        assert torch.equal(weights.weights, torch.ones(3))  # not enough is known
+    weights.update(losses[3])
+    now, before = torch.tensor([0.5, 1.0, 0.9]), torch.tensor([1.0, 2.0, 1.0])
+    trend = (before - now) / now
+    expected = (trend / trend.mean()) * (now / now.mean())
+    torch.testing.assert_close(weights.weights, expected / expected.mean())
+    assert weights.weights[1] > weights.weights[0] > weights.weights[2]
+    for _ in range(4):
+        weights.update(now)  # nothing moves: the weights stay
+    assert weights.weights.isfinite().all()
+
+
+def test_weights_of_attributes_follow_the_validation_losses_and_weigh_the_loss(tmp_path):
+    make = partial(AdaptiveWeights, interval=2, window=1)
+    stage = TaskStage(net(), reconstruction_weight=0.0, attribute_weights=make, optimizer=adam)
+    fit(stage, tmp_path, steps=3)
+    assert stage.attribute_weights.history.isnan().any(1).tolist() == [True, False]  # one is kept
+    fit(stage, tmp_path, steps=4)
+    weights = stage.attribute_weights.weights
+    assert weights.mean().item() == pytest.approx(1, abs=1e-5) and weights.std() > 0.01
+    image, attributes = torch.randn(4, 1, 8, 8), torch.randint(2, (4, 10)).float()
+    y, losses = stage.losses(image, image, attributes)
+    wrong = (torch.where(attributes > 0, -y, y)).exp().double()
+    assert losses["loss"].item() == pytest.approx((weights * wrong.log1p()).sum(1).mean().item(), rel=1e-4)
+
+
+def test_accumulated_gradients_are_those_of_the_whole_batch(tmp_path):
+    def sgd(parameters) -> torch.optim.Optimizer:
+        return torch.optim.SGD(parameters, lr=0.01)
+
+    torch.manual_seed(0)
+    start, results = net().state_dict(), []
+    for batch_size, options in ((32, {}), (8, {"accumulate_grad_batches": 4})):
+        network = net()
+        network.load_state_dict(start)
+        stage = TaskStage(network, reconstruction_weight=40.0, optimizer=sgd)
+        fit(stage, tmp_path, batch_size=batch_size, gradient_clip_val=1.0, **options)
+        results.append(dict(network.state_dict()))
+    torch.testing.assert_close(results[1], results[0], rtol=0, atol=1e-5)
+    assert (results[0]["parts.0.mixing.parameter"] - start["parts.0.mixing.parameter"]).abs().max() > 1e-3
 
 
 def test_published_schedule_warms_up_stays_and_falls_to_zero():

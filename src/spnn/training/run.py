@@ -167,13 +167,13 @@ def stage_length(run: Run, name: str) -> DictConfig:
         run.source.prepare()
         images = len(run.source.split("train"))
         processes = instantiate(options, logger=False, enable_checkpointing=False).world_size
-        batch = config.batch_size * processes * options.get("accumulate_grad_batches", 1)
+        batch = config.batch_size * processes * options.accumulate_grad_batches
         options.max_steps = max(1, config.epochs * images // batch)
         options.val_check_interval = max(1, images // (config.batch_size * processes))
     if not isinstance(options.max_steps, int) or options.max_steps < 1:
         raise InputError(f"stage.{name} needs a length: set stage.{name}.epochs or stage.{name}.trainer.max_steps.")
     if options.val_check_interval is not None:  # the best weights are found by validation
-        batches = options.max_steps * options.get("accumulate_grad_batches", 1)
+        batches = options.max_steps * options.accumulate_grad_batches
         options.val_check_interval = min(options.val_check_interval, batches)
     return options
 
