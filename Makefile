@@ -23,10 +23,11 @@ test: install
 	$(BIN)/ruff format --check
 	$(BIN)/python -m pytest
 
-# The core and a sampling step against a literal evaluation of the formulas; a quarter of an hour on two cores.
+# The core, a sampling step and the readers of data beside plainly written ones; some 20 minutes on two cores.
 benchmark: install
 	$(BIN)/python -m benchmarks.core
 	$(BIN)/python -m benchmarks.sampling
+	$(BIN)/python -m benchmarks.data
 
 install: $(VENV)/installed
 

@@ -144,8 +144,9 @@ def run_stage(run: Run, name: str) -> dict[str, float]:
     trainer.fit(stage, datamodule=data, ckpt_path=checkpoint if steps_before else None, weights_only=True)
     if trainer.interrupted:
         raise KeyboardInterrupt
+    memory = peak_memory() / 2**30
     # Not `ckpt_path="best"`: where weights are averaged, Lightning would then load the ones that are not.
-    best = torch.load(folder / "checkpoints/best.ckpt", map_location="cpu", weights_only=True)
+    best = torch.load(folder / "checkpoints/best.ckpt", map_location="cpu", weights_only=True, mmap=True)
     stage.load_state_dict(best["state_dict"])
     (logged,) = trainer.test(stage, datamodule=data, verbose=False)
     metrics = {key.removeprefix("test/"): value for key, value in logged.items()}
@@ -154,7 +155,7 @@ def run_stage(run: Run, name: str) -> dict[str, float]:
         run.save_weights(name, stage.model)
     trainer.strategy.barrier()  # the next stage may start from these weights in every process
     shown = "  ".join(f"{key} {value:.4g}" for key, value in metrics.items() if "/" not in key)
-    log.info("stage %s, on the test split: %s  (peak memory %.2f GiB)", name, shown, peak_memory() / 2**30)
+    log.info("stage %s, on the test split: %s  (training took %.2f GiB at most)", name, shown, memory)
     return metrics
 
 
