@@ -97,7 +97,7 @@ def test_a_terminated_run_writes_a_checkpoint_before_it_ends(uninterrupted, tmp_
 @pytest.mark.slow
 def test_a_run_is_resumed_with_its_own_options_alone(uninterrupted):
     message = fail("train.py", *SHORT, f"folder={uninterrupted}", "resume=true", "network.scale_bound=2")
-    assert "was started with other options: network.scale_bound=1.0, now 2.0" in message
+    assert "was started with other options: network.scale_bound=1.0, now 2." in message
     assert "holds a run already" in fail("train.py", *SHORT, f"folder={uninterrupted}")
 
 
