@@ -51,7 +51,7 @@ def sample(config: DictConfig, folder: str | Path) -> dict[str, float]:
     store = SampleStore(folder, names)
     if store.open(config, "sample.yaml", asked):
         log.info("%s: continuing; %d of %d images are there", folder, len(names) - len(store.missing()), len(names))
-    frames = min(_FRAMES[config.trajectory], sampler.num_steps)
+    frames = _FRAMES[config.trajectory]
     count, start = len(store.missing()), time.perf_counter()
     writes = generate(
         models,
@@ -72,13 +72,13 @@ def sample(config: DictConfig, folder: str | Path) -> dict[str, float]:
     samples = store.collect()
     if models.operator is not None:
         samples["y"] = outputs_of(models.operator, samples["image"])
-    metrics = measure(problem, models, samples["image"], samples.get("y"), copies)
+    metrics = measure(problem, models, samples["image"], samples.get("y"), copies, download=config.download)
     metrics |= {"seconds": seconds, "images_per_second": count / seconds}
     save_tensors(config.save, folder, {"image": samples["image"], **({"y": samples["y"]} if "y" in samples else {})})
     save_metadata(folder / "metadata.jsonl", names, problem, models, asked["seed"].tolist(), samples.get("y"))
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
-    levels = [t for t, s in zip(sampler.visited, sampler.visited[1:], strict=False) if s < t]
-    steps = [levels[round(place)] for place in torch.linspace(0, len(levels) - 1, frames).tolist()]
+    levels = sampler.levels()
+    steps = [levels[place] for place in sampler.evenly_spread(frames)]
     pictures = save_pictures(folder, config, problem, models, samples, steps)
     store.close()
     log.info("%d images in %s: %s", len(names), folder, ", ".join(path.name for path in pictures))
