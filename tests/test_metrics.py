@@ -156,10 +156,12 @@ def test_effects_of_edits_are_counted_by_hand():
 
 def test_sets_of_the_same_features_are_at_no_distance_and_shifted_ones_at_the_square_of_the_shift():
     features = torch.randn(500, 8)
+    features = (features - features.mean(0)) / features.std(0) * 3
     same = judge_distances(features, features)
     assert same["judge_frechet"] == pytest.approx(0, abs=1e-3)
-    assert judge_distances(features, features + 2)["judge_frechet"] == pytest.approx(8 * 4, rel=1e-3)
-    assert judge_distances(features, features + 2)["judge_kernel"] > 1 > abs(same["judge_kernel"])
+    shifted = judge_distances(features, features + 6)  # two deviations
+    assert shifted["judge_frechet"] == pytest.approx(8 * 4, rel=1e-3)
+    assert shifted["judge_kernel"] > 1 > abs(same["judge_kernel"])
 
 
 def test_the_distances_leave_the_callers_random_numbers_alone():

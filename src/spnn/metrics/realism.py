@@ -1,9 +1,9 @@
 """How far samples are, as a set, from real images: Fréchet and kernel distances between features.
 
 With the features of Inception they are FID and KID; its weights are not part of this project and may have to be
-downloaded. With the logits of a run's judge they need nothing, but they are other numbers on another scale, and have
-other names: ``judge_frechet`` and ``judge_kernel``. Both Fréchet distances are biased upwards for few images: compare
-them at the same number only.
+downloaded. With the logits of a run's judge, each over its deviation among real images, they need nothing, but they are
+other numbers on another scale, and have other names: ``judge_frechet`` and ``judge_kernel``. Both Fréchet distances are
+biased upwards for few images: compare them at the same number only.
 
 References:
     GANs Trained by a Two Time-Scale Update Rule (Heusel et al., 2017), https://arxiv.org/abs/1706.08500 (FID)
@@ -37,6 +37,8 @@ class _Given(nn.Module):
 
 def judge_distances(real: Tensor, sampled: Tensor) -> dict[str, float]:
     """``judge_frechet`` and ``judge_kernel`` between the judge's logits of images, [N, K], and of samples, [M, K]."""
+    mean, deviation = real.mean(0), real.std(0).clamp(min=1e-6)
+    real, sampled = (real - mean) / deviation, (sampled - mean) / deviation
     features = _Given(real.shape[1])
     frechet, kernel = FrechetInceptionDistance(features), _kernel(features, real, sampled)
     return _distances(frechet, kernel, real, sampled, ("judge_frechet", "judge_kernel"))

@@ -18,12 +18,12 @@ from spnn.sampling.results import measure, save_metadata, save_pictures, save_te
 from spnn.sampling.store import SampleStore
 from spnn.sampling.tasks import Problem, pose
 
-__all__ = ["sample"]
+__all__ = ["SEEDS_APART", "sample"]
 
 log = logging.getLogger(__name__)
 
 _FRAMES = {None: 0, "strip": 10, "gif": 50}
-_APART = 1_000_000  # seeds of a target's samples: far enough that targets' seeds don't meet
+SEEDS_APART = 1_000_000  # seeds of a target's samples: far enough that targets' seeds don't meet
 
 
 def sample(config: DictConfig, folder: str | Path) -> dict[str, float]:
@@ -89,7 +89,7 @@ def sample(config: DictConfig, folder: str | Path) -> dict[str, float]:
 def requests(problem: Problem, first_seed: int, copies: int) -> dict[str, Tensor]:
     """One row per sample: ``seed``, and ``y`` if something is wanted. A target's first doesn't depend on how many."""
     count = len(problem.names)
-    seeds = first_seed + torch.arange(count)[:, None] + _APART * torch.arange(copies)
+    seeds = first_seed + torch.arange(count)[:, None] + SEEDS_APART * torch.arange(copies)
     asked = {"seed": seeds.flatten()}
     return asked if problem.y is None else asked | {"y": problem.y.repeat_interleave(copies, 0)}
 
