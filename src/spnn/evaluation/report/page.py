@@ -25,16 +25,16 @@ def save_report(run: Path, evaluation: Path, path: Path) -> None:
         path: The HTML file; it is made anew from what is there, and needs no other file.
     """
     config = OmegaConf.load(run / "config.yaml")
-    sections = {"Settings": _settings(run, config)}
+    sections = {"settings": ("Settings", _settings(run, config))}
     for study in _studies(evaluation):
         findings = json.loads((study / "findings.json").read_text())
-        sections[findings["title"]] = _study(study, findings)
-    sections["Training"] = _training(run, config)
-    sections = {title: html for title, html in sections.items() if html}
-    links = "".join(f'<a href="#s{i}">{escape(title.partition(":")[0])}</a>' for i, title in enumerate(sections))
+        sections[study.name] = (findings["title"], _study(study, findings))
+    sections["training"] = ("Training", _training(run, config))
+    sections = {name: section for name, section in sections.items() if section[1]}
+    links = "".join(f'<a href="#{escape(name)}">{escape(name)}</a>' for name in sections)
     body = "".join(
-        f'<section id="s{i}"><h2>{escape(title)}</h2>{html}</section>'
-        for i, (title, html) in enumerate(sections.items())
+        f'<section id="{escape(name)}"><h2>{escape(title)}</h2>{html}</section>'
+        for name, (title, html) in sections.items()
     )
     title = f"{config.name}: evaluation"
     page = (

@@ -42,18 +42,23 @@ def part_html(part: dict[str, Any], folder: Path) -> str:
 
 
 def table_html(table: Table) -> str:
-    """A table; texts in all but its first column are set to the left."""
-    head = "".join(f"<th>{escape(title)}</th>" for title in table.columns.values())
-    body = []
-    for row, texts in zip(table.rows, cells(table), strict=True):
-        wide = [isinstance(row.get(key), str) and len(row[key]) > 30 for key in table.columns]
-        body.append("".join(_cell(text, text_=long) for text, long in zip(texts, wide, strict=True)))
-    lines = "".join(f"<tr>{line}</tr>" for line in body)
-    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{lines}</tbody></table></div>'
+    """A table; columns of texts are set to the left, those of numbers to the right."""
+    kinds = {key: _kind([row.get(key) for row in table.rows]) for key in table.columns}
+    head = "".join(f"<th{kinds[key]}>{escape(title)}</th>" for key, title in table.columns.items())
+    lines = []
+    for texts in cells(table):
+        line = (f"<td{kind}>{escape(text)}</td>" for text, kind in zip(texts, kinds.values(), strict=True))
+        lines.append(f"<tr>{''.join(line)}</tr>")
+    body = "".join(lines)
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def _cell(text: str, *, text_: bool) -> str:
-    return f'<td class="text">{escape(text)}</td>' if text_ else f"<td>{escape(text)}</td>"
+def _kind(values: list[Any]) -> str:
+    """The class of a column's cells: long texts may be broken."""
+    texts = [value for value in values if isinstance(value, str)]
+    if not texts:
+        return ""
+    return ' class="text long"' if max(map(len, texts)) > 30 else ' class="text"'
 
 
 def lines_html(title: str, x: str, series: dict[str, Any], *, log_x: bool = False, log_y: bool = False) -> str:

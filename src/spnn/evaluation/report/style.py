@@ -26,7 +26,7 @@ STYLE = f"""
 }}
 * {{ box-sizing: border-box; }}
 body {{ margin: 0; background: var(--ground); color: var(--text); font: 16px/1.5 system-ui, sans-serif; }}
-main {{ max-width: 64rem; margin: 0 auto; padding: 1rem; }}
+main {{ max-width: 76rem; margin: 0 auto; padding: 1rem; }}
 h1 {{ font-size: 1.6rem; line-height: 1.2; overflow-wrap: anywhere; }}
 h2 {{ font-size: 1.3rem; margin-top: 2.5rem; padding-top: 0.8rem; border-top: 1px solid var(--line); }}
 h3 {{ font-size: 1rem; margin: 1.6rem 0 0.5rem; }}
@@ -39,7 +39,8 @@ table {{ border-collapse: collapse; font-size: 0.85rem; font-variant-numeric: ta
 th, td {{ padding: 0.3rem 0.6rem; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }}
 th {{ font-weight: 600; }}
 th:first-child, td:first-child {{ text-align: left; position: sticky; left: 0; background: var(--ground); }}
-td.text {{ text-align: left; white-space: normal; min-width: 12rem; }}
+.text {{ text-align: left; }}
+td.long {{ white-space: normal; min-width: 12rem; }}
 .legend {{ display: flex; flex-wrap: wrap; gap: 0.2rem 1rem; font-size: 0.85rem; margin: 0.4rem 0; }}
 .legend i {{ display: inline-block; width: 0.8rem; height: 0.8rem; margin-right: 0.35rem; border-radius: 2px; }}
 .bars {{ display: grid; grid-template-columns: minmax(6rem, 9.5rem) 1fr 3.2rem; gap: 0.35rem 0.6rem; font-size: 0.8rem;
