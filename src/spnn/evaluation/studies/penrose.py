@@ -95,4 +95,7 @@ class Penrose(Study):
             own = [entry for entry in entries if entry["precision"] == precision]
             worst = max(max(v for k, v in entry.items() if k.endswith("_relative")) for entry in own)
             said.append(f"In {precision}, the largest relative error of any law and any latents is {worst:.1e}.")
+        ranked = sorted(own, key=lambda entry: entry["natural_latents"])
+        listed = ", ".join(f"{entry['pinv']} {entry['natural_latents']:.3g}" for entry in ranked)
+        said.append(f"From the most natural on, by the mean squared distance of the latents from G(0)'s: {listed}.")
         return said
