@@ -30,7 +30,7 @@ class Edit(Study):
 
     def __init__(
         self,
-        values: Sequence[float | str] = (-4, 4),
+        values: Sequence[float | str] = (-12, 12),
         attributes: Sequence[str] | None = None,
         shown: Sequence[str] | None = None,
     ):
