@@ -16,7 +16,8 @@ demo: install
 	$(BIN)/python evaluate.py run=$(RUN)
 	@printf '\nThe run:      %s\n' $(RUN)
 	@printf 'Pictures:     %s\n' $(RUN)/samples/reconstruct/grid.png $(RUN)/samples/edit/grid.png \
-		$(RUN)/evaluation/grid.png $(RUN)/evaluation/agreement.png
+		$(RUN)/evaluation/reconstruction/grid.png $(RUN)/evaluation/reconstruction/agreement.png
+	@printf 'Report:       %s\n' $(RUN)/report.html
 
 test: install
 	$(BIN)/ruff check

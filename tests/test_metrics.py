@@ -1,9 +1,31 @@
+"""Metrics: counted by hand, the same in one batch and in many, the same from one process and from several."""
+
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
 
-from spnn.metrics import attribute_metrics
+from spnn import SPNN
+from spnn.errors import InputError
+from spnn.latents import with_pinv
+from spnn.metrics import (
+    AttributeAgreement,
+    ConstraintViolation,
+    Diversity,
+    EditEffects,
+    NaturalNorm,
+    PenroseErrors,
+    attribute_metrics,
+    inception_distances,
+    judge_distances,
+    mean_interval,
+    measurement_metrics,
+)
+from spnn.operators import AveragePool
 
 
 def test_agreement_is_counted_by_hand():
@@ -20,3 +42,198 @@ def test_always_answering_the_majority_has_balanced_agreement_one_half():
     metrics = attribute_metrics(torch.zeros(50, 3), wanted)
     assert metrics["balanced_agreement"].tolist() == [0.5] * 3
     assert not any(math.isnan(value) for values in metrics.values() for value in values.tolist())
+
+
+def test_an_image_of_weight_two_counts_as_two_images():
+    wanted, probability = torch.rand(4, 3), torch.rand(4, 3)
+    repeated = torch.tensor([0, 0, 2, 3, 3, 3])
+    weighted = attribute_metrics(probability, wanted, weights=torch.tensor([[2.0, 0, 1, 3]]))
+    plain = attribute_metrics(probability[repeated], wanted[repeated])
+    for name, values in plain.items():
+        torch.testing.assert_close(weighted[name][0], values)
+
+
+def test_the_interval_of_a_mean_is_that_of_the_normal_distribution():
+    values = torch.randn(400, generator=torch.Generator().manual_seed(1)) * 3 + 10
+    low, high = mean_interval(values, resamples=4000).tolist()
+    half = 1.96 * values.std().item() / 20
+    assert low == pytest.approx(values.mean().item() - half, abs=0.1 * half)
+    assert high == pytest.approx(values.mean().item() + half, abs=0.1 * half)
+
+
+def test_the_interval_of_agreement_draws_images_not_attributes():
+    right = (torch.arange(100) < 80)[:, None].expand(100, 40)  # an image is right in all attributes or in none
+    metric = AttributeAgreement(resamples=4000)
+    metric.update(right.float(), torch.ones(100, 40))
+    low, high = metric.compute()["agreement_interval"].tolist()
+    half = 1.96 * math.sqrt(0.8 * 0.2 / 100)
+    assert (low, high) == pytest.approx((0.8 - half, 0.8 + half), abs=0.012)
+
+
+def test_agreement_of_different_shapes_is_refused():
+    with pytest.raises(InputError, match="same shape"):
+        AttributeAgreement().update(torch.rand(3, 4), torch.rand(3, 5))
+
+
+class Shifted(AveragePool):
+    """A pseudo-inverse that misses by a known amount: every pixel is 0.25 too high."""
+
+    def pinv(self, y: Tensor) -> Tensor:
+        return super().pinv(y) + 0.25
+
+
+def test_penrose_errors_are_those_of_a_pseudo_inverse_that_misses_by_a_known_amount():
+    operator = Shifted(2, (1, 4, 4))
+    x, y = torch.full((3, 1, 4, 4), 0.5), torch.full((2, 1, 2, 2), -2.0)
+    metric = PenroseErrors()
+    metric.update(operator, x, y)
+    errors = {name: value.item() for name, value in metric.compute().items()}
+    assert errors["g_pinv"] == pytest.approx(0.25) and errors["g_pinv_relative"] == pytest.approx(0.25 / 2)
+    assert errors["g_pinv_g"] == pytest.approx(0.25) and errors["g_pinv_g_relative"] == pytest.approx(0.25 / 0.5)
+    assert errors["pinv_g_pinv"] == pytest.approx(0.25)
+    assert errors["pinv_g_pinv_relative"] == pytest.approx(0.25 / 1.75)
+
+
+def network() -> SPNN:
+    torch.manual_seed(0)
+    net = SPNN((1, 4, 4), [{"unshuffle": 2, "channels": 2, "hidden": 8}, {"unshuffle": 2, "hidden": 8}], outputs=3)
+    for parameter in net.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return net.eval()
+
+
+@pytest.mark.parametrize("pinv", ["trained", "random", "zero", "closed_form"])
+def test_every_choice_of_latents_obeys_penrose_up_to_rounding(pinv):
+    metric = PenroseErrors()
+    metric.update(with_pinv(network(), pinv), torch.randn(5, 1, 4, 4), torch.randn(7, 3))
+    assert all(value < 1e-5 for value in metric.compute().values())
+
+
+def test_the_natural_norm_is_the_distance_in_the_completed_space_and_least_in_closed_form():
+    net, y = network(), torch.randn(6, 3)
+    norms = {}
+    for pinv in ("trained", "random", "zero", "closed_form"):
+        surjection = with_pinv(net, pinv)
+        metric = NaturalNorm()
+        metric.update(surjection, y, (1, 4, 4))
+        norms[pinv] = {name: value.item() for name, value in metric.compute().items()}
+        there, origin = surjection.complete(surjection.pinv(y)), surjection.complete(torch.zeros(1, 1, 4, 4))
+        latents = sum((a - b).square().flatten(1).sum(1) for a, b in zip(there.z, origin.z, strict=True))
+        whole = latents + (there.y - origin.y).square().sum(1)
+        assert norms[pinv]["natural"] == pytest.approx(whole.mean().item(), rel=1e-4)
+        assert norms[pinv]["natural_latents"] == pytest.approx(latents.mean().item(), rel=1e-4, abs=1e-6)
+    assert min(norms, key=lambda pinv: norms[pinv]["natural"]) == "closed_form"
+
+
+def test_violation_along_a_trajectory_is_counted_by_hand():
+    metric = ConstraintViolation(steps=2)
+    metric.update(torch.tensor([[[1.0, 3.0], [2.0, 2.0]], [[0.0, 0.0], [1.0, 1.0]]]), torch.tensor([[2.0, 2], [1, 1]]))
+    assert metric.compute().tolist() == [1.0, 0.0]
+
+
+def test_diversity_is_the_distance_of_pairs():
+    same = torch.ones(1, 3, 1, 2, 2)
+    apart = torch.tensor([-1.0, 1.0, 1.0]).reshape(1, 3, 1, 1, 1).expand(1, 3, 1, 2, 2)  # pairs: 2, 2, 0
+    metric = Diversity()
+    metric.update(torch.cat([same, apart]))
+    assert metric.compute().item() == pytest.approx((0 + 4 / 3) / 2)
+    with pytest.raises(InputError, match="at least two"):
+        metric.update(same[:, :1])
+
+
+def test_effects_of_edits_are_counted_by_hand():
+    metric = EditEffects(settings=2, attributes=3)  # setting 0: attribute 1 on; setting 1: attribute 2 off
+    before = torch.tensor([[1, 0, 0], [1, 1, 0], [0, 0, 1], [0, 0, 0]]).bool()
+    after = torch.tensor([[1, 1, 0], [0, 0, 0], [1, 1, 0], [0, 0, 0]]).bool()
+    setting, attribute = torch.tensor([0, 0, 1, 1]), torch.tensor([1, 1, 2, 2])
+    metric.update(setting, attribute, torch.tensor([True, True, False, False]), before, after)
+    effects = metric.compute()
+    assert effects["success"].tolist() == [1 / 2, 1.0]
+    assert effects["flipped"].tolist() == [1.0, 1.0]  # one image each had it otherwise
+    assert effects["side_effects"].tolist() == [1 / 2, 2 / 2]
+    assert effects["changed"].tolist() == [[1 / 2, 1.0, 0.0], [1 / 2, 1 / 2, 1 / 2]]
+
+
+def test_sets_of_the_same_features_are_at_no_distance_and_shifted_ones_at_the_square_of_the_shift():
+    features = torch.randn(500, 8)
+    features = (features - features.mean(0)) / features.std(0) * 3
+    same = judge_distances(features, features)
+    assert same["judge_frechet"] == pytest.approx(0, abs=1e-3)
+    shifted = judge_distances(features, features + 6)  # two deviations
+    assert shifted["judge_frechet"] == pytest.approx(8 * 4, rel=1e-3)
+    assert shifted["judge_kernel"] > 1 > abs(same["judge_kernel"])
+
+
+def test_the_distances_leave_the_callers_random_numbers_alone():
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    judge_distances(torch.zeros(4, 2), torch.ones(4, 2))
+    assert torch.equal(torch.rand(2), expected)
+
+
+def test_what_cannot_be_loaded_is_said_in_a_line(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    caplog.set_level("INFO")
+    assert inception_distances(torch.zeros(2, 3, 8, 8), torch.zeros(2, 3, 8, 8)) is None
+    assert "no FID and KID" in caplog.text
+    clean = torch.rand(2, 3, 64, 64)
+    assert "lpips" not in measurement_metrics(torch.zeros(2, 1), torch.zeros(2, 1), clean, clean)
+    assert "no LPIPS" in caplog.text
+
+
+def test_restorations_are_compared_with_the_clean_images():
+    clean = torch.zeros(3, 1, 16, 16)
+    metrics = measurement_metrics(torch.ones(3, 2), torch.zeros(3, 2), clean + 0.2, clean)
+    assert metrics["gap"] == 1
+    assert metrics["psnr"] == pytest.approx(20.0, abs=1e-4)  # a tenth of the range
+    assert metrics["ssim"] < 1
+    exact = measurement_metrics(torch.ones(3, 2), torch.zeros(3, 2), clean, clean)
+    assert exact["psnr"] == 120 and exact["ssim"] == pytest.approx(1)
+    tiny = torch.zeros(3, 1, 4, 4)
+    assert "ssim" not in measurement_metrics(torch.ones(3, 2), torch.zeros(3, 2), tiny, tiny)
+
+
+def batch(name: str) -> tuple[Metric, Callable[..., None], list[tuple]]:
+    """A metric, how it is updated, and two batches."""
+    p, w = torch.rand(10, 4), torch.rand(10, 4)
+    settings, attributes, on = torch.arange(10) % 2, torch.arange(10) % 4, torch.arange(10) % 3 == 0
+    outputs, images = torch.randn(10, 3, 4), torch.randn(10, 3, 1, 4, 4)
+    net, x, y = network(), torch.randn(10, 1, 4, 4), torch.randn(10, 3)
+    metric, rows = {
+        "agreement": (AttributeAgreement(resamples=50), (p, w)),
+        "edits": (EditEffects(2, 4), (settings, attributes, on, p > 0.5, w > 0.5)),
+        "violation": (ConstraintViolation(3), (outputs, w)),
+        "diversity": (Diversity(), (images,)),
+        "penrose": (PenroseErrors(), (x, y)),
+        "natural": (NaturalNorm(), (y,)),
+    }[name]
+
+    def update(metric: Metric, *rows: Tensor) -> None:
+        if name == "penrose":
+            return metric.update(net, *rows)
+        return metric.update(net, *rows, (1, 4, 4)) if name == "natural" else metric.update(*rows)
+
+    return metric, update, [tuple(row[:6] for row in rows), tuple(row[6:] for row in rows), rows]
+
+
+@pytest.mark.parametrize("name", ["agreement", "edits", "violation", "diversity", "penrose", "natural"])
+def test_batches_and_processes_do_not_show_in_a_metric(name):
+    whole, update, (first, second, everything) = batch(name)
+    update(whole, *everything)
+    batched, here, there = whole.clone(), whole.clone(), whole.clone()
+    for metric in (batched, here, there):
+        metric.reset()
+    update(batched, *first)
+    update(batched, *second)
+    update(here, *first)
+    update(there, *second)
+    # What torchmetrics does to the states of two processes before it computes.
+    for state, reduction in here._reductions.items():
+        mine, other = getattr(here, state), getattr(there, state)
+        if isinstance(mine, list):
+            setattr(here, state, reduction([dim_zero_cat(mine), dim_zero_cat(other)]))
+        else:
+            setattr(here, state, reduction(torch.stack([mine, other])))
+    for metric in (batched, here):
+        torch.testing.assert_close(metric.compute(), whole.compute(), rtol=1e-5, atol=1e-6, equal_nan=True)

@@ -99,7 +99,16 @@ class Sampler:
     @property
     def num_steps(self) -> int:
         """How often the prior is called, time travel included."""
-        return sum(s < t for t, s in zip(self.visited, self.visited[1:], strict=False))
+        return len(self.levels())
+
+    def evenly_spread(self, count: int) -> list[int]:
+        """Places of ``count`` steps from the first to the last; all places where there are fewer."""
+        count = min(count, self.num_steps)
+        return [round(place) for place in torch.linspace(0, self.num_steps - 1, count).tolist()]
+
+    def levels(self) -> list[int]:
+        """The level of noise ``t`` of each step, by its place."""
+        return [t for t, s in zip(self.visited, self.visited[1:], strict=False) if s < t]
 
     @torch.no_grad()
     def trajectory(

@@ -1,4 +1,4 @@
-"""Evaluation: agreement with the wanted attributes by several methods, its tables and figures."""
+"""Evaluation: studies of a run, their tables and figures, and the report."""
 
 from spnn.evaluation.run import evaluate
 

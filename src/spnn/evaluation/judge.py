@@ -7,9 +7,12 @@ architecture, trained on its own, is not fooled by the same.
 from collections.abc import Sequence
 
 from torch import nn
+from torchvision.models import resnet18
 from torchvision.ops import Conv2dNormActivation
 
-__all__ = ["AttributeCNN"]
+__all__ = ["AttributeCNN", "attribute_resnet18"]
+
+_SMALL = 64  # pixels: below, the first layers of ResNet would throw most of the image away
 
 
 class AttributeCNN(nn.Sequential):
@@ -30,3 +33,28 @@ class AttributeCNN(nn.Sequential):
             layers.append(Conv2dNormActivation(channels, wide, kernel_size=3, stride=2))
             channels, height, width = wide, -(-height // 2), -(-width // 2)
         super().__init__(*layers, nn.Flatten(), nn.Dropout(0.2), nn.Linear(channels * height * width, outputs))
+
+
+def attribute_resnet18(image_shape: Sequence[int], outputs: int) -> nn.Module:
+    """ResNet-18 with new weights: [B, C, H, W] -> [B, outputs].
+
+    For images of at most 64 pixels it begins with a 3x3 convolution of stride 1 instead of a 7x7 one of stride 2 and a
+    maximum over 3x3, as is usual for small images. It ends in the mean over all positions.
+
+    Arguments:
+        image_shape: (C, H, W).
+        outputs: Number of logits.
+
+    References:
+        Deep Residual Learning for Image Recognition (He et al., 2016), https://arxiv.org/abs/1512.03385 (section 4.2
+        for small images)
+    """
+    channels, height, width = image_shape
+    network = resnet18(weights=None, num_classes=outputs)
+    small = max(height, width) <= _SMALL
+    size, stride = (3, 1) if small else (7, 2)
+    network.conv1 = nn.Conv2d(channels, 64, size, stride, padding=size // 2, bias=False)
+    nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
+    if small:
+        network.maxpool = nn.Identity()
+    return network

@@ -1,160 +1,121 @@
-"""`evaluate.py`: reconstruct held-out images from their attributes alone, and count what came back.
+"""`evaluate.py`: run a study on a run's held-out images, and put all studies of the run on one page."""
 
-Each method samples an image for each target, from the same noise. Agreement is judged twice: by the network that guided
-the sampling, and by an independent judge, who compares the sample with the held-out image by its own lights. Beside the
-methods stands the trivial answer, always the value that most training images have: on rare attributes it is hard to
-beat.
-"""
-
-import csv
 import json
 import logging
+import shutil
 import time
+from pathlib import Path
 
-import torch
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from torch import Tensor
-from torch.utils.data import DataLoader
 
 from spnn.configs import instantiate
-from spnn.data import Source
-from spnn.data.module import collate
 from spnn.errors import InputError
-from spnn.evaluation.figures import save_agreement_chart
-from spnn.metrics import attribute_metrics, pixel_metrics
-from spnn.runs import check_results_folder
-from spnn.sampling.generate import check_precision, generate, outputs_of
-from spnn.sampling.images import held_out
-from spnn.sampling.models import load_models
-from spnn.sampling.pictures import save_grid
+from spnn.evaluation.findings import Table
+from spnn.evaluation.report import save_report
+from spnn.evaluation.results import save_findings
+from spnn.evaluation.study import Request, Samples, Study
+from spnn.evaluation.subject import Subject
+from spnn.evaluation.tables import print_table
+from spnn.runs import check_results_folder, fresh_folder
+from spnn.sampling.generate import check_precision, generate
+from spnn.sampling.models import Models, load_models
 from spnn.sampling.store import SampleStore
-from spnn.sweeps import format_metric
 
 __all__ = ["evaluate"]
 
 log = logging.getLogger(__name__)
 
-_COLUMNS = {
-    "agreement": "agree %",
-    "balanced_agreement": "bal. %",
-    "mae": "MAE",
-    "judge_agreement": "judge %",
-    "judge_balanced_agreement": "bal. %",
-    "judge_mae": "MAE",
-    "largest_pixel": "max |x|",
-}
+_MARKER = "evaluate.yaml"
 
 
 def evaluate(config: DictConfig) -> list[dict]:
-    """Evaluate ``config.methods`` on ``config.count`` held-out images; return one dictionary per method.
+    """Run ``config.study``; return its entries, a dictionary per method or setting.
 
-    Writes ``metrics.json`` (the same), ``attributes.csv``, ``agreement.png``, ``grid.png``, and each method's samples
-    in a folder of its name. An interrupted evaluation of the same is continued.
+    The study's folder, ``config.folder/<study>``, gets its samples, tables and figures, see
+    :mod:`spnn.evaluation.results`; the reconstruction's entries go to ``config.folder/metrics.json``, too. An
+    interrupted study of the same is continued; earlier results are kept under their time. At the end all studies that
+    are in ``config.folder`` are put on one page, ``config.report``.
 
     Raises:
-        InputError: If the run is unknown or lacks a model, or there are fewer images than asked for.
+        InputError: If the run is unknown or lacks a model, or an option can't be met.
     """
     check_precision(config.trainer)
-    folder = check_results_folder(config.folder, marker="evaluate.yaml")
+    _check(config)
+    study: Study = instantiate(config.study)
+    top = Path(config.folder)
+    folder = check_results_folder(top / study.name, marker=_MARKER)
+    _check_top(top)
     models = load_models(config)
-    if models.attributes is None or models.run is None:
-        raise InputError("evaluate.py compares reconstructions from attributes: it needs a run and operator=trained.")
-    source = models.run.source
-    judges = {"": models.operator} if models.judge is None else {"": models.operator, "judge_": models.judge}
-    names, images = held_out(source, 0, config.count)
+    study.begin(Subject(models, config.count, config.resamples), config)
+    requests = study.requests()
+    samples, stores = _sample(study, requests, models, folder, top)
+    if rank_zero_only.rank != 0:
+        return []
+    findings = study.conclude(samples)
+    save_findings(findings, folder)
+    if study.name == "reconstruction":
+        shutil.copyfile(folder / "metrics.json", top / "metrics.json")
+    for store in stores:
+        store.close()
+    for part in findings.parts:
+        if isinstance(part, Table) and part.columns and len(part.rows) <= 20:
+            print_table(part)
+    for verdict in findings.verdicts:
+        log.info("%s", verdict)
+    save_report(study.subject.run.folder, top, Path(config.report))
+    log.info("results: %s", folder)
+    log.info("report: %s", config.report)
+    return json.loads((folder / "metrics.json").read_text())
 
-    def judged(x: Tensor) -> dict[str, Tensor]:
-        return {prefix: outputs_of(network, x) for prefix, network in judges.items()}
 
-    logits = judged(images)
-    wanted = {prefix: y.sigmoid() for prefix, y in logits.items()}
-
-    def metrics_of(probabilities: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {
-            prefix + name: values
-            for prefix, probability in probabilities.items()
-            for name, values in attribute_metrics(probability, wanted[prefix]).items()
-        }
-
-    sampler = instantiate(config.sampler, schedule=models.prior.schedule)
-    asked = {"seed": config.seed + torch.arange(config.count), "y": logits[""]}
-    stores = {method: SampleStore(folder / method, names) for method in config.methods}
+def _sample(
+    study: Study, requests: dict[str, Request], models: Models, folder: Path, top: Path
+) -> tuple[dict[str, Samples], list[SampleStore]]:
+    """Sample all that is asked for; only the first process gets it."""
+    config = study.config
+    asked = {name: {"seed": request.seeds, "y": request.y} for name, request in requests.items()}
+    stores = {name: SampleStore(folder / name, request.names) for name, request in requests.items()}
     whole = SampleStore(folder, [])
-    for store in (whole, *stores.values()):
-        store.open(config, "evaluate.yaml", asked)
-    entries, per_attribute, samples = [], {}, {}
-    for method, guidance in config.methods.items():
-        start = time.perf_counter()
+    if rank_zero_only.rank == 0 and (top / _MARKER).exists():  # an evaluation from before there were studies
+        fresh_folder(top)
+    whole.open(config, _MARKER, {"y": study.subject.y})
+    for name, store in stores.items():
+        store.open(config, _MARKER, asked[name])
+    samples = {}
+    for name, request in requests.items():
+        store = stores[name]
+        before, start = len(store.missing()), time.perf_counter()
         writes = generate(
             models,
-            instantiate(guidance),
-            sampler,
-            asked,
-            stores[method],
+            request.guidance,
+            request.sampler or study.sampler(),
+            asked[name],
+            store,
             trainer=config.trainer,
             batch_size=config.batch_size,
+            free=request.free,
+            frames=request.frames,
+            frames_of="outputs",
             compile=config.compile,
-            title=f"guidance {method}",
+            title=f"{study.name} {name}",
         )
         seconds = time.perf_counter() - start
-        if not writes:
-            continue
-        samples[method] = x = stores[method].collect()["image"]
-        per_attribute[method] = metrics_of({prefix: y.sigmoid() for prefix, y in judged(x).items()})
-        entries.append({"guidance": method, **_means(per_attribute[method]), **pixel_metrics(x), "seconds": seconds})
-    if not writes:
-        return []
-    majority = (attribute_rates(source) > 0.5).float().expand(config.count, -1)
-    per_attribute["majority"] = metrics_of(dict.fromkeys(judges, majority))
-    entries.append({"guidance": "majority", **_means(per_attribute["majority"])})
-
-    (folder / "metrics.json").write_text(json.dumps(entries, indent=2) + "\n")
-    with (folder / "attributes.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["guidance", "attribute", *per_attribute["majority"]])
-        for method, values in per_attribute.items():
-            rows = zip(source.attributes, *(value.tolist() for value in values.values()), strict=True)
-            writer.writerows([method, *row] for row in rows)
-    agreements = {method: values["agreement"] for method, values in per_attribute.items()}
-    save_agreement_chart(agreements, source.attributes, folder / "agreement.png")
-    few = min(config.count, config.shown)
-    rows = {"held-out\nimage": images[:few], **{method: x[:few] for method, x in samples.items()}}
-    save_grid(rows, names[:few], folder / "grid.png")
-    for store in (*stores.values(), whole):
-        store.close()
-    _print_table(entries, config.count)
-    log.info("metrics: %s", folder / "metrics.json")
-    log.info("pictures: %s, %s", folder / "grid.png", folder / "agreement.png")
-    return entries
+        if writes:
+            found = store.collect()
+            whole_time = seconds if before == len(request.names) else None
+            samples[name] = Samples(found["image"], found.get("frames"), whole_time)
+    return samples, [*stores.values(), whole]
 
 
-def attribute_rates(source: Source) -> Tensor:
-    """The share of training images that have each attribute, [K]."""
-    dataset = source.split("train")
-    if hasattr(dataset, "arrays"):
-        return torch.from_numpy(dataset.arrays.attributes.mean(0)).float()
-    batches = [batch["attributes"] for batch in DataLoader(dataset, batch_size=256, collate_fn=collate)]
-    return torch.cat(batches).mean(0)
+def _check(config: DictConfig) -> None:
+    """Find what would else come to light only after sampling."""
+    for option in ("count", "batch_size", "shown", "resamples"):
+        if not isinstance(config[option], int) or config[option] < 1:
+            raise InputError(f"{option} must be a whole number of at least 1, got {config[option]!r}.")
 
 
-def _means(metrics: dict[str, Tensor]) -> dict[str, float]:
-    return {name: values.mean().item() for name, values in metrics.items()}
-
-
-def _print_table(entries: list[dict], count: int) -> None:
-    columns = {key: title for key, title in _COLUMNS.items() if key in entries[0]}
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        title=f"Reconstruction of {count} held-out images from their attributes",
-        caption="agreement, balanced agreement and MAE, by the guiding network and by the independent judge",
-    )
-    table.add_column("guidance", no_wrap=True)
-    for title in columns.values():
-        table.add_column(title, justify="right", no_wrap=True)
-    for entry in entries:
-        cells = (format_metric(entry.get(key), title) for key, title in columns.items())
-        table.add_row(entry["guidance"], *cells)
-    Console().print(table)
+def _check_top(top: Path) -> None:
+    ours = (top / _MARKER).exists() or (top / "reconstruction").exists()
+    if (top / "metrics.json").exists() and not ours:
+        raise InputError(f"{top} holds a metrics.json that is not an evaluation's: choose another `folder`.")

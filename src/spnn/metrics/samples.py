@@ -5,10 +5,15 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
+from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from spnn.metrics.agreement import attribute_metrics
+from spnn.metrics.features import perceptual
 
 __all__ = ["agreement_with", "measurement_metrics", "pixel_metrics"]
+
+_SSIM_REACH = 5  # pixels around each that its window sees
+_LPIPS_LEAST = 64  # pixels that AlexNet's strides leave something of
 
 
 def agreement_with(
@@ -28,16 +33,34 @@ def agreement_with(
     return means if edited is None else means | {"edit_success": metrics["agreement"][edited].mean().item()}
 
 
-def measurement_metrics(y: Tensor, wanted: Tensor, x: Tensor, clean: Tensor | None) -> Mapping[str, float]:
+def measurement_metrics(
+    y: Tensor, wanted: Tensor, x: Tensor, clean: Tensor | None, *, download: bool = False
+) -> Mapping[str, float]:
     """How samples ``x`` [N, C, H, W], whose outputs are ``y``, meet the measurement and the clean images, if known.
 
+    Arguments:
+        y: Outputs of the samples, [N, ...].
+        wanted: The measurement, [N, ...].
+        x: The samples, [N, C, H, W] in [-1, 1].
+        clean: What they should look like, [N, C, H, W]; None if that isn't known.
+        download: Whether LPIPS may download its network.
+
     Returns:
-        ``gap``, the mean |y - wanted|, and ``psnr`` in dB, the mean over the images.
+        ``gap``, the mean |y - wanted|; and, means over the images, ``psnr`` in dB (at most 120), ``ssim`` and
+        ``lpips``, the latter two where the images are large enough and, for LPIPS, its network can be loaded.
     """
     metrics = {"gap": (y - wanted).abs().mean().item()}
-    if clean is not None:
-        error = (x.clamp(-1, 1) - clean).square().flatten(1).mean(1) / 4  # the pixels' range is 2
-        metrics["psnr"] = (-10 * error.clamp(min=1e-12).log10()).mean().item()
+    if clean is None:
+        return metrics
+    x, smallest = x.clamp(-1, 1), min(x.shape[-2:])
+    psnr = peak_signal_noise_ratio(x, clean, data_range=2.0, dim=(1, 2, 3), reduction="none")
+    metrics["psnr"] = psnr.clamp(max=120).mean().item()
+    if smallest > _SSIM_REACH:
+        metrics["ssim"] = structural_similarity_index_measure(x, clean, data_range=2.0).item()
+    if smallest >= _LPIPS_LEAST and (lpips := perceptual(download=download)) is not None:
+        for some, of in zip(x.split(16), clean.split(16), strict=True):
+            lpips.update(*(images.expand(-1, 3, -1, -1) for images in (some, of)))
+        metrics["lpips"] = lpips.compute().item()
     return metrics
 
 

@@ -6,7 +6,7 @@ shared by all.
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import lightning as L
 import torch
@@ -62,6 +62,7 @@ def generate(
     batch_size: int,
     free: Tensor | None = None,
     frames: int = 0,
+    frames_of: Literal["image", "outputs"] = "image",
     compile: bool = False,
     title: str = "sampling",
 ) -> bool:
@@ -77,13 +78,14 @@ def generate(
         trainer: Config of a :class:`lightning.Trainer`.
         batch_size: Images at a time, per device.
         free: Coordinates of ``y`` that are free, [K].
-        frames: How many steps of the trajectory to keep, evenly spread.
+        frames: How many steps of the trajectory to keep, evenly spread, see :meth:`Sampler.evenly_spread`.
+        frames_of: What of a step: the corrected clean image, or the operator's outputs of it.
         compile: Whether to compile the prior by ``torch.compile``.
         title: Of the progress.
     """
     writer = _Writer(store)
     progress = SamplingProgress(title, len(store.missing()))
-    loop = _Sampling(models, guidance, sampler, asked, store, batch_size, free, frames)
+    loop = _Sampling(models, guidance, sampler, asked, store, batch_size, free, frames, frames_of)
     if compile:
         loop.prior.compile()
     engine: L.Trainer = instantiate(trainer, callbacks=[writer, progress])
@@ -105,13 +107,14 @@ class _Sampling(L.LightningModule):
         batch_size: int,
         free: Tensor | None,
         frames: int,
+        frames_of: Literal["image", "outputs"],
     ):
         super().__init__()
         self.prior = models.prior.to(memory_format=torch.channels_last)
         self.operator, self.logits = models.operator, models.attributes is not None
         self.make_guidance, self.sampler = guidance, sampler
         self.asked, self.store, self.batch_size, self.free = asked, store, batch_size, free
-        self.shown = {round(place) for place in torch.linspace(0, sampler.num_steps - 1, frames).tolist()}
+        self.shown, self.frames_of = set(sampler.evenly_spread(frames)), frames_of
         self.on_progress: Callable[[float], None] = lambda images: None
 
     def setup(self, stage: str) -> None:
@@ -135,9 +138,16 @@ class _Sampling(L.LightningModule):
             for step in self.sampler.trajectory(self.prior, noise, guidance, asked.get("image")):
                 self.on_progress(len(index) / self.sampler.num_steps)
                 if step.place in self.shown:
-                    frames.append(step.x0.cpu())
+                    frames.append(self.frame(step.x0).cpu())
         result = {"index": index.cpu(), "image": step.x0.float().cpu()}
         return {**result, "frames": torch.stack(frames, dim=1).float()} if frames else result
+
+    def frame(self, x0: Tensor) -> Tensor:
+        """What is kept of a step."""
+        if self.frames_of == "image":
+            return x0
+        with torch.autocast(self.device.type, enabled=False):
+            return self.operator(x0.float())
 
 
 class _Writer(BasePredictionWriter):

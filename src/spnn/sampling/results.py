@@ -20,10 +20,13 @@ from spnn.sampling.tasks import Problem
 __all__ = ["measure", "save_metadata", "save_pictures", "save_tensors"]
 
 
-def measure(problem: Problem, models: Models, x: Tensor, y: Tensor | None, per_target: int) -> dict[str, float]:
+def measure(
+    problem: Problem, models: Models, x: Tensor, y: Tensor | None, per_target: int, *, download: bool = False
+) -> dict[str, float]:
     """Metrics of samples ``x`` [M, C, H, W], ``per_target`` for each target, whose outputs are ``y``.
 
     The judge compares by its own lights: what it sees in the image that the target is from, but for edited attributes.
+    ``download`` says whether a metric may download its network.
     """
     metrics = dict(pixel_metrics(x))
     if problem.y is None:
@@ -31,7 +34,7 @@ def measure(problem: Problem, models: Models, x: Tensor, y: Tensor | None, per_t
     wanted = problem.y.repeat_interleave(per_target, 0)
     if models.attributes is None:
         clean = problem.images.repeat_interleave(per_target, 0) if problem.clean else None
-        return {**measurement_metrics(y, wanted, x, clean), **metrics}
+        return {**measurement_metrics(y, wanted, x, clean, download=download), **metrics}
     metrics |= agreement_with(y, wanted, problem.free, problem.edited)
     if models.judge is not None:
         seen = problem.y

@@ -18,12 +18,12 @@ from spnn.sampling.results import measure, save_metadata, save_pictures, save_te
 from spnn.sampling.store import SampleStore
 from spnn.sampling.tasks import Problem, pose
 
-__all__ = ["sample"]
+__all__ = ["SEEDS_APART", "sample"]
 
 log = logging.getLogger(__name__)
 
 _FRAMES = {None: 0, "strip": 10, "gif": 50}
-_APART = 1_000_000  # seeds of a target's samples: far enough that targets' seeds don't meet
+SEEDS_APART = 1_000_000  # seeds of a target's samples: far enough that targets' seeds don't meet
 
 
 def sample(config: DictConfig, folder: str | Path) -> dict[str, float]:
@@ -51,7 +51,7 @@ def sample(config: DictConfig, folder: str | Path) -> dict[str, float]:
     store = SampleStore(folder, names)
     if store.open(config, "sample.yaml", asked):
         log.info("%s: continuing; %d of %d images are there", folder, len(names) - len(store.missing()), len(names))
-    frames = min(_FRAMES[config.trajectory], sampler.num_steps)
+    frames = _FRAMES[config.trajectory]
     count, start = len(store.missing()), time.perf_counter()
     writes = generate(
         models,
@@ -72,13 +72,13 @@ def sample(config: DictConfig, folder: str | Path) -> dict[str, float]:
     samples = store.collect()
     if models.operator is not None:
         samples["y"] = outputs_of(models.operator, samples["image"])
-    metrics = measure(problem, models, samples["image"], samples.get("y"), copies)
+    metrics = measure(problem, models, samples["image"], samples.get("y"), copies, download=config.download)
     metrics |= {"seconds": seconds, "images_per_second": count / seconds}
     save_tensors(config.save, folder, {"image": samples["image"], **({"y": samples["y"]} if "y" in samples else {})})
     save_metadata(folder / "metadata.jsonl", names, problem, models, asked["seed"].tolist(), samples.get("y"))
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
-    levels = [t for t, s in zip(sampler.visited, sampler.visited[1:], strict=False) if s < t]
-    steps = [levels[round(place)] for place in torch.linspace(0, len(levels) - 1, frames).tolist()]
+    levels = sampler.levels()
+    steps = [levels[place] for place in sampler.evenly_spread(frames)]
     pictures = save_pictures(folder, config, problem, models, samples, steps)
     store.close()
     log.info("%d images in %s: %s", len(names), folder, ", ".join(path.name for path in pictures))
@@ -89,7 +89,7 @@ def sample(config: DictConfig, folder: str | Path) -> dict[str, float]:
 def requests(problem: Problem, first_seed: int, copies: int) -> dict[str, Tensor]:
     """One row per sample: ``seed``, and ``y`` if something is wanted. A target's first doesn't depend on how many."""
     count = len(problem.names)
-    seeds = first_seed + torch.arange(count)[:, None] + _APART * torch.arange(copies)
+    seeds = first_seed + torch.arange(count)[:, None] + SEEDS_APART * torch.arange(copies)
     asked = {"seed": seeds.flatten()}
     return asked if problem.y is None else asked | {"y": problem.y.repeat_interleave(copies, 0)}
 

@@ -21,7 +21,8 @@ from spnn.sampling.pictures import save_image
 
 __all__ = ["SampleStore"]
 
-_WITHOUT_EFFECT = ("batch_size", "compile", "folder", "trainer")  # on the samples, but for the precision
+# Options without effect on the samples; of the trainer's, the precision has one.
+_WITHOUT_EFFECT = ("batch_size", "compile", "download", "folder", "report", "trainer")
 
 
 class SampleStore:

@@ -1,0 +1,222 @@
+"""Reconstruction from semantics: images drawn from nothing but the logits of held-out ones (the paper's Figure 3)."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from spnn.data.module import scale_to_unit_range
+from spnn.errors import InputError
+from spnn.evaluation.findings import Bars, Findings, Lines, Pictures, Table, Vectors
+from spnn.evaluation.study import Request, Samples, Study
+from spnn.evaluation.subject import means
+from spnn.metrics import ConstraintViolation, Diversity, inception_distances, judge_distances, pixel_metrics
+from spnn.sampling.generate import outputs_of
+
+__all__ = ["Reconstruction"]
+
+_MAJORITY = "majority"
+_REAL = 2000  # images that samples are compared with as a set
+_METRICS = ("agreement", "balanced_agreement", "mae")
+
+
+class Reconstruction(Study):
+    """Each method draws an image for each held-out image's logits, from the same noise.
+
+    Agreement is judged twice: by the network that guided the sampling, and by an independent judge, who compares the
+    sample with the held-out image by its own lights; and both are compared with the labels, too. Beside the methods
+    stands the trivial answer, always the value that most training images have: on rare attributes it is hard to beat.
+
+    Arguments:
+        trajectory: At how many steps the constraint's violation is measured; 0: not at all.
+        diversity_targets: Of how many images several samples are drawn, to see how they differ; 0: of none.
+        diversity_samples: How many of each.
+    """
+
+    name = "reconstruction"
+
+    def __init__(self, trajectory: int = 20, diversity_targets: int = 8, diversity_samples: int = 4):
+        if min(trajectory, diversity_targets) < 0 or diversity_samples < 2:
+            raise InputError(
+                "study.trajectory and study.diversity_targets must be at least 0 and study.diversity_samples at least "
+                f"2, got {trajectory}, {diversity_targets} and {diversity_samples}."
+            )
+        self.trajectory, self.diversity_targets = trajectory, diversity_targets
+        self.diversity_samples = diversity_samples
+
+    def requests(self) -> dict[str, Request]:
+        methods = self.methods()
+        if not methods or _MAJORITY in methods:
+            raise InputError(f"`methods` must name what is compared, none of it {_MAJORITY!r}; got {list(methods)}.")
+        names, y = self.subject.names, self.subject.y
+        several = self._targets()
+        seeds = self.seeds(self.diversity_samples)
+        more = [f"{name}_{copy}" for name in names[:several] for copy in range(1, self.diversity_samples)]
+        rows = {
+            "names": [*names, *more],
+            "seeds": torch.cat([seeds[:, 0], seeds[:several, 1:].flatten()]),
+            "y": torch.cat([y, y[:several].repeat_interleave(self.diversity_samples - 1, 0)]),
+        }
+        return {
+            name: Request(guidance, frames=min(self.trajectory, self.sampler().num_steps), **rows)
+            for name, guidance in methods.items()
+        }
+
+    def conclude(self, samples: Mapping[str, Samples]) -> Findings:
+        subject, count = self.subject, len(self.subject.names)
+        images = {method: found.images[:count] for method, found in samples.items()}
+        seen = {method: subject.logits(x) for method, x in images.items()}
+        compared = {
+            method: subject.compare({prefix: y.sigmoid() for prefix, y in logits.items()})
+            for method, logits in seen.items()
+        }
+        majority = subject.majority.expand(count, -1)
+        compared[_MAJORITY] = subject.compare(dict.fromkeys(subject.networks, majority))
+        entries = []
+        for method, values in compared.items():
+            entry = {"guidance": method, **means(values)}
+            if method != _MAJORITY:
+                entry |= pixel_metrics(images[method]) | {"seconds": samples[method].seconds}
+                entry |= self._diversity(samples[method].images)
+            entries.append(entry)
+        verdicts = [self._headline(entries)]
+        verdicts += self._realism(entries, images, seen)
+        parts = [self._table(entries), *self._by_attribute(compared), *self._violations(samples)]
+        few = min(count, self.config.shown)
+        rows = {"held-out\nimage": subject.images[:few], **{method: x[:few] for method, x in images.items()}}
+        parts.append(Pictures("grid", "Held-out images, and samples from their attributes", rows, subject.names[:few]))
+        parts.append(self._vectors(images, seen))
+        return Findings(self._title(), self._compared(), entries, verdicts, parts)
+
+    def _title(self) -> str:
+        return f"Reconstruction of {len(self.subject.names)} held-out images from their attributes"
+
+    def _compared(self) -> str:
+        judged = "by the guiding network itself and by the independent judge, a classifier that guidance never saw"
+        if len(self.subject.networks) == 1:
+            judged = "by the guiding network itself, an easy judge of its own (the run has no independent one)"
+        return (
+            f"Each of {len(self.subject.names)} held-out images gives {len(self.subject.attributes)} logits, y = g(x), "
+            "from which each method draws an image, all from the same noise. What a classifier sees in the sample is "
+            f"compared with what the same classifier sees in the held-out image, {judged}; and with the labels. "
+            "'majority' is the answer without any image: what most training images have. Intervals are 95 % "
+            "confidence intervals over images (bootstrap)."
+        )
+
+    def _targets(self) -> int:
+        return min(self.diversity_targets, len(self.subject.names))
+
+    def _diversity(self, images: Tensor) -> dict[str, float]:
+        several = self._targets()
+        if several == 0:
+            return {}
+        count = len(self.subject.names)
+        more = images[count:].unflatten(0, (several, self.diversity_samples - 1))
+        metric = Diversity()
+        metric.update(torch.cat([images[:several, None], more], dim=1))
+        return {"diversity": metric.compute().item()}
+
+    def _realism(self, entries: list[dict], images: dict[str, Tensor], seen: dict[str, dict[str, Tensor]]) -> list[str]:
+        """Add distances between the samples and real images, as sets, to the entries; say what real ones have."""
+        count = len(self.subject.names)
+        test = self.subject.source.split("test")
+        others = range(count, len(test)) if len(test) >= 2 * count else range(len(test))
+        others = others[:_REAL]
+        real = scale_to_unit_range(torch.stack([test[index]["image"] for index in others]))
+        floor = {}
+        judge = self.subject.models.judge
+        if judge is not None and count > 1:
+            logits = outputs_of(judge, real)
+            floor = judge_distances(logits, self.subject.seen["judge_"])
+            for entry in entries:
+                if entry["guidance"] in seen:
+                    entry |= judge_distances(logits, seen[entry["guidance"]]["judge_"])
+        if count > 1:
+            distances = inception_distances(real, self.subject.images, download=self.config.download)
+            if distances is not None:
+                floor |= distances
+                for entry in entries:
+                    if entry["guidance"] in images:
+                        entry |= inception_distances(real, images[entry["guidance"]])
+        if not floor:
+            return []
+        values = ", ".join(f"{name} {value:.3g}" for name, value in floor.items())
+        return [f"The held-out images themselves are this far from {len(real)} other real ones: {values}."]
+
+    def _headline(self, entries: list[dict]) -> str:
+        prefix = self.subject.most_trusted
+        by = "the judge" if prefix else "the guiding network"
+        best = max(entries, key=lambda entry: entry[f"{prefix}agreement"])
+        low, high = best[f"{prefix}agreement_interval"]
+        return (
+            f"By {by}, {best['guidance']} agrees best: {100 * best[f'{prefix}agreement']:.1f} % "
+            f"(95 % interval {100 * low:.1f} to {100 * high:.1f}); the majority's answer has "
+            f"{100 * entries[-1][f'{prefix}agreement']:.1f} %."
+        )
+
+    def _table(self, entries: list[dict]) -> Table:
+        columns = {
+            "guidance": "guidance",
+            "agreement": "agree %",
+            "balanced_agreement": "bal. %",
+            "mae": "MAE",
+            "judge_agreement": "judge %",
+            "judge_agreement_interval": "95 % CI of it, %",
+            "judge_balanced_agreement": "judge bal. %",
+            "judge_mae": "judge MAE",
+            "judge_label_agreement": "judge, labels %",
+            "diversity": "diversity",
+            "judge_frechet": "judge Fréchet",
+            "fid": "FID",
+            "largest_pixel": "max |x|",
+        }
+        shown = {key: title for key, title in columns.items() if any(key in entry for entry in entries)}
+        return Table("table", self._title(), shown, entries)
+
+    def _by_attribute(self, compared: dict[str, dict[str, Tensor]]) -> list[Table | Bars]:
+        names = self.subject.attributes
+        keys = [key for key, value in compared[_MAJORITY].items() if not key.endswith("_interval")]
+        rows = [
+            {"guidance": method, "attribute": name, **{key: values[key][k].item() for key in keys}}
+            for method, values in compared.items()
+            for k, name in enumerate(names)
+        ]
+        parts: list[Table | Bars] = [Table("attributes", "Each attribute", {}, rows)]
+        prefix = self.subject.most_trusted
+        by = "judge" if prefix else "guiding network"
+        first = next(iter(compared))
+        order = compared[first][f"{prefix}agreement"].argsort().tolist()
+        labels = [names[k] for k in order]
+        for metric, title, percent in (
+            ("agreement", f"agreement with the held-out image, by the {by}", True),
+            ("mae", f"mean absolute error of the probability, by the {by}", False),
+        ):
+            series = {m: [values[prefix + metric][k].item() for k in order] for m, values in compared.items()}
+            parts.append(Bars(metric, title, labels, series, percent))
+        return parts
+
+    def _violations(self, samples: Mapping[str, Samples]) -> list[Lines]:
+        sampler = self.sampler()
+        levels = sampler.levels()
+        series = {}
+        for method, found in samples.items():
+            if found.outputs is not None:
+                wanted = torch.cat([self.subject.y, self._more_targets()])
+                metric = ConstraintViolation(found.outputs.shape[1])
+                metric.update(found.outputs, wanted)
+                steps = [levels[place] for place in sampler.evenly_spread(found.outputs.shape[1])]
+                series[method] = (steps, metric.compute().tolist())
+        title = "mean |g(x̂₀) − y| of the corrected clean image, logits"
+        return [Lines("violation", title, "level of noise t (1000 is pure noise)", series)] if series else []
+
+    def _more_targets(self) -> Tensor:
+        return self.subject.y[: self._targets()].repeat_interleave(self.diversity_samples - 1, 0)
+
+    def _vectors(self, images: dict[str, Tensor], seen: dict[str, dict[str, Tensor]]) -> Vectors:
+        few = slice(0, min(4, len(self.subject.names)))
+        prefix = self.subject.most_trusted
+        rows = {"held-out": (self.subject.images[few], self.subject.seen[prefix][few].sigmoid())}
+        method = next(iter(images))
+        rows[method] = (images[method][few], seen[method][prefix][few].sigmoid())
+        by = "judge" if prefix else "guiding network"
+        return Vectors("vectors", f"Images and their attributes, as the {by} sees them", rows, self.subject.attributes)

@@ -1,0 +1,102 @@
+"""Agreement against the number of sampling steps, and the time they take."""
+
+from collections.abc import Mapping, Sequence
+
+from spnn.errors import InputError
+from spnn.evaluation.findings import Findings, Lines, Table
+from spnn.evaluation.study import Request, Samples, Study
+from spnn.evaluation.subject import means
+
+__all__ = ["Steps"]
+
+
+class Steps(Study):
+    """Reconstruction with fewer and more steps of the sampler, from the same noise.
+
+    Arguments:
+        steps: How many levels of noise are visited.
+    """
+
+    name = "steps"
+
+    def __init__(self, steps: Sequence[int] = (5, 10, 20, 50, 100, 200)):
+        if not steps:
+            raise InputError("study.steps must name numbers of steps, e.g. [10, 100].")
+        self.steps = sorted(set(steps))
+
+    def requests(self) -> dict[str, Request]:
+        y, names, seeds = self.subject.y, self.subject.names, self.seeds().squeeze(1)
+        requests = {
+            f"{method}_{steps}": Request(guidance, names, seeds, y, sampler=self.sampler(steps=steps))
+            for method, guidance in self.methods().items()
+            for steps in self.steps
+        }
+        if not requests:
+            raise InputError("`methods` names no guidance to sample with.")
+        return requests
+
+    def conclude(self, samples: Mapping[str, Samples]) -> Findings:
+        entries = []
+        for method in self.methods():
+            for steps in self.steps:
+                found = samples[f"{method}_{steps}"]
+                seen = self.subject.logits(found.images)
+                values = self.subject.compare({prefix: y.sigmoid() for prefix, y in seen.items()})
+                per_image = None if found.seconds is None else found.seconds / len(found.images)
+                entries.append({"guidance": method, "steps": steps, **means(values), "seconds_per_image": per_image})
+        columns = {
+            "guidance": "guidance",
+            "steps": "steps",
+            "agreement": "agree %",
+            "mae": "MAE",
+            "judge_agreement": "judge %",
+            "judge_agreement_interval": "95 % CI of it, %",
+            "judge_mae": "judge MAE",
+            "seconds_per_image": "s an image",
+        }
+        shown = {key: title for key, title in columns.items() if key in entries[0]}
+        return Findings(
+            self._title(), self._compared(), entries, self._verdicts(entries), [
+                Table("table", self._title(), shown, entries),
+                *self._curves(entries),
+            ],
+        )  # fmt: skip
+
+    def _curves(self, entries: list[dict]) -> list[Lines]:
+        curves = []
+        for name, key, x in (("steps", "steps", "sampling steps"), ("time", "seconds_per_image", "seconds an image")):
+            series = {}
+            for method in self.methods():
+                own = [e for e in entries if e["guidance"] == method and e[key] is not None]
+                for prefix in self.subject.networks:
+                    label = f"{method}, by {'the judge' if prefix else 'the guiding network'}"
+                    series[label] = ([e[key] for e in own], [100 * e[f"{prefix}agreement"] for e in own])
+            if all(x for x, _ in series.values()):
+                curves.append(Lines(name, "agreement with the held-out image, %", x, series, log_x=True))
+        return curves
+
+    def _title(self) -> str:
+        return f"Sampling steps: {len(self.subject.names)} held-out images from their attributes"
+
+    def _compared(self) -> str:
+        return (
+            f"The same {len(self.subject.names)} held-out images are reconstructed from their logits with different "
+            "numbers of steps, from the same noise, and compared as in the study of reconstruction. The time is that "
+            "of the whole sampling on this machine, in batches, its start included; it is left out where an "
+            "interrupted evaluation went on."
+        )
+
+    def _verdicts(self, entries: list[dict]) -> list[str]:
+        prefix = self.subject.most_trusted
+        by = "the judge" if prefix else "the guiding network"
+        said = []
+        for method in self.methods():
+            own = [entry for entry in entries if entry["guidance"] == method]
+            best = max(own, key=lambda entry: entry[f"{prefix}agreement"])
+            # The fewest steps that the best one's confidence interval holds.
+            enough = next(e for e in own if e[f"{prefix}agreement"] >= best[f"{prefix}agreement_interval"][0])
+            said.append(
+                f"{method}: best with {best['steps']} steps, {100 * best[f'{prefix}agreement']:.1f} % by {by}; "
+                f"{enough['steps']} are within its confidence interval ({100 * enough[f'{prefix}agreement']:.1f} %)."
+            )
+        return said

@@ -1,0 +1,95 @@
+"""What a study is: samples that it asks for, and what it finds in them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from omegaconf import DictConfig
+from torch import Tensor
+
+from spnn.configs import instantiate
+from spnn.diffusion.guidance import Guidance
+from spnn.diffusion.sampler import Sampler
+from spnn.evaluation.findings import Findings
+from spnn.evaluation.subject import Subject
+from spnn.sampling.run import SEEDS_APART
+
+__all__ = ["Request", "Samples", "Study"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """Samples that a study asks for, N of them.
+
+    Attributes:
+        guidance: Makes the guidance for a batch of targets.
+        names: Of the samples' files.
+        seeds: Each sample starts from its seed's noise, [N].
+        y: Targets, [N, K].
+        free: Attributes that may be what they come to be, [K]; None for none.
+        sampler: Another one than the config's.
+        frames: At how many steps the operator's outputs are kept.
+    """
+
+    guidance: Callable[..., Guidance | None]
+    names: list[str]
+    seeds: Tensor
+    y: Tensor
+    free: Tensor | None = None
+    sampler: Sampler | None = None
+    frames: int = 0
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What came of a request.
+
+    Attributes:
+        images: [N, C, H, W].
+        outputs: The operator's outputs along the trajectory, [N, frames, K], if they were asked for.
+        seconds: How long it took; None where some were there from an interrupted evaluation.
+    """
+
+    images: Tensor
+    outputs: Tensor | None
+    seconds: float | None
+
+
+class Study(ABC):
+    """A study. Its options are the arguments of its class, in ``conf/study/<name>.yaml``; those that all studies share
+    are in ``conf/evaluate.yaml``. A subclass implements :meth:`requests` and :meth:`conclude`.
+    """
+
+    name: ClassVar[str]
+    """Of the folder that its results go to."""
+
+    def begin(self, subject: Subject, config: DictConfig) -> None:
+        """Take what is studied, and the options that all studies share."""
+        self.subject, self.config = subject, config
+
+    def sampler(self, **options: Any) -> Sampler:
+        """The sampler that the config names, with other options."""
+        return instantiate(self.config.sampler, schedule=self.subject.models.prior.schedule, **options)
+
+    def methods(self) -> dict[str, Callable[..., Guidance | None]]:
+        """The guidances that are compared."""
+        return {name: instantiate(guidance) for name, guidance in self.config.methods.items()}
+
+    def seeds(self, copies: int = 1) -> Tensor:
+        """Seeds of ``copies`` samples of each held-out image, [N, copies]: all methods start from the same noise."""
+        images = torch.arange(len(self.subject.names))[:, None]
+        return self.config.seed + images + SEEDS_APART * torch.arange(copies)
+
+    @abstractmethod
+    def requests(self) -> dict[str, Request]:
+        """What is to be sampled: name to request. The same in every process.
+
+        Raises:
+            InputError: If an option can't be met; nothing is written then.
+        """
+
+    @abstractmethod
+    def conclude(self, samples: Mapping[str, Samples]) -> Findings:
+        """What the samples show. Called in one process only."""

@@ -1,0 +1,57 @@
+"""Feature networks that others have trained, where their weights are at hand: Inception (FID, KID), AlexNet (LPIPS).
+
+Weights are taken from the folder where PyTorch keeps downloads; they are fetched only where that is allowed. A network
+that can't be had is None, and one line in the log says why.
+"""
+
+import logging
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+from torchmetrics.image.fid import FrechetInceptionDistance
+from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
+
+__all__ = ["inception", "perceptual"]
+
+log = logging.getLogger(__name__)
+
+_PATIENCE = 20  # seconds without a byte before a download is given up
+
+
+def inception(*, download: bool = False) -> nn.Module | None:
+    """Inception's 2048 features of bytes [B, 3, H, W], as FID is defined with."""
+    return _load(
+        "FID and KID", "weights-inception-2015-12-05*.pth", lambda: FrechetInceptionDistance(2048).inception, download
+    )
+
+
+def perceptual(*, download: bool = False) -> LearnedPerceptualImagePatchSimilarity | None:
+    """LPIPS by AlexNet, of images [B, 3, H, W] in [-1, 1]."""
+    return _load("LPIPS", "alexnet-*.pth", lambda: LearnedPerceptualImagePatchSimilarity("alex"), download)
+
+
+def _load(what: str, weights: str, make: Callable[[], nn.Module], download: bool) -> nn.Module | None:
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    if not download and not any(folder.glob(weights)):
+        log.info("no %s: its network's weights (%s) are not in %s; download=true fetches them", what, weights, folder)
+        return None
+    try:
+        with _patience():
+            return make().eval()
+    except (ModuleNotFoundError, OSError, RuntimeError) as error:
+        log.info("no %s: its network can't be loaded: %s", what, str(error).partition("\n")[0].strip())
+        return None
+
+
+@contextmanager
+def _patience() -> Iterator[None]:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_PATIENCE)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

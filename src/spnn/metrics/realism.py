@@ -1,0 +1,83 @@
+"""How far samples are, as a set, from real images: Fréchet and kernel distances between features.
+
+With the features of Inception they are FID and KID; its weights are not part of this project and may have to be
+downloaded. With the logits of a run's judge, each over its deviation among real images, they need nothing, but they are
+other numbers on another scale, and have other names: ``judge_frechet`` and ``judge_kernel``. Both Fréchet distances are
+biased upwards for few images: compare them at the same number only.
+
+References:
+    GANs Trained by a Two Time-Scale Update Rule (Heusel et al., 2017), https://arxiv.org/abs/1706.08500 (FID)
+    Demystifying MMD GANs (Bińkowski et al., 2018), https://arxiv.org/abs/1801.01401 (KID)
+"""
+
+import warnings
+
+import torch
+from torch import Tensor, nn
+from torchmetrics.image.fid import FrechetInceptionDistance
+from torchmetrics.image.kid import KernelInceptionDistance
+
+from spnn.metrics.features import inception
+
+__all__ = ["inception_distances", "judge_distances"]
+
+_SUBSETS = 20
+
+
+class _Given(nn.Module):
+    """Features that are computed already, for metrics that want a network."""
+
+    def __init__(self, num_features: int):
+        super().__init__()
+        self.num_features = num_features
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features
+
+
+def judge_distances(real: Tensor, sampled: Tensor) -> dict[str, float]:
+    """``judge_frechet`` and ``judge_kernel`` between the judge's logits of images, [N, K], and of samples, [M, K]."""
+    mean, deviation = real.mean(0), real.std(0).clamp(min=1e-6)
+    real, sampled = (real - mean) / deviation, (sampled - mean) / deviation
+    features = _Given(real.shape[1])
+    frechet, kernel = FrechetInceptionDistance(features), _kernel(features, real, sampled)
+    return _distances(frechet, kernel, real, sampled, ("judge_frechet", "judge_kernel"))
+
+
+def inception_distances(real: Tensor, sampled: Tensor, *, download: bool = False) -> dict[str, float] | None:
+    """``fid`` and ``kid`` between images [N, C, H, W] and samples [M, C, H, W] in [-1, 1]; None, and a line in the log
+    that says why, where the network can't be loaded.
+
+    Arguments:
+        download: Whether to download weights that are not on disk.
+    """
+    network = inception(download=download)
+    if network is None:
+        return None
+    features = [_in_batches(network, images) for images in (real, sampled)]
+    given = _Given(features[0].shape[1])
+    return _distances(FrechetInceptionDistance(given), _kernel(given, *features), *features, ("fid", "kid"))
+
+
+def _kernel(features: nn.Module, real: Tensor, sampled: Tensor) -> KernelInceptionDistance:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that it keeps all features: these are few
+        return KernelInceptionDistance(features, subsets=_SUBSETS, subset_size=min(1000, len(real), len(sampled)))
+
+
+def _distances(
+    frechet: FrechetInceptionDistance, kernel: KernelInceptionDistance, real: Tensor, sampled: Tensor, names: tuple
+) -> dict[str, float]:
+    with torch.random.fork_rng(devices=[]):  # the subsets are drawn; the caller's draws stay as they are
+        torch.manual_seed(0)
+        for metric in (frechet, kernel):
+            metric.update(real, real=True)
+            metric.update(sampled, real=False)
+        return dict(zip(names, (frechet.compute().item(), kernel.compute()[0].item()), strict=True))
+
+
+@torch.no_grad()
+def _in_batches(network: nn.Module, images: Tensor, batch_size: int = 32) -> Tensor:
+    bytes_ = ((images.clamp(-1, 1) + 1) * 127.5).round().byte()
+    colours = bytes_ if bytes_.shape[1] == 3 else bytes_.expand(-1, 3, -1, -1)
+    return torch.cat([network(batch) for batch in colours.split(batch_size)])
