@@ -4,10 +4,8 @@ from functools import cached_property
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from spnn.data import Source
-from spnn.data.module import collate
 from spnn.errors import InputError
 from spnn.metrics import AttributeAgreement
 from spnn.sampling.generate import outputs_of
@@ -101,8 +99,4 @@ def means(values: dict[str, Tensor]) -> dict[str, float | list[float]]:
 
 def attribute_rates(source: Source) -> Tensor:
     """The share of training images that have each attribute, [K]."""
-    dataset = source.split("train")
-    if hasattr(dataset, "arrays"):
-        return torch.from_numpy(dataset.arrays.attributes.mean(0)).float()
-    batches = [batch["attributes"] for batch in DataLoader(dataset, batch_size=256, collate_fn=collate)]
-    return torch.cat(batches).mean(0)
+    return torch.from_numpy(source.split("train").attributes.mean(0)).float()
