@@ -10,14 +10,18 @@ import sys
 import time
 from pathlib import Path
 
+import lightning as L
 import pytest
 import torch
 from commands import REPOSITORY, configuration, fail, succeed
+from lightning.pytorch.callbacks import ModelCheckpoint
 from safetensors.torch import load_file
 
+from spnn.data import AttributeData, Digits
 from spnn.errors import InputError
 from spnn.training import train
-from spnn.training.checkpoints import AtomicCheckpoints, steps_in
+from spnn.training.checkpoints import AtomicCheckpoints, LastCheckpoint, steps_in
+from spnn.training.stage import Stage
 
 SHORT = (
     "experiment=digits",
@@ -47,6 +51,72 @@ def uninterrupted(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("whole") / "run"
     succeed("train.py", *SHORT, f"folder={folder}")
     return folder
+
+
+def toy(folder: Path, steps: int, scores: dict[int, float], **options) -> L.Trainer:
+    """A trainer whose validations have given scores, by step, and that ends by an error in a given batch."""
+    callbacks = [
+        ModelCheckpoint(folder, "best", monitor="val/loss", enable_version_counter=False),
+        LastCheckpoint(every_n_train_steps=4),
+    ]
+    callbacks[1].dirpath = str(folder)
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+    return L.Trainer(
+        max_steps=steps,
+        val_check_interval=4 * options.get("accumulate_grad_batches", 1),
+        check_val_every_n_epoch=None,
+        num_sanity_val_steps=0,
+        callbacks=callbacks,
+        default_root_dir=folder / "run",
+        plugins=[AtomicCheckpoints()],
+        **quiet,
+        **options,
+    )
+
+
+class Recorder(Stage):
+    """A stage that writes down which images it sees, and whose validation scores are given by step."""
+
+    trains = "model_"
+
+    def __init__(self, scores: dict[int, float], fails_at: int | None = None):
+        super().__init__(optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1))
+        self.model_ = torch.nn.Linear(1, 1)
+        self.scores, self.fails_at, self.images = scores, fails_at, []
+
+    def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
+        if batch_idx == self.fails_at:
+            raise RuntimeError("interrupted")
+        self.images.append((batch_idx, batch["index"].tolist()))
+        return self.model_(torch.ones(1, 1)).sum()
+
+    def validation_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> None:
+        self.log("val/loss", self.scores.get(self.global_step, 9.0))
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_an_error_within_a_step_costs_no_batch_and_no_validation(accumulate, tmp_path):
+    options = {"accumulate_grad_batches": accumulate}
+    scores = {4: 0.5, 8: 0.1, 12: 0.3}
+
+    def fit(folder: Path, stage: Recorder, **resumed) -> ModelCheckpoint:
+        trainer = toy(folder, 12, scores, **options)
+        data = AttributeData(Digits(), batch_size=8, flip=False, batches=12 * accumulate)
+        trainer.fit(stage, datamodule=data, **resumed)
+        return trainer.checkpoint_callbacks[0]
+
+    whole = Recorder(scores)
+    assert fit(tmp_path / "whole", whole).best_model_score == pytest.approx(0.1)
+    for fails_at in (4 * accumulate, 8 * accumulate, 9 * accumulate + accumulate // 2):
+        first, second = Recorder(scores, fails_at), Recorder(scores)
+        folder = tmp_path / str(fails_at)
+        with pytest.raises(RuntimeError, match="interrupted"):
+            fit(folder, first)
+        best = fit(folder, second, ckpt_path=folder / "last.ckpt", weights_only=True)
+        assert best.best_model_score == pytest.approx(0.1)
+        assert torch.load(folder / "best.ckpt", weights_only=True)["global_step"] == 8
+        begins = second.images[0][0]
+        assert first.images[:begins] + second.images == whole.images
 
 
 def rows(path: Path) -> list[dict[str, str]]:

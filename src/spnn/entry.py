@@ -2,9 +2,11 @@
 
 import errno
 import functools
+import hashlib
 import logging
 import os
 import platform
+import re
 import signal
 import warnings
 from collections.abc import Callable
@@ -22,8 +24,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
 
 from spnn.errors import InputError, NonFiniteLossError
+from spnn.sweeps import Failed
 
 __all__ = ["entry_point", "job_folder"]
+
+log = logging.getLogger(__name__)
 
 # Without it the kernel maps the memory of each large tensor anew, page by page: a fifth of a training step on CPUs.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
@@ -62,9 +67,22 @@ def started() -> str:
     return os.environ.setdefault("SPNN_STARTED", datetime.now().strftime("%Y-%m-%d_%H-%M-%S"))
 
 
+def cores(most: int) -> int:
+    """How many cores this process may use, at most ``most``."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(most, allowed)
+
+
+def job_name(overrides: str) -> str:
+    """A folder's name for a multirun's job: what it was told, so the same job has the same name another time."""
+    name = re.sub(r"[^\w.,=+-]+", "_", overrides).strip("_") or "defaults"
+    return name if len(name) <= 120 else f"{name[:100]}-{hashlib.sha256(overrides.encode()).hexdigest()[:12]}"
+
+
+OmegaConf.register_new_resolver("job_name", job_name)
 OmegaConf.register_new_resolver("fast_precision", fast_precision)
 OmegaConf.register_new_resolver("started", started)
-OmegaConf.register_new_resolver("cores", lambda most: min(most, len(os.sched_getaffinity(0))))
+OmegaConf.register_new_resolver("cores", cores)
 OmegaConf.register_new_resolver("or", lambda *values: next((value for value in values if value is not None), None))
 
 
@@ -89,24 +107,34 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
             # Full precision where it is asked for: rounding to TF32 would break g g† = identity.
             torch.backends.cudnn.allow_tf32 = False
             try:
-                return function(config)
-            except (InputError, NonFiniteLossError) as error:
-                # Hydra prints exceptions of this kind without a traceback.
-                raise CompactHydraException(str(error)) from error
-            except SIGTERMException:  # Lightning has ended in good order, but not with the work
-                raise SystemExit(128 + signal.SIGTERM) from None
-            except OSError as error:
-                if error.errno not in _WRITE_ERRORS:
+                return with_readable_errors(function, config, config_name)
+            except Exception as error:
+                if HydraConfig.get().mode != RunMode.MULTIRUN:
                     raise
-                place = error.filename or config.get("folder")
-                raise CompactHydraException(
-                    f"can't write to {place}: {error.strerror}. Free space, or choose another `folder`."
-                ) from error
-            except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
-                # What stands before and in the lines below names OmegaConf's types.
-                what = "Missing" + str(error).partition("\n")[0].rpartition("Missing")[2]
-                raise CompactHydraException(f"{what}; see `python {config_name}.py --help`.") from None
+                log.error("failed: %s", error, exc_info=not isinstance(error, CompactHydraException))
+                return Failed(error)  # the other jobs go on
 
         return command
 
     return decorate
+
+
+def with_readable_errors(function: Callable[[DictConfig], Any], config: DictConfig, script: str) -> Any:
+    """Call ``function(config)``; what a user can mend becomes an error that Hydra prints without a traceback."""
+    try:
+        return function(config)
+    except (InputError, NonFiniteLossError) as error:
+        raise CompactHydraException(str(error)) from error
+    except SIGTERMException:  # Lightning has ended in good order, but not with the work
+        raise SystemExit(128 + signal.SIGTERM) from None
+    except OSError as error:
+        if error.errno not in _WRITE_ERRORS:
+            raise
+        place = error.filename or config.get("folder")
+        raise CompactHydraException(
+            f"can't write to {place}: {error.strerror}. Free space, or choose another `folder`."
+        ) from error
+    except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
+        # What stands before and in the lines below names OmegaConf's types.
+        what = "Missing" + str(error).partition("\n")[0].rpartition("Missing")[2]
+        raise CompactHydraException(f"{what}; see `python {script}.py --help`.") from None

@@ -14,7 +14,8 @@ is finished. Later stages, sampling and evaluation start from it.
 
 import json
 import shutil
-from collections.abc import Collection
+import time
+from collections.abc import Callable, Collection
 from datetime import datetime
 from functools import cached_property
 from itertools import count
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -86,13 +88,17 @@ class Run:
 
     Arguments:
         folder: The run's folder.
+        config: Its options; by default those that the folder holds.
 
     Raises:
         InputError: If there is no run in that folder.
     """
 
-    def __init__(self, folder: str | Path):
+    def __init__(self, folder: str | Path, config: DictConfig | None = None):
         self.folder = Path(folder)
+        if config is not None:
+            self.config = config
+            return
         if not (self.folder / "config.yaml").is_file():
             found = sorted(str(path.parent) for path in Path("outputs").glob("**/config.yaml"))
             known = "\n  ".join(found) if found else "none yet; `python train.py` makes one"
@@ -100,17 +106,34 @@ class Run:
         self.config = OmegaConf.load(self.folder / "config.yaml")
 
     @classmethod
-    def create(cls, folder: str | Path, config: DictConfig) -> "Run":
-        """Make a run's folder and write its config.
+    def create(cls, folder: str | Path, config: DictConfig, earlier: "Run | None" = None) -> "Run":
+        """Make a run's folder and write its config; take from an ``earlier`` run what ``config.stages`` don't train.
 
         Raises:
-            InputError: If the folder holds what a run has trained already.
+            InputError: If the folder holds what a run has trained already, or the earlier run's options are others.
         """
         folder = Path(folder)
         if any((folder / stage).exists() for stage in config.stage):
             raise InputError(f"{folder} holds a run already, which would be overwritten: choose another `folder`.")
         folder.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(OmegaConf.merge(config, {"folder": str(folder)}), folder / "config.yaml", resolve=True)
+        unfinished = folder / "config.unfinished"
+        OmegaConf.save(OmegaConf.merge(config, {"folder": str(folder)}), unfinished, resolve=True)
+        run = cls(folder, OmegaConf.load(unfinished))
+        if earlier is not None:
+            run.take_weights_from(earlier, but=config.stages)
+        unfinished.replace(folder / "config.yaml")  # at last: other processes wait for it
+        return run
+
+    @classmethod
+    def wait_for(cls, folder: str | Path, seconds: float = 600) -> "Run":
+        """The run that another process, perhaps on another node, is making in a folder.
+
+        Raises:
+            InputError: If it isn't there after so many seconds.
+        """
+        end = time.monotonic() + seconds
+        while not (Path(folder) / "config.yaml").exists() and time.monotonic() < end:
+            time.sleep(0.2)
         return cls(folder)
 
     @cached_property
@@ -179,8 +202,14 @@ class Run:
     def save_weights(self, stage: str, model: nn.Module) -> None:
         """Write a finished stage's weights, in one step."""
         unfinished = self.weights(stage).with_suffix(".unfinished")
-        save_file({name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}, unfinished)
-        unfinished.rename(self.weights(stage))
+        tensors = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
+        try:
+            save_file(tensors, unfinished)
+        except SafetensorError as error:
+            raise InputError(
+                f"the weights {unfinished} can't be written: {error}. Free space and go on with resume=true."
+            ) from error
+        unfinished.replace(self.weights(stage))
 
     def load_weights(self, stage: str, model: nn.Module) -> None:
         """Load a finished stage's weights into ``model``.
@@ -216,7 +245,9 @@ class Run:
                 )
             for stage in taken:
                 self.weights(stage).parent.mkdir(exist_ok=True)
-                shutil.copyfile(other.weights(stage), self.weights(stage))
+                unfinished = self.weights(stage).with_suffix(".unfinished")
+                shutil.copyfile(other.weights(stage), unfinished)
+                unfinished.replace(self.weights(stage))
 
     def metrics(self, stage: str) -> dict[str, float]:
         """A finished stage's metrics."""
@@ -232,11 +263,11 @@ class Run:
         path = self.folder / "metrics.json"
         return json.loads(path.read_text()) if path.exists() else {}
 
-    def differences(self, config: DictConfig, but: Collection[str]) -> list[str]:
-        """Options that this run has otherwise than ``config``, as text, but for those of the sections ``but``."""
+    def differences(self, config: DictConfig, but: Callable[[str], bool]) -> list[str]:
+        """Options that this run has otherwise than ``config``, as text, but for those whose dotted name is ``but``."""
         mine, other = (_flat(OmegaConf.to_container(c, resolve=True)) for c in (self.config, config))
         return [
             f"{key}={mine.get(key, '(none)')}, now {other.get(key, '(none)')}"
             for key in sorted(mine.keys() | other.keys())
-            if key.partition(".")[0] not in but and mine.get(key) != other.get(key)
+            if not but(key) and mine.get(key) != other.get(key)
         ]

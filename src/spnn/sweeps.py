@@ -3,7 +3,9 @@
 import csv
 import json
 import logging
+import math
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,54 +16,83 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-__all__ = ["Comparison"]
+__all__ = ["Comparison", "Failed", "format_metric"]
 
 log = logging.getLogger(__name__)
 
 
+class Failed(dict):
+    """What a multirun's job returns that could not be done: no metrics, and the reason."""
+
+    def __init__(self, error: Exception):
+        super().__init__()
+        self.error = str(error)
+
+
 class Comparison(Callback):
     """Hydra's callback. Each job leaves ``job.json`` in its folder, wherever it is run; at the end of the multirun they
-    become a table on the screen, and ``comparison.csv`` in the sweep's folder, with all metrics.
+    become a table on the screen, and a CSV file in the sweep's folder, with all metrics.
 
     Arguments:
         columns: The metrics to show: name to title; a title that ends in ``%`` shows a share of one in per cent.
+        best: The metric by which jobs are sorted, ``-name`` if less of it is better; None keeps their order.
+        table: The CSV file's name.
     """
 
-    def __init__(self, columns: dict[str, str]):
-        self.columns = columns
+    def __init__(self, columns: dict[str, str], best: str | None = None, table: str = "comparison.csv"):
+        self.columns, self.best, self.table = columns, best, table
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        self.started = time.time()
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
         if config.hydra.mode is None or config.hydra.mode.name != "MULTIRUN":
             return
         finished = job_return.status == JobStatus.COMPLETED
+        result = job_return.return_value if finished else Failed(job_return._return_value)
         folder = Path(config.hydra.runtime.output_dir)
         folder.mkdir(parents=True, exist_ok=True)
         job = {
             "folder": str(folder),
             "overrides": list(job_return.overrides or []),
-            "error": None if finished else str(job_return._return_value),
-            "metrics": job_return.return_value if finished else {},
+            "error": getattr(result, "error", None),
+            "metrics": result or {},
         }
         (folder / "job.json").write_text(json.dumps(job, indent=2) + "\n")
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         sweep = Path(config.hydra.sweep.dir)
-        jobs = [json.loads(path.read_text()) for path in sweep.glob("**/job.json")]
+        # A folder may hold the jobs of other sweeps, too.
+        files = [path for path in sweep.glob("**/job.json") if path.stat().st_mtime >= self.started - 1]
+        jobs = [json.loads(path.read_text()) for path in files]
         if not jobs:
             return
-        jobs.sort(key=lambda job: (len(job["folder"]), job["folder"]))
         common = set.intersection(*(set(job["overrides"]) for job in jobs))
         for job in jobs:  # what all were told says nothing
             job["name"] = " ".join(override for override in job["overrides"] if override not in common)
+        jobs.sort(key=self._place)
         names = list(dict.fromkeys(name for job in jobs for name in job["metrics"]))
-        with (sweep / "comparison.csv").open("w", newline="") as file:
+        with (sweep / self.table).open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["job", *names, "error", "folder"])
             for job in jobs:
                 values = (job["metrics"].get(name, "") for name in names)
                 writer.writerow([job["name"], *values, job["error"] or "", job["folder"]])
         self._print(jobs, names)
-        log.info("comparison of %d jobs: %s", len(jobs), sweep / "comparison.csv")
+        log.info("comparison of %d jobs: %s", len(jobs), sweep / self.table)
+        if failed := [job for job in jobs if job["error"]]:
+            log.error("%d of %d jobs failed; the same command tries them again", len(failed), len(jobs))
+            raise SystemExit(1)
+
+    def _place(self, job: dict) -> tuple:
+        """Where a job stands in the table: the best first, then in their order."""
+        order = (len(job["folder"]), job["folder"])
+        if self.best is None:
+            return order
+        value = job["metrics"].get(self.best.removeprefix("-"))
+        if value is None:
+            return (math.inf, *order)
+        return (value if self.best.startswith("-") else -value, *order)
 
     def _print(self, jobs: list[dict], names: list[str]) -> None:
         shown = {name: title for name, title in self.columns.items() if name in names}

@@ -61,6 +61,8 @@ class ArrayDataset(Dataset):
 
 Rows = dict[str, np.ndarray]
 
+_make_rows: Callable[[int, int], Rows]  # in a process that makes rows
+
 
 def cached_arrays(
     folder: str | Path, key: str, count: int, make_rows: Callable[[int, int], Rows], chunk: int = 64
@@ -152,17 +154,22 @@ class _AllRows:
 def _in_processes(
     make_rows: Callable[[int, int], Rows], chunks: list[int], chunk: int, count: int
 ) -> Iterator[tuple[int, Rows]]:
-    with ProcessPoolExecutor() as pool:
-        make = partial(_make_chunk, make_rows, chunk, count)
+    # Handed over once to each process, not with each chunk: it may hold a long list of files.
+    with ProcessPoolExecutor(initializer=_keep, initargs=(make_rows,)) as pool:
         try:
-            yield from zip(chunks, pool.map(make, chunks), strict=True)
+            yield from zip(chunks, pool.map(partial(_make_chunk, chunk, count), chunks), strict=True)
         except BaseException:  # don't finish what nobody will keep
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-def _make_chunk(make_rows: Callable[[int, int], Rows], chunk: int, count: int, i: int) -> Rows:
-    return make_rows(i * chunk, min((i + 1) * chunk, count))
+def _keep(make_rows: Callable[[int, int], Rows]) -> None:
+    global _make_rows
+    _make_rows = make_rows
+
+
+def _make_chunk(chunk: int, count: int, i: int) -> Rows:
+    return _make_rows(i * chunk, min((i + 1) * chunk, count))
 
 
 def _progress(missing: list[int], made: Iterator, chunk: int, count: int, seconds: float = 20) -> Iterator:

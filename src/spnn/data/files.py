@@ -65,10 +65,10 @@ def decode_image(path: str | Path, image_shape: Sequence[int]) -> np.ndarray:
             image = file.convert("RGB" if channels == 3 else "L")
             image = image.crop((x, y, math.ceil(left + across), math.ceil(top + down)))
             box = (left - x, top - y, left - x + across, top - y + down)
-            image = image.resize((wide, tall), Image.Resampling.BICUBIC, box)
-    except (OSError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
+            image = ImageOps.exif_transpose(image.resize((wide, tall), Image.Resampling.BICUBIC, box))
+    except Exception as error:  # Pillow raises whatever it comes across in a damaged file
         raise InputError(f"{path} can't be read as an image: {error}.") from error
-    return np.asarray(ImageOps.exif_transpose(image)).reshape(height, width, channels)
+    return np.asarray(image).reshape(height, width, channels)
 
 
 def load_image(path: str | Path, image_shape: Sequence[int]) -> Tensor:

@@ -56,7 +56,7 @@ def write_faces(
         raise InputError(f"{root} is not empty: give a new folder, nothing is overwritten.")
     folder = root / _FOLDERS[layout]
     folder.mkdir(parents=True, exist_ok=True)
-    aligned = layout.startswith("celeba") and layout != "celebahq"
+    aligned = layout in ("celeba", "celeba_kaggle")
     names, rows = [], []
     for index in range(train + val + test):
         face, attributes = make_face(seed, index, _ALIGNED[0] if aligned else size)
@@ -102,7 +102,10 @@ def main() -> None:
     parser.add_argument("--test", type=int, default=100)
     parser.add_argument("--size", type=int, default=1024, help="pixels, but for CelebA's 178x218")
     parser.add_argument("--seed", type=int, default=0)
-    write_faces(**vars(parser.parse_args()))
+    try:
+        write_faces(**vars(parser.parse_args()))
+    except InputError as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
+import PIL
 import torch
 from torch.utils.data import Dataset
 
@@ -175,6 +176,7 @@ class ListedImages(Source):
         for row, name in enumerate(self.listing.names):
             status = os.stat(self.listing.path(row))
             facts.update(f"{name} {status.st_size} {status.st_mtime_ns}\n".encode())
+        facts.update(PIL.__version__.encode())
         kind = "images" if self.cache else "readable"
         key = f"{kind} of {self.title} size={self.image_shape[1]} files={facts.hexdigest()}"
         make = partial(_decode_rows, self.listing, self.image_shape, self.cache)

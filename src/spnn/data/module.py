@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, default_collate
 
+from spnn.data.arrays import ArrayDataset
 from spnn.data.order import ShuffledBatches
 from spnn.data.sources import Source, Split
 
@@ -37,7 +38,7 @@ class AttributeData(L.LightningDataModule):
             :mod:`torchvision.transforms.v2`; on the device, one image at a time.
         batches: Batches that the training loader gives in all; the data are shuffled anew each time they are used up.
             None for as many as there are data.
-        num_workers: Processes that load; 0 is best for a source that lies in memory.
+        num_workers: Processes that load; none does where images lie in arrays.
         seed: Of the order of images and of all that is random in a step.
     """
 
@@ -84,11 +85,12 @@ class AttributeData(L.LightningDataModule):
         return self._loader(dataset, batch_size=min(self.batch_size, len(dataset)), sampler=sampler)
 
     def _loader(self, dataset: Dataset, **options: Any) -> DataLoader:
+        workers = 0 if isinstance(dataset, ArrayDataset) else self.num_workers  # one indexing needs no process
         return DataLoader(
             dataset,
             collate_fn=collate,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
+            num_workers=workers,
+            persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
             **options,
         )

@@ -31,8 +31,11 @@ class Search:
         for _ in range(_DEPTH + 1):
             below = []
             for folder in level:
-                with os.scandir(folder) as entries:
-                    found = [(entry.name, entry.is_dir()) for entry in entries if entry.name != "__MACOSX"]
+                try:
+                    with os.scandir(folder) as entries:
+                        found = [(entry.name, entry.is_dir()) for entry in entries if entry.name != "__MACOSX"]
+                except PermissionError:  # lost+found, say
+                    found = []
                 self.files[folder] = {name for name, is_folder in found if not is_folder}
                 below += [folder / name for name, is_folder in sorted(found) if is_folder]
             level = below
@@ -78,6 +81,8 @@ class Search:
             return None
         depth = min(len(path.parts) for path in paths)
         nearest = [path for path in paths if len(path.parts) == depth]
+        if len(nearest) > 1:  # CelebA's images as they were found have the same names as the aligned ones
+            nearest = [path for path in nearest if "align" in path.name] or nearest
         if len(nearest) > 1:
             raise InputError(
                 f"there is more than one candidate below {self.root}: {', '.join(map(str, nearest[:4]))}. Name the "

@@ -31,11 +31,14 @@ class AdaptiveWeights(nn.Module):
     """[K], of mean 1."""
     history: Tensor
     """The newest 2k losses, the newest last, [2k, K]; NaN where there are none yet."""
+    newest: Tensor
+    """The step of the newest, a number."""
 
     def __init__(self, attributes: int, interval: int = 100, window: int = 100):
         super().__init__()
         self.interval = interval
         self.register_buffer("weights", torch.ones(attributes))
+        self.register_buffer("newest", torch.tensor(0))
         self.register_buffer("history", torch.full((2 * window, attributes), torch.nan))
 
     def update(self, losses: Tensor) -> None:

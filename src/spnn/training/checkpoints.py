@@ -63,6 +63,14 @@ class LastCheckpoint(ModelCheckpoint):
             enable_version_counter=False,
         )
 
+    def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
+        due = trainer.global_step % self._every_n_train_steps == 0 and not self._should_skip_saving_checkpoint(trainer)
+        if due and (trainer.fit_loop.epoch_loop.total_batch_idx + 1) % trainer.val_check_batch == 0:
+            # After the validation that follows: a run that goes on would leave it out, and must know its score.
+            self._defer_save_until_validation = True
+        else:
+            super().on_train_batch_end(trainer, *args)
+
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         # During validation averaged weights are swapped in; where one of several processes fails, saving would wait
         # for the others.

@@ -1,8 +1,8 @@
 """Run the stages of training in order, each from the best weights of those before it."""
 
 import logging
+import os
 import re
-import resource
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from spnn.configs import blanks, can_train, instantiate
+from spnn.data import Source
 from spnn.errors import InputError
 from spnn.networks.layers import SubNetwork
 from spnn.runs import Run
@@ -27,7 +28,12 @@ __all__ = ["train"]
 
 log = logging.getLogger(__name__)
 
-_CHOSEN_ANEW = ("trainer", "logger", "callbacks", "compile")  # when a run is resumed
+# What may be chosen anew when a run is resumed: where and how it runs, not what it trains.
+_CHOSEN_ANEW = (
+    *("trainer", "logger", "callbacks", "compile", "data.num_workers", "data.root", "data.cache"),
+    *("data.source.root", "data.source.cache", "data.source.cache_folder"),
+)
+_TRAINED = ("trainer.accumulate_grad_batches", "trainer.gradient_clip_val")
 
 
 def train(config: DictConfig, folder: str | Path, said: Sequence[str] = ()) -> dict[str, float]:
@@ -52,13 +58,10 @@ def train(config: DictConfig, folder: str | Path, said: Sequence[str] = ()) -> d
     else:
         earlier = Run(config.from_run) if config.from_run else None
         check_stages(config, earlier)
-        instantiate(config.data.source).check()
-        if rank_zero_only.rank == 0:
-            run = Run.create(folder, config)
-            if earlier is not None:
-                run.take_weights_from(earlier, but=config.stages)
-        else:  # a process that the first one has started
-            run = Run(folder)
+        source: Source = instantiate(config.data.source)
+        source.check()
+        run = Run.create(folder, config, earlier) if is_first_process() else Run.wait_for(folder)
+        run.source = source
     results = {}
     for name in run.config.stages:
         metrics = run.metrics(name) if config.resume and run.weights(name).exists() else run_stage(run, name)
@@ -66,22 +69,32 @@ def train(config: DictConfig, folder: str | Path, said: Sequence[str] = ()) -> d
     return results
 
 
+def is_first_process() -> bool:
+    """Whether this is the process that writes, of all on all nodes."""
+    node = os.environ.get("NODE_RANK") or os.environ.get("GROUP_RANK") or "0"
+    return rank_zero_only.rank == 0 and int(node) == 0
+
+
 def resume_run(config: DictConfig, folder: str | Path, said: Sequence[str]) -> Run:
     """The run in a folder, to go on with; where and how it runs may be chosen anew, what it trains may not."""
     run = Run(folder)
-    chosen_anew = {key: config[key] for key in _CHOSEN_ANEW}
-    if any(re.split(r"[.=@]", word.lstrip("+~"))[0] not in {*_CHOSEN_ANEW, "folder", "resume"} for word in said):
-        differing = run.differences(config, but={*_CHOSEN_ANEW, "folder", "resume"})
+    keys = [re.split(r"[=@]", word.lstrip("+~"))[0].replace("/", ".") for word in said]
+    new = [key for key in keys if _is_chosen_anew(key)]
+    if any(key not in ("folder", "resume", *new) for key in keys):  # the run's own options are said again
+        differing = run.differences(config, but=lambda key: key in ("folder", "resume") or _is_chosen_anew(key))
         if differing:
             raise InputError(
                 f"{run.folder} was started with other options: {'; '.join(differing[:5])}. Resume it with the same "
                 "ones, or with none but `folder`, or start a new run."
             )
-    else:
-        chosen_anew = {key: value for key, value in chosen_anew.items() if any(w.startswith(key) for w in said)}
-    run.config = OmegaConf.merge(run.config, chosen_anew)
+    for key in new:
+        OmegaConf.update(run.config, key, OmegaConf.select(config, key), merge=False, force_add=True)
     log.info("resuming %s", run.folder)
     return run
+
+
+def _is_chosen_anew(key: str) -> bool:
+    return any(key == part or key.startswith(f"{part}.") for part in _CHOSEN_ANEW) and key not in _TRAINED
 
 
 def check_stages(config: DictConfig, earlier: Run | None) -> None:
@@ -142,8 +155,6 @@ def run_stage(run: Run, name: str) -> dict[str, float]:
     batches = trainer.max_steps * trainer.accumulate_grad_batches
     data = run.data(config.batch_size, batches=batches)
     trainer.fit(stage, datamodule=data, ckpt_path=checkpoint if steps_before else None, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
     memory = peak_memory() / 2**30
     # Not `ckpt_path="best"`: where weights are averaged, Lightning would then load the ones that are not.
     best = torch.load(folder / "checkpoints/best.ckpt", map_location="cpu", weights_only=True, mmap=True)
@@ -190,6 +201,8 @@ def peak_memory() -> int:
     """Bytes that this process has held at most: on its GPU if it has one, else in main memory."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
+    import resource  # not on Windows
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 

@@ -1,7 +1,7 @@
 """What every stage of training shares: optimiser, schedule, and a halt at a loss that is not a number."""
 
 from collections.abc import Callable, Iterable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import lightning as L
 import torch
@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from spnn.errors import NonFiniteLossError
+from spnn.training.checkpoints import LastCheckpoint
 
 __all__ = ["Stage"]
 
@@ -56,6 +57,17 @@ class Stage(L.LightningModule):
         else:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on at a whole step: what was accumulated for the next one is not in the checkpoint."""
+        steps, loop = checkpoint["global_step"], checkpoint["loops"]["fit_loop"]
+        batches = steps * self.trainer.accumulate_grad_batches
+        for counts in ("total", "current"):
+            progress = loop["epoch_loop.batch_progress"][counts]
+            progress.update(dict.fromkeys(progress, batches))
+        interval = self.trainer.val_check_interval
+        validated = isinstance(interval, int) and batches % interval == 0  # Lightning then adds one itself
+        loop["epoch_loop.state_dict"]["_batches_that_stepped"] = steps - validated
+
     def on_train_batch_start(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         self.seen = batch.get("index")  # to say which images it was, should the loss not be a number
 
@@ -67,8 +79,8 @@ class Stage(L.LightningModule):
             names = [self.trainer.datamodule.train.name(index) for index in self.seen.tolist()]
             more = f" and {len(names) - 8} more" if len(names) > 8 else ""
             message.append(f"The batch's images: {', '.join(names[:8])}{more}.")
-        kept = [callback.best_model_path for callback in self.trainer.checkpoint_callbacks]
-        if last := next(filter(None, kept), None):
+        callbacks = [callback for callback in self.trainer.checkpoint_callbacks if isinstance(callback, LastCheckpoint)]
+        if last := next((callback.best_model_path for callback in callbacks if callback.best_model_path), None):
             message.append(f"The last good checkpoint is {last}; resume=true goes on from it.")
         message.append("Train in full precision (trainer.precision=32-true), or with a lower learning rate.")
         raise NonFiniteLossError(" ".join(message))

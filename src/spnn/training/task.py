@@ -6,7 +6,6 @@ measured on the validation and test images, never paid for in a training step.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -61,18 +60,20 @@ class TaskStage(ClassifierStage):
         losses = super().attribute_losses(y, attributes)
         return losses if self.attribute_weights is None else self.attribute_weights.weights * losses
 
-    def on_train_batch_end(self, outputs: Any, batch: dict[str, Tensor], batch_idx: int) -> None:
-        weights = self.attribute_weights
-        stepped = (batch_idx + 1) % self.trainer.accumulate_grad_batches == 0
-        if weights is None or not stepped or self.global_step % weights.interval:
+    def on_train_batch_start(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        super().on_train_batch_start(batch, batch_idx)
+        weights, step = self.attribute_weights, self.global_step
+        # Before a step, not after one, so that each checkpoint holds all updates of the steps before it.
+        if weights is None or step == 0 or step % weights.interval or step == weights.newest:
             return
         # Of the same images in all processes, which so go on weighing alike.
-        batch = self.trainer.datamodule.validation_batch(self.global_step // weights.interval)
+        batch = self.trainer.datamodule.validation_batch(step // weights.interval)
         with torch.no_grad():
             self.surjection.eval()
             y = self.surjection(batch["image"].to(self.device)).float()
             self.surjection.train()
         weights.update(super().attribute_losses(y, batch["attributes"].to(self.device)))
+        weights.newest.fill_(step)
 
     def evaluation_step(self, split: str, batch: dict[str, Tensor]) -> Tensor:
         y = super().evaluation_step(split, batch)
