@@ -65,6 +65,13 @@ def test_parts_are_found_in_nested_folders(layout, whole, tmp_path):
     assert len(source.split("train")) == 16
 
 
+def test_aligned_images_are_taken_rather_than_those_in_the_wild(copied):
+    root = copied("celeba")
+    (root / "img_celeba").mkdir()
+    Image.new("RGB", (400, 300)).save(root / "img_celeba/000001.jpg")
+    assert "img_align_celeba" in CelebA(root, size=16).split("train").name(0)
+
+
 def rewrite(path: Path, change) -> None:
     path.write_bytes(change(path.read_text()).encode())
 
@@ -194,8 +201,8 @@ DAMAGES = {
     ),
     "image missing": ("celeba", lambda r: one(r).unlink(), r"1 of 20 images of CelebA are missing in .*000003\.jpg"),
     "two copies": (
-        "celeba",
-        lambda r: [shutil.copytree(r / "img_align_celeba", r / "copy")],
+        "celebahq",
+        lambda r: [shutil.copytree(r / "CelebA-HQ-img", r / "copy")],
         "more than one candidate below",
     ),
     "not a number": ("celebahq", write(HQ, lambda t: t.replace("7.jpg", "seven.jpg")), "are named by number"),
