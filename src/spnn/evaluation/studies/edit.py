@@ -30,7 +30,7 @@ class Edit(Study):
 
     def __init__(
         self,
-        values: Sequence[float | str] = (-12, 12),
+        values: Sequence[float | str] = (-18, 18),
         attributes: Sequence[str] | None = None,
         shown: Sequence[str] | None = None,
     ):
