@@ -1,6 +1,8 @@
 """The errors whose message is all that a user needs: entry scripts print it alone, without a traceback."""
 
-__all__ = ["InputError", "NonFiniteLossError"]
+from collections.abc import Sequence
+
+__all__ = ["InputError", "NonFiniteLossError", "some_of"]
 
 
 class InputError(ValueError):
@@ -13,3 +15,8 @@ class InputError(ValueError):
 
 class NonFiniteLossError(RuntimeError):
     """Training reached a loss that is NaN or infinite."""
+
+
+def some_of(names: Sequence[str], most: int = 3) -> str:
+    """The first of a list of names, for a message."""
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

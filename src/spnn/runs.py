@@ -30,6 +30,7 @@ from torch import nn
 from spnn.configs import blanks, instantiate, needs_training
 from spnn.data import AttributeData, Source
 from spnn.errors import InputError
+from spnn.replacing import replacing
 from spnn.surjection import Surjection
 
 __all__ = ["Run", "check_results_folder", "fresh_folder"]
@@ -116,12 +117,11 @@ class Run:
         if any((folder / stage).exists() for stage in config.stage):
             raise InputError(f"{folder} holds a run already, which would be overwritten: choose another `folder`.")
         folder.mkdir(parents=True, exist_ok=True)
-        unfinished = folder / "config.unfinished"
-        OmegaConf.save(OmegaConf.merge(config, {"folder": str(folder)}), unfinished, resolve=True)
-        run = cls(folder, OmegaConf.load(unfinished))
-        if earlier is not None:
-            run.take_weights_from(earlier, but=config.stages)
-        unfinished.replace(folder / "config.yaml")  # at last: other processes wait for it
+        with replacing(folder / "config.yaml") as unfinished:  # there at last: other processes wait for it
+            OmegaConf.save(OmegaConf.merge(config, {"folder": str(folder)}), unfinished, resolve=True)
+            run = cls(folder, OmegaConf.load(unfinished))
+            if earlier is not None:
+                run.take_weights_from(earlier, but=config.stages)
         return run
 
     @classmethod
@@ -201,15 +201,14 @@ class Run:
 
     def save_weights(self, stage: str, model: nn.Module) -> None:
         """Write a finished stage's weights, in one step."""
-        unfinished = self.weights(stage).with_suffix(".unfinished")
         tensors = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
         try:
-            save_file(tensors, unfinished)
+            with replacing(self.weights(stage)) as unfinished:
+                save_file(tensors, unfinished)
         except SafetensorError as error:
             raise InputError(
-                f"the weights {unfinished} can't be written: {error}. Free space and go on with resume=true."
+                f"the weights {self.weights(stage)} can't be written: {error}. Free space and go on with resume=true."
             ) from error
-        unfinished.replace(self.weights(stage))
 
     def load_weights(self, stage: str, model: nn.Module) -> None:
         """Load a finished stage's weights into ``model``.
@@ -245,9 +244,8 @@ class Run:
                 )
             for stage in taken:
                 self.weights(stage).parent.mkdir(exist_ok=True)
-                unfinished = self.weights(stage).with_suffix(".unfinished")
-                shutil.copyfile(other.weights(stage), unfinished)
-                unfinished.replace(self.weights(stage))
+                with replacing(self.weights(stage)) as unfinished:
+                    shutil.copyfile(other.weights(stage), unfinished)
 
     def metrics(self, stage: str) -> dict[str, float]:
         """A finished stage's metrics."""
@@ -255,9 +253,8 @@ class Run:
 
     def save_metrics(self, stage: str, metrics: dict[str, Any]) -> None:
         """Add a stage's metrics to ``metrics.json``, in one step."""
-        unfinished = self.folder / "metrics.unfinished"
-        unfinished.write_text(json.dumps(self._all_metrics() | {stage: metrics}, indent=2) + "\n")
-        unfinished.replace(self.folder / "metrics.json")
+        with replacing(self.folder / "metrics.json") as unfinished:
+            unfinished.write_text(json.dumps(self._all_metrics() | {stage: metrics}, indent=2) + "\n")
 
     def _all_metrics(self) -> dict[str, dict[str, float]]:
         path = self.folder / "metrics.json"

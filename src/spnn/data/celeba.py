@@ -12,6 +12,7 @@ References:
 """
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from spnn.data.attributes import CELEBA_ATTRIBUTES
 from spnn.data.listed import ListedImages, Listing, in_order
 from spnn.data.search import Search
 from spnn.data.tables import Table, read_table
-from spnn.errors import InputError
+from spnn.errors import InputError, some_of
 
 __all__ = ["CelebA", "CelebAMaskHQ"]
 
@@ -52,7 +53,7 @@ class CelebA(ListedImages):
         if unknown := [name for name in table.names if name not in splits]:
             raise InputError(
                 f"{partition.path} doesn't say in which split {len(unknown)} of {len(table.names)} images are: "
-                f"{', '.join(unknown[:3])}{', ...' if len(unknown) > 3 else ''}."
+                f"{some_of(unknown)}."
             )
         split = np.array([splits[name] for name in table.names])
         return Listing(found.folder, found.names(table), table.binary(), split)
@@ -85,11 +86,12 @@ class CelebAMaskHQ(ListedImages):
         return Listing(found.folder, found.names(table)[order], table.binary()[order], split)
 
 
-class _Found:
-    """The parts of a data set."""
+class _Found(NamedTuple):
+    """The parts of a data set; ``suffix`` is that of the files, where the tables have another."""
 
-    def __init__(self, tables: dict[str, Table], folder: Path, suffix: str | None):
-        self.tables, self.folder, self.suffix = tables, folder, suffix
+    tables: dict[str, Table]
+    folder: Path
+    suffix: str | None
 
     def names(self, table: Table) -> np.ndarray:
         """The files' names; tables say .jpg also of images that were distributed as .png."""

@@ -52,7 +52,7 @@ class ImageFolder(ListedImages):
             raise InputError(f"{path} has no attributes: its header must name at least one.")
         return table
 
-    @property
+    @cached_property
     def attributes(self) -> tuple[str, ...]:
         """The table's columns."""
         return self.table.without("split").columns

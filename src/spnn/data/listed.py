@@ -4,7 +4,6 @@ import hashlib
 import logging
 import os
 from abc import abstractmethod
-from collections import defaultdict
 from functools import cached_property, partial
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
@@ -14,11 +13,11 @@ import PIL
 import torch
 from torch.utils.data import Dataset
 
-from spnn.data import files
+from spnn.data import files as decoder
 from spnn.data.arrays import ArrayDataset, cached_arrays
 from spnn.data.files import decode_image
 from spnn.data.sources import Source, Split
-from spnn.errors import InputError
+from spnn.errors import InputError, some_of
 
 __all__ = ["SPLITS", "FileDataset", "ListedImages", "Listing", "in_order"]
 
@@ -172,7 +171,7 @@ class ListedImages(Source):
         if not self.cache and self.on_bad_image == "error":
             return None
         # All that changes the pixels: the files, the size, and the code that decodes them.
-        facts = hashlib.sha256(Path(files.__file__).read_bytes())
+        facts = hashlib.sha256(Path(decoder.__file__).read_bytes())
         for row, name in enumerate(self.listing.names):
             status = os.stat(self.listing.path(row))
             facts.update(f"{name} {status.st_size} {status.st_mtime_ns}\n".encode())
@@ -203,8 +202,7 @@ class ListedImages(Source):
 
     def _leave_out(self, what: str, names: list[str], of: int) -> None:
         """Log that images are left out, or raise InputError, as ``on_bad_image`` says."""
-        some = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-        found = f"{len(names)} of {of} images of {self.title} are {what}: {some}"
+        found = f"{len(names)} of {of} images of {self.title} are {what}: {some_of(names, 5)}"
         if self.on_bad_image == "error":
             raise InputError(
                 f"{found}. Unpack or download these anew, or leave such images out: data.on_bad_image=skip."
@@ -214,14 +212,10 @@ class ListedImages(Source):
 
 def _present(listing: Listing) -> np.ndarray:
     """Whether each file is there, [N]: one look into each folder, not one at each file."""
-    by_folder = defaultdict(set)
-    parents = [os.path.dirname(name) for name in listing.names.tolist()]
-    for parent in set(parents):
-        place = listing.folder / parent
-        by_folder[parent] = set(os.listdir(place)) if place.is_dir() else set()
-    names = listing.names.tolist()
-    there = [os.path.basename(n) in by_folder[parent] for n, parent in zip(names, parents, strict=True)]
-    return np.array(there)
+    parts = [os.path.split(name) for name in listing.names.tolist()]
+    places = {parent: listing.folder / parent for parent in {parent for parent, _ in parts}}
+    files = {parent: set(os.listdir(place)) if place.is_dir() else set() for parent, place in places.items()}
+    return np.array([name in files[parent] for parent, name in parts])
 
 
 def _with_all_splits(listing: Listing, title: str) -> Listing:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from spnn.errors import InputError
+from spnn.errors import InputError, some_of
 
 __all__ = ["Search"]
 
@@ -67,8 +67,7 @@ class Search:
         """What there is, in a few lines."""
         lines = []
         for folder, files in list(self.files.items())[:8]:
-            some = ", ".join(sorted(files)[:3]) + (", ..." if len(files) > 3 else "")
-            lines.append(f"  {folder}: {f'{len(files)} files ({some})' if files else 'no files'}")
+            lines.append(f"  {folder}: {f'{len(files)} files ({some_of(sorted(files))})' if files else 'no files'}")
         if len(self.files) > 8:
             lines.append(f"  and {len(self.files) - 8} more folders")
         archives = [name for files in self.files.values() for name in files if name.lower().endswith(_ARCHIVES)]

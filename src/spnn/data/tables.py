@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spnn.errors import InputError
+from spnn.errors import InputError, some_of
 
 __all__ = ["Table", "read_table"]
 
@@ -114,8 +114,7 @@ def read_table(path: str | Path, columns: Sequence[str] | None = None) -> Table:
     for number, row in numbered:
         if len(row) != 1 + len(header):
             raise InputError(
-                f"{path}, line {number}: {len(row) - 1} values for {len(header)} columns "
-                f"({', '.join(header[:3])}{', ...' if len(header) > 3 else ''})."
+                f"{path}, line {number}: {len(row) - 1} values for {len(header)} columns ({some_of(header)})."
             )
     if len(set(header)) < len(header):
         raise InputError(f"{path} names a column twice: {_first_repeated(header)!r}.")

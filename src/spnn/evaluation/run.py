@@ -18,7 +18,7 @@ from spnn.evaluation.study import Request, Samples, Study
 from spnn.evaluation.subject import Subject
 from spnn.evaluation.tables import print_table
 from spnn.runs import check_results_folder, fresh_folder
-from spnn.sampling.generate import check_precision, generate
+from spnn.sampling.generate import check_counts, check_precision, generate
 from spnn.sampling.models import Models, load_models
 from spnn.sampling.store import SampleStore
 
@@ -41,7 +41,7 @@ def evaluate(config: DictConfig) -> list[dict]:
         InputError: If the run is unknown or lacks a model, or an option can't be met.
     """
     check_precision(config.trainer)
-    _check(config)
+    check_counts(config, "count", "batch_size", "shown", "resamples")
     study: Study = instantiate(config.study)
     top = Path(config.folder)
     folder = check_results_folder(top / study.name, marker=_MARKER)
@@ -106,13 +106,6 @@ def _sample(
             whole_time = seconds if before == len(request.names) else None
             samples[name] = Samples(found["image"], found.get("frames"), whole_time)
     return samples, [*stores.values(), whole]
-
-
-def _check(config: DictConfig) -> None:
-    """Find what would else come to light only after sampling."""
-    for option in ("count", "batch_size", "shown", "resamples"):
-        if not isinstance(config[option], int) or config[option] < 1:
-            raise InputError(f"{option} must be a whole number of at least 1, got {config[option]!r}.")
 
 
 def _check_top(top: Path) -> None:

@@ -70,6 +70,11 @@ class Subject:
         """The prefix of the classifier to trust most: the judge's, if there is one."""
         return list(self.networks)[-1]
 
+    @staticmethod
+    def classifier(prefix: str) -> str:
+        """What the classifier of a prefix is called."""
+        return "judge" if prefix else "guiding network"
+
     @cached_property
     def majority(self) -> Tensor:
         """For each attribute, whether most training images have it, [K] in {0, 1}."""

@@ -23,7 +23,7 @@ from spnn.sampling.models import Models
 from spnn.sampling.progress import SamplingProgress
 from spnn.sampling.store import SampleStore
 
-__all__ = ["check_precision", "fastest_device", "generate", "outputs_of"]
+__all__ = ["check_counts", "check_precision", "fastest_device", "generate", "outputs_of"]
 
 
 def fastest_device() -> torch.device:
@@ -32,6 +32,13 @@ def fastest_device() -> torch.device:
     if accelerator is None:
         return torch.device("cpu")
     return torch.device(accelerator.type, int(os.environ.get("LOCAL_RANK", 0)))
+
+
+def check_counts(config: DictConfig, *options: str) -> None:
+    """Raise InputError if one of the options is not a whole number of at least 1."""
+    for option in options:
+        if not isinstance(config[option], int) or config[option] < 1:
+            raise InputError(f"{option} must be a whole number of at least 1, got {config[option]!r}.")
 
 
 def check_precision(trainer: DictConfig) -> None:

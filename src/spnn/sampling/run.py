@@ -12,7 +12,7 @@ from torch import Tensor
 from spnn.configs import instantiate
 from spnn.errors import InputError
 from spnn.runs import check_results_folder
-from spnn.sampling.generate import check_precision, generate, outputs_of
+from spnn.sampling.generate import check_counts, check_precision, generate, outputs_of
 from spnn.sampling.models import load_models
 from spnn.sampling.results import measure, save_metadata, save_pictures, save_tensors
 from spnn.sampling.store import SampleStore
@@ -101,8 +101,6 @@ def _check(config: DictConfig) -> None:
         raise InputError(f"a trajectory is drawn as strip or gif (null: not at all), not {config.trajectory!r}.")
     if config.save not in ("safetensors", "npz", None):
         raise InputError(f"samples are saved as safetensors or npz (null: as PNG alone), not {config.save!r}.")
-    for option in ("batch_size", "n_per_target", "shown"):
-        if not isinstance(config[option], int) or config[option] < 1:
-            raise InputError(f"{option} must be a whole number of at least 1, got {config[option]!r}.")
+    check_counts(config, "batch_size", "n_per_target", "shown")
     if config.first < 0 or (config.count is not None and config.count < 1):
         raise InputError(f"`first` must be at least 0 and `count` at least 1, got {config.first} and {config.count}.")

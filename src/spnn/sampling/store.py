@@ -4,7 +4,6 @@ Each batch becomes one file, ``unfinished/<first index>.safetensors``, written b
 step, and a PNG per image. The folder ``unfinished`` is removed when all are there and the results are written.
 """
 
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from spnn.replacing import replacing
 from spnn.runs import fresh_folder
 from spnn.sampling.pictures import save_image
 
@@ -71,8 +71,8 @@ class SampleStore:
         for index, image in zip(batch["index"].tolist(), batch["image"], strict=True):
             save_image(image, self.folder / f"{self.names[index]}.png")
         path = self.parts / f"{int(batch['index'][0]):08d}.safetensors"
-        save_file({name: tensor.contiguous() for name, tensor in batch.items()}, path.with_suffix(".writing"))
-        os.replace(path.with_suffix(".writing"), path)
+        with replacing(path) as unfinished:
+            save_file({name: tensor.contiguous() for name, tensor in batch.items()}, unfinished)
 
     def collect(self) -> dict[str, Tensor]:
         """All samples, in order."""

@@ -11,6 +11,7 @@ from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from spnn.errors import InputError, NonFiniteLossError
+from spnn.replacing import replacing
 
 __all__ = ["AtomicCheckpoints", "LastCheckpoint", "steps_in"]
 
@@ -29,16 +30,14 @@ class AtomicCheckpoints(TorchCheckpointIO):
         Raises:
             InputError: If it can't be written; the checkpoint that was there is left.
         """
-        unfinished = Path(f"{path}.unfinished")
+        path = Path(path)
         try:
-            unfinished.parent.mkdir(parents=True, exist_ok=True)
-            with unfinished.open("wb") as file:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as unfinished, unfinished.open("wb") as file:
                 torch.save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(unfinished, path)
         except (OSError, RuntimeError) as error:  # PyTorch's writer raises either
-            unfinished.unlink(missing_ok=True)
             reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
             raise InputError(
                 f"the checkpoint {path} can't be written: {reason}. Free space or make the folder writable, and go on "

@@ -10,6 +10,7 @@ from spnn.evaluation.findings import Table
 from spnn.evaluation.report.parts import lines_html, part_html, table_html
 from spnn.evaluation.report.style import STYLE
 from spnn.evaluation.report.training import training_curves
+from spnn.replacing import replacing
 
 __all__ = ["save_report"]
 
@@ -44,9 +45,8 @@ def save_report(run: Path, evaluation: Path, path: Path) -> None:
         "</main></body></html>\n"
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(page)
-    unfinished.rename(path)
+    with replacing(path) as unfinished:
+        unfinished.write_text(page)
 
 
 def _studies(evaluation: Path) -> list[Path]:

@@ -42,7 +42,7 @@ class Ablation(Reconstruction):
         findings = super().conclude(samples)
         by_name = {entry["guidance"]: entry for entry in findings.entries}
         prefix = self.subject.most_trusted
-        by = "judge" if prefix else "guiding network"
+        by = self.subject.classifier(prefix)
         values = [[by_name[name][f"{prefix}agreement"] for name in row] for row in self._names()]
         title = f"agreement by the {by}, %"
         matrix = Matrix("matrix", title, [f"r {latents}" for latents in self.latents], self.rules, values)
@@ -63,7 +63,7 @@ class Ablation(Reconstruction):
         right = {name: self._right(samples[name].images) for name in names}
         said = []
         for prefix in reversed(list(self.subject.networks)):
-            by = "the judge" if prefix else "the guiding network"
+            by = f"the {self.subject.classifier(prefix)}"
             scores = {name: entries[name][f"{prefix}agreement"] for name in names}
             best, worst = max(scores, key=scores.__getitem__), min(scores, key=scores.__getitem__)
             shares = {name: f"{name} ({100 * score:.1f} %)" for name, score in scores.items()}

@@ -87,7 +87,7 @@ class Edit(Study):
                 bars[key] = effects[self.subject.most_trusted]["success"][at].tolist()
             parts += [self._side_effects(method, effects, chance), self._pictures(method, samples)]
         labels = [self.subject.attributes[k] for k in self.edited]
-        by = "judge" if self.subject.most_trusted else "guiding network"
+        by = self.subject.classifier(self.subject.most_trusted)
         chart = Bars("success", f"samples that have what was set, by the {by}", labels, bars)
         table = Table("table", self._title(), self._columns(), entries)
         settings = Table("settings", "Each setting", {}, rows)
@@ -137,7 +137,7 @@ class Edit(Study):
 
     def _verdicts(self, entries: list[dict], rows: list[dict]) -> list[str]:
         prefix = self.subject.most_trusted
-        by = "the judge" if prefix else "the guiding network"
+        by = f"the {self.subject.classifier(prefix)}"
         said = []
         for entry in entries:
             own = [row for row in rows if row["guidance"] == entry["guidance"]]

@@ -80,7 +80,7 @@ class Multi(Study):
             for size in sizes
         ]
         prefix = self.subject.most_trusted
-        by = "the judge" if prefix else "the guiding network"
+        by = f"the {self.subject.classifier(prefix)}"
         bars = {
             f"{e['guidance']}, others {e['others']}, {name}": [
                 next(

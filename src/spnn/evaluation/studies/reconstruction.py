@@ -145,7 +145,7 @@ class Reconstruction(Study):
 
     def _headline(self, entries: list[dict]) -> str:
         prefix = self.subject.most_trusted
-        by = "the judge" if prefix else "the guiding network"
+        by = f"the {self.subject.classifier(prefix)}"
         best = max(entries, key=lambda entry: entry[f"{prefix}agreement"])
         low, high = best[f"{prefix}agreement_interval"]
         return (
@@ -183,7 +183,7 @@ class Reconstruction(Study):
         ]
         parts: list[Table | Bars] = [Table("attributes", "Each attribute", {}, rows)]
         prefix = self.subject.most_trusted
-        by = "judge" if prefix else "guiding network"
+        by = self.subject.classifier(prefix)
         first = next(iter(compared))
         order = compared[first][f"{prefix}agreement"].argsort().tolist()
         labels = [names[k] for k in order]
@@ -218,5 +218,5 @@ class Reconstruction(Study):
         rows = {"held-out": (self.subject.images[few], self.subject.seen[prefix][few].sigmoid())}
         method = next(iter(images))
         rows[method] = (images[method][few], seen[method][prefix][few].sigmoid())
-        by = "judge" if prefix else "guiding network"
+        by = self.subject.classifier(prefix)
         return Vectors("vectors", f"Images and their attributes, as the {by} sees them", rows, self.subject.attributes)

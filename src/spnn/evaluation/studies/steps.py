@@ -69,7 +69,7 @@ class Steps(Study):
             for method in self.methods():
                 own = [e for e in entries if e["guidance"] == method and e[key] is not None]
                 for prefix in self.subject.networks:
-                    label = f"{method}, by {'the judge' if prefix else 'the guiding network'}"
+                    label = f"{method}, by the {self.subject.classifier(prefix)}"
                     series[label] = ([e[key] for e in own], [100 * e[f"{prefix}agreement"] for e in own])
             if all(x for x, _ in series.values()):
                 curves.append(Lines(name, "agreement with the held-out image, %", x, series, log_x=True))
@@ -88,7 +88,7 @@ class Steps(Study):
 
     def _verdicts(self, entries: list[dict]) -> list[str]:
         prefix = self.subject.most_trusted
-        by = "the judge" if prefix else "the guiding network"
+        by = f"the {self.subject.classifier(prefix)}"
         said = []
         for method in self.methods():
             own = [entry for entry in entries if entry["guidance"] == method]
