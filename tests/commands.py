@@ -1,7 +1,13 @@
 """The commands as a user runs them, and the configs that they compose."""
 
+import atexit
+import multiprocessing
+import os
+import runpy
 import subprocess
 import sys
+import tempfile
+import traceback
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
@@ -9,13 +15,49 @@ from omegaconf import DictConfig
 
 REPOSITORY = Path(__file__).parents[1]
 
+# A process that has imported the libraries, from which commands are forked: importing takes longer than most commands.
+_SERVER = multiprocessing.get_context("forkserver")
+_SERVER.set_forkserver_preload(["spnn.training", "spnn.sampling", "spnn.evaluation", "spnn.entry"])
 
-def command(*words: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, *words], cwd=REPOSITORY, capture_output=True, text=True, timeout=600)
+
+def command(*words: str, fresh: bool = False) -> subprocess.CompletedProcess:
+    """Run `python <words>`; ``fresh``, in a new interpreter, as those need that start themselves anew."""
+    if fresh:
+        return subprocess.run([sys.executable, *words], cwd=REPOSITORY, capture_output=True, text=True, timeout=600)
+    with tempfile.TemporaryDirectory() as folder:
+        printed = [Path(folder, stream) for stream in ("stdout", "stderr")]
+        process = _SERVER.Process(target=_run, args=(words, *printed))
+        process.start()
+        process.join(600)
+        assert process.exitcode is not None, f"{words} took more than ten minutes"
+        return subprocess.CompletedProcess(words, process.exitcode, *(path.read_text() for path in printed))
 
 
-def succeed(*words: str) -> str:
-    done = command(*words)
+def _run(words: tuple[str, ...], stdout: Path, stderr: Path) -> None:
+    """What a forked process does: be the command."""
+    for stream, path in ((1, stdout), (2, stderr)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), stream)
+    os.chdir(REPOSITORY)
+    as_module = words[0] == "-m"
+    sys.argv = list(words[as_module:])
+    code = 0
+    try:
+        runpy.run_module(words[1], run_name="__main__") if as_module else runpy.run_path(words[0], run_name="__main__")
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def succeed(*words: str, fresh: bool = False) -> str:
+    done = command(*words, fresh=fresh)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout
 

@@ -87,7 +87,7 @@ def test_a_run_on_two_devices_has_the_losses_of_one_on_one(tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     succeed("train.py", *options, *(size.format(32) for size in sizes), f"folder={one}", "trainer.devices=1")
     ddp = ("trainer.devices=2", "trainer.strategy=ddp")
-    succeed("train.py", *options, *(size.format(16) for size in sizes), f"folder={two}", *ddp)
+    succeed("train.py", *options, *(size.format(16) for size in sizes), f"folder={two}", *ddp, fresh=True)
     for stage in ("task", "inverse"):
         losses = []
         for run in (one, two):
