@@ -63,7 +63,7 @@ def test_an_image_is_the_same_in_any_batch(guidance, run, tmp_path):
 def test_two_devices_sample_what_one_does(run, tmp_path):
     options = (f"run={run.folder}", "count=5", "batch_size=1", "sampler.steps=10")
     devices = ("trainer.accelerator=cpu", "trainer.devices=2", "trainer.strategy=ddp", "trainer.precision=32-true")
-    succeed("sample.py", *options, *devices, f"folder={tmp_path / 'two'}")
+    succeed("sample.py", *options, *devices, f"folder={tmp_path / 'two'}", fresh=True)
     _, one, lines = sampled(tmp_path / "one", *options)
     two = load_file(tmp_path / "two/samples.safetensors")
     torch.testing.assert_close(two["image"], one["image"], rtol=0, atol=1e-3)

@@ -1,8 +1,9 @@
 """The errors whose message is all that a user needs: entry scripts print it alone, without a traceback."""
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 
-__all__ = ["InputError", "NonFiniteLossError", "some_of"]
+__all__ = ["InputError", "NonFiniteLossError", "nearest", "some_of"]
 
 
 class InputError(ValueError):
@@ -20,3 +21,9 @@ class NonFiniteLossError(RuntimeError):
 def some_of(names: Sequence[str], most: int = 3) -> str:
     """The first of a list of names, for a message."""
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
+def nearest(name: str, names: Iterable[str], most: int = 3) -> str:
+    """Names that an unknown one may have been meant to be, for a message; empty if none is near."""
+    found = difflib.get_close_matches(name, sorted(names), n=most)
+    return f" (did you mean {' or '.join(found)}?)" if found else ""

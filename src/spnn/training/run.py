@@ -5,6 +5,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from diffusers import UNet2DModel
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
@@ -20,7 +22,7 @@ from spnn.configs import blanks, can_train, instantiate
 from spnn.data import Source
 from spnn.errors import InputError
 from spnn.networks.layers import SubNetwork
-from spnn.runs import Run
+from spnn.runs import Record, Run
 from spnn.training.checkpoints import AtomicCheckpoints, steps_in
 from spnn.training.stage import Stage
 
@@ -63,9 +65,15 @@ def train(config: DictConfig, folder: str | Path, said: Sequence[str] = ()) -> d
         run = Run.create(folder, config, earlier) if is_first_process() else Run.wait_for(folder)
         run.source = source
     results = {}
-    for name in run.config.stages:
-        metrics = run.metrics(name) if config.resume and run.weights(name).exists() else run_stage(run, name)
-        results |= {f"{name}/{metric}": value for metric, value in metrics.items()}
+    with Record(run.folder, said, (SIGTERMException,)) if is_first_process() else nullcontext() as record:
+        for name in run.config.stages:
+            if config.resume and run.weights(name).exists():
+                metrics = run.metrics(name)
+            else:
+                if record:
+                    record.stage(name)
+                metrics = run_stage(run, name)
+            results |= {f"{name}/{metric}": value for metric, value in metrics.items()}
     return results
 
 

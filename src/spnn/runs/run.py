@@ -1,26 +1,12 @@
-"""A run is a folder: the resolved config, and a folder per stage with its log, checkpoints and weights.
-
-::
-
-    outputs/synthetic_faces/2026-01-31_12-00-00/
-        config.yaml                     every option, resolved
-        metrics.json                    each stage's test metrics
-        task/ inverse/ prior/ judge/    per stage: metrics.csv, checkpoints/, weights.safetensors
-        samples/  evaluation/           what sample.py and evaluate.py wrote
-
-``weights.safetensors`` holds the stage's result, the best checkpoint's (averaged) weights; where it exists, the stage
-is finished. Later stages, sampling and evaluation start from it.
-"""
+"""A run: its folder, and what can be built from it."""
 
 import json
 import shutil
 import time
 from collections.abc import Callable, Collection
-from datetime import datetime
 from functools import cached_property
-from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 from safetensors import SafetensorError
@@ -28,43 +14,19 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from spnn.configs import blanks, instantiate, needs_training
-from spnn.data import AttributeData, Source
 from spnn.errors import InputError
 from spnn.replacing import replacing
 from spnn.surjection import Surjection
 
-__all__ = ["Run", "check_results_folder", "fresh_folder"]
+if TYPE_CHECKING:
+    from spnn.data import AttributeData, Source
+
+__all__ = ["Run", "flat"]
 
 _STAGES_OF = {"surjection": ("inverse", "task"), "prior": ("prior",), "judge": ("judge",)}  # the one to prefer first
 _SECTION_OF = {"surjection": "network", "prior": "prior", "judge": "judge"}  # of the config, that builds the model
 
 _OF_THE_PLACE = ("root", "cache", "cache_folder", "on_bad_image")  # options of sources
-
-
-def check_results_folder(folder: str | Path, marker: str) -> Path:
-    """Return the folder if results can go there: it is new, or holds earlier results, known by the file ``marker``.
-
-    Raises:
-        InputError: If it holds anything else.
-    """
-    folder = Path(folder)
-    if folder.exists() and any(folder.iterdir()) and not (folder / marker).exists():
-        raise InputError(f"{folder} holds other things than earlier results: choose another `folder`.")
-    return folder
-
-
-def fresh_folder(folder: Path) -> None:
-    """Make an empty folder; one that is already there is kept under a name with the time of its last change."""
-    folder = folder.resolve()  # "." has no name to change
-    if folder.exists():
-        stamp = datetime.fromtimestamp(folder.stat().st_mtime).strftime("%Y-%m-%d_%H-%M-%S")
-        kept = folder.with_name(f"{folder.name}.{stamp}")
-        for again in count(2):
-            if not kept.exists():
-                break
-            kept = folder.with_name(f"{folder.name}.{stamp}.{again}")
-        folder.rename(kept)
-    folder.mkdir(parents=True)
 
 
 def _what(config: DictConfig, section: str) -> dict[str, Any]:
@@ -73,14 +35,14 @@ def _what(config: DictConfig, section: str) -> dict[str, Any]:
     return {key: value for key, value in options.items() if key not in _OF_THE_PLACE}
 
 
-def _flat(options: Any, prefix: str = "") -> dict[str, Any]:
+def flat(options: Any, prefix: str = "") -> dict[str, Any]:
     """Nested options by their dotted names."""
     if not isinstance(options, dict) or not options:
         return {prefix: options}
     return {
         key: value
         for name, inner in options.items()
-        for key, value in _flat(inner, f"{prefix}.{name}" if prefix else str(name)).items()
+        for key, value in flat(inner, f"{prefix}.{name}" if prefix else str(name)).items()
     }
 
 
@@ -137,12 +99,14 @@ class Run:
         return cls(folder)
 
     @cached_property
-    def source(self) -> Source:
+    def source(self) -> "Source":
         """The source of images that the run was trained on."""
         return instantiate(self.config.data.source)
 
-    def data(self, batch_size: int, batches: int | None = None) -> AttributeData:
+    def data(self, batch_size: int, batches: int | None = None) -> "AttributeData":
         """The Lightning data module of the run, see :class:`~spnn.data.module.AttributeData`."""
+        from spnn.data import AttributeData  # here, for a list of runs needs no Lightning
+
         options = self.config.data
         return AttributeData(
             self.source,
@@ -262,7 +226,7 @@ class Run:
 
     def differences(self, config: DictConfig, but: Callable[[str], bool]) -> list[str]:
         """Options that this run has otherwise than ``config``, as text, but for those whose dotted name is ``but``."""
-        mine, other = (_flat(OmegaConf.to_container(c, resolve=True)) for c in (self.config, config))
+        mine, other = (flat(OmegaConf.to_container(c, resolve=True)) for c in (self.config, config))
         return [
             f"{key}={mine.get(key, '(none)')}, now {other.get(key, '(none)')}"
             for key in sorted(mine.keys() | other.keys())

@@ -1,0 +1,153 @@
+"""`python -m spnn.runs`: list runs, find the best, show one, compare two."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from spnn.errors import InputError
+from spnn.runs.listing import Listed, best_first, compare, find_runs
+from spnn.runs.run import Run
+
+_COLUMNS = ("task/accuracy", "inverse/reconstruction", "prior/loss", "judge/accuracy")
+_COLOURS = {"running": "cyan", "finished": "green", "failed": "red", "interrupted": "yellow"}
+
+EXAMPLES = """
+examples:
+  python -m spnn.runs                                       all runs in outputs/, the newest first
+  python -m spnn.runs list status=failed                    those that failed, and why
+  python -m spnn.runs list name=digits network.scale_bound=2 'task/accuracy>=0.98'
+  python -m spnn.runs list --columns seed,task/loss
+  python -m spnn.runs best task/loss --least name=digits    the best first
+  python sample.py run=$(python -m spnn.runs best prior/loss --least --path)
+  python -m spnn.runs show outputs/digits/seed=1            how it was started, where, how it stands
+  python -m spnn.runs compare outputs/digits/seed=1 outputs/digits/seed=2
+"""
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    options = _parser().parse_args(words)
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    try:
+        if options.command == "compare":
+            _print_comparison(console, *map(_listed, options.runs))
+        elif options.command == "show":
+            _print_run(_listed(options.run))
+        else:
+            _print_list(console, options)
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "python -m spnn.runs",
+        description="List runs, find the best, show one, compare two.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", metavar="command")
+    listing = commands.add_parser("list", help="a table of runs, the newest first")
+    best = commands.add_parser("best", help="a table of runs, the best by a metric first")
+    best.add_argument("metric", help="e.g. task/accuracy, or evaluation/nlbp_gentle/judge_agreement")
+    best.add_argument("--least", action="store_true", help="less of it is better")
+    best.add_argument("--path", action="store_true", help="print the best run's folder alone")
+    for command in (listing, best):
+        command.add_argument("conditions", nargs="*", help="name=value, with =, !=, <, <=, >, >=; * matches anything")
+        command.add_argument("--columns", help="names of options or metrics, separated by commas")
+        command.add_argument("--in", dest="root", default="outputs", help="the folder to search (outputs)")
+    commands.add_parser("show", help="how a run was started, where, and how it stands").add_argument("run")
+    commands.add_parser("compare", help="options that differ, and metrics").add_argument("runs", nargs=2)
+    parser.set_defaults(command="list", conditions=[], columns=None, root="outputs")
+    return parser
+
+
+def _listed(folder: str) -> Listed:
+    return Listed(Run(folder).folder)
+
+
+def _print_list(console: Console, options: argparse.Namespace) -> None:
+    runs, sorted_by = find_runs(options.root, options.conditions), []
+    if options.command == "best":
+        runs = best_first(runs, f"-{options.metric}" if options.least else options.metric)
+        sorted_by = [options.metric]
+    if not runs:
+        raise InputError(f"no such runs in {options.root}/; `python train.py` makes one.")
+    if options.command == "best" and options.path:
+        print(runs[0].folder)
+        return
+    columns = (
+        options.columns.split(",") if options.columns else [*sorted_by, *(c for c in _COLUMNS if c not in sorted_by)]
+    )
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("run", overflow="fold")
+    table.add_column("status")
+    table.add_column("began", no_wrap=True)
+    table.add_column("minutes", justify="right")
+    for column in columns:
+        table.add_column(column, justify="right")
+    for run in runs:
+        record, minutes = run.record, run.seconds / 60
+        name = f"{run.folder}\n[dim]{_reason(run)}[/]" if record.get("reason") else str(run.folder)
+        status = f"[{_COLOURS[record['status']]}]{record['status']}[/]"
+        where = f" ({record['stage']})" if record.get("stage") else ""
+        cells = [_cell(run.values.get(column)) for column in columns]
+        table.add_row(name, status + where, f"{run.began:%Y-%m-%d %H:%M}", f"{minutes:.1f}" if minutes else "", *cells)
+    console.print(table)
+
+
+def _reason(run: Listed) -> str:
+    return run.record["reason"].replace("[", r"\[")
+
+
+def _print_run(run: Listed) -> None:
+    record = run.record
+    print(f"{run.folder}: {record['status']}" + (f", {record['reason']}" if record.get("reason") else ""))
+    for number, start in enumerate(record["starts"], 1):
+        git, environment = start["git"], start["environment"]
+        print(f"\nstart {number}: {start['began']} to {start['ended'] or 'no end on record'}")
+        print(f"  command      {start['command']}")
+        if git:
+            print(
+                f"  commit       {git['commit']} on {git['branch']}" + (f", {git['changes']}" if git["changes"] else "")
+            )
+        print(
+            f"  machine      {environment['host']}, {environment['cores']} cores, {environment['devices'] or 'no GPU'}"
+        )
+        packages = "  ".join(f"{name} {version}" for name, version in environment["packages"].items())
+        print(f"  python       {environment['python']}  {packages}")
+    print()
+    for name, value in run.metrics.items():
+        if name.count("/") == 1:  # means over attributes
+            print(f"  {name:<28} {value:.4g}")
+
+
+def _print_comparison(console: Console, first: Listed, second: Listed) -> None:
+    options, metrics = compare(first, second)
+    for title, rows in (("option", options), ("metric", metrics)):
+        table = Table(box=box.SIMPLE_HEAD)
+        table.add_column(title, overflow="fold")
+        for run in (first, second):
+            table.add_column(str(run.folder), overflow="fold", justify="right")
+        for name, values in rows.items():
+            table.add_row(name, *map(_cell, values))
+        if rows:
+            console.print(table)
+        else:
+            print(f"no {title} differs" if title == "option" else "no metrics yet")
+
+
+def _cell(value: object) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "", True: "true", False: "false"}[value]
+    return f"{value:.4g}" if isinstance(value, float) else str(value).replace("[", r"\[")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,35 @@
+"""Folders of results: what may be written to, and what is kept."""
+
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+
+from spnn.errors import InputError
+
+__all__ = ["check_results_folder", "fresh_folder"]
+
+
+def check_results_folder(folder: str | Path, marker: str) -> Path:
+    """Return the folder if results can go there: it is new, or holds earlier results, known by the file ``marker``.
+
+    Raises:
+        InputError: If it holds anything else.
+    """
+    folder = Path(folder)
+    if folder.exists() and any(folder.iterdir()) and not (folder / marker).exists():
+        raise InputError(f"{folder} holds other things than earlier results: choose another `folder`.")
+    return folder
+
+
+def fresh_folder(folder: Path) -> None:
+    """Make an empty folder; one that is already there is kept under a name with the time of its last change."""
+    folder = folder.resolve()  # "." has no name to change
+    if folder.exists():
+        stamp = datetime.fromtimestamp(folder.stat().st_mtime).strftime("%Y-%m-%d_%H-%M-%S")
+        kept = folder.with_name(f"{folder.name}.{stamp}")
+        for again in count(2):
+            if not kept.exists():
+                break
+            kept = folder.with_name(f"{folder.name}.{stamp}.{again}")
+        folder.rename(kept)
+    folder.mkdir(parents=True)

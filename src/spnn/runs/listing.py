@@ -1,0 +1,177 @@
+"""Find runs, filter them, sort them by a metric, and compare two."""
+
+import fnmatch
+import json
+import math
+import operator
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from spnn.errors import InputError, nearest
+from spnn.runs.record import read_status
+from spnn.runs.run import Run, flat
+
+__all__ = ["Condition", "Listed", "best_first", "compare", "find_runs"]
+
+_COMPARISONS = {"<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge}
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A run in a list.
+
+    Attributes:
+        folder: Where it lies.
+    """
+
+    folder: Path
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """``run.json``; of a run without one, whether all its stages have weights."""
+        if found := read_status(self.folder):
+            return found
+        finished = all((self.folder / stage / "weights.safetensors").exists() for stage in self.options["stages"])
+        return {"status": "finished" if finished else "interrupted", "stage": None, "reason": None, "starts": []}
+
+    @cached_property
+    def options(self) -> dict[str, Any]:
+        """The run's config."""
+        return OmegaConf.to_container(Run(self.folder).config)
+
+    @cached_property
+    def metrics(self) -> dict[str, float]:
+        """All numbers of ``metrics.json``, ``stage/metric``, and of the evaluation, ``evaluation/method/metric``."""
+        found = {}
+        for stage, metrics in _json(self.folder / "metrics.json", {}).items():
+            found |= {f"{stage}/{name}": value for name, value in metrics.items()}
+        for entry in _json(self.folder / "evaluation/metrics.json", []):
+            method = entry.get("guidance")
+            found |= {f"evaluation/{method}/{name}": value for name, value in entry.items()}
+        return {name: value for name, value in found.items() if isinstance(value, int | float)}
+
+    @property
+    def began(self) -> datetime:
+        """When it was first started."""
+        starts = self.record["starts"]
+        if starts:
+            return datetime.fromisoformat(starts[0]["began"])
+        return datetime.fromtimestamp((self.folder / "config.yaml").stat().st_mtime).astimezone()
+
+    @property
+    def seconds(self) -> float:
+        """How long its processes have run; of one that was killed, not its last."""
+        now = datetime.now().astimezone().isoformat()
+        running = self.record["status"] == "running"
+        spans = [(start["began"], start["ended"] or (now if running else None)) for start in self.record["starts"]]
+        moments = [(datetime.fromisoformat(a), datetime.fromisoformat(b)) for a, b in spans if b is not None]
+        return sum((end - begin).total_seconds() for begin, end in moments)
+
+    @cached_property
+    def values(self) -> dict[str, Any]:
+        """What conditions and columns can name: ``folder``, ``status``, ``began``, options, metrics."""
+        described = {
+            "folder": str(self.folder),
+            "status": self.record["status"],
+            "began": f"{self.began:%Y-%m-%d %H:%M}",
+        }
+        return {**flat(self.options), **self.metrics, **described}
+
+
+class Condition:
+    """A condition on runs: ``status=finished``, ``network.mixing!=cayley``, ``task/accuracy>=0.98``, ``name=celeba*``.
+
+    Raises:
+        InputError: If it can't be read.
+    """
+
+    def __init__(self, text: str):
+        match = re.fullmatch(r"([^<>=!]+)(!=|<=|>=|=|<|>)(.*)", text)
+        if match is None:
+            raise InputError(f"{text!r} is no condition: write name=value, with =, !=, <, <=, > or >=.")
+        self.name, self.sign, self.value = match.groups()
+        if self.sign in _COMPARISONS and not _is_number(self.value):
+            raise InputError(f"{text!r} compares with {self.value!r}, which is not a number.")
+
+    def holds(self, run: Listed) -> bool:
+        """Whether a run meets it; not if it has no such value."""
+        if self.name not in run.values:
+            return False
+        value = run.values[self.name]
+        if self.sign in _COMPARISONS:
+            return isinstance(value, int | float) and _COMPARISONS[self.sign](value, float(self.value))
+        if isinstance(value, int | float) and not isinstance(value, bool) and _is_number(self.value):
+            same = value == float(self.value)
+        else:
+            written = "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+            same = fnmatch.fnmatchcase(written, self.value)
+        return same == (self.sign == "=")
+
+
+def find_runs(root: str | Path, conditions: Sequence[str] = ()) -> list[Listed]:
+    """The runs anywhere below a folder that meet all conditions, the newest first.
+
+    Raises:
+        InputError: If a condition can't be read, or names what no run has.
+    """
+    parsed = [Condition(text) for text in conditions]
+    runs = [Listed(path.parent) for path in Path(root).glob("**/config.yaml") if _is_run(path)]
+    for condition in parsed:
+        _check_known(condition.name, runs)
+    runs = [run for run in runs if all(condition.holds(run) for condition in parsed)]
+    return sorted(runs, key=lambda run: run.began, reverse=True)
+
+
+def best_first(runs: Sequence[Listed], metric: str) -> list[Listed]:
+    """Sort runs by a metric, ``-name`` if less of it is better; those without it are left out.
+
+    Raises:
+        InputError: If none has it.
+    """
+    name, sign = metric.removeprefix("-"), 1 if metric.startswith("-") else -1
+    _check_known(name, runs)
+    measured = [run for run in runs if isinstance(run.values.get(name), int | float)]
+    return sorted(
+        (run for run in measured if not math.isnan(run.values[name])), key=lambda run: sign * run.values[name]
+    )
+
+
+def compare(first: Listed, second: Listed) -> tuple[dict[str, tuple[Any, Any]], dict[str, tuple[Any, Any]]]:
+    """Options that two runs have otherwise, and the metrics that either has: name to both values, None for none."""
+    options, others = flat(first.options), flat(second.options)
+    names = sorted(options.keys() | others.keys())
+    different = {name: (options.get(name), others.get(name)) for name in names if options.get(name) != others.get(name)}
+    names = list(dict.fromkeys([*first.metrics, *second.metrics]))
+    return different, {name: (first.metrics.get(name), second.metrics.get(name)) for name in names}
+
+
+def _check_known(name: str, runs: Sequence[Listed]) -> None:
+    known = {value for run in runs for value in run.values}
+    if runs and name not in known:
+        raise InputError(
+            f"no run has a {name!r}{nearest(name, known)}. Names are those of config.yaml, dotted, and of metrics.json."
+        )
+
+
+def _is_run(config: Path) -> bool:
+    text = config.read_text()
+    return re.search(r"^stages:", text, re.MULTILINE) is not None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _json(path: Path, default: Any) -> Any:
+    return json.loads(path.read_text()) if path.exists() else default

@@ -1,0 +1,185 @@
+"""How a run came about and how it stands: ``run.json`` in its folder.
+
+::
+
+    {"status": "running" | "finished" | "failed" | "interrupted", "stage": "prior", "reason": null,
+     "starts": [{"began": ..., "ended": ..., "command": ..., "overrides": [...], "git": {...}, "environment": {...}}]}
+
+While a process trains, it holds a lock in the folder, which the system releases however the process ends: a run that
+says ``running`` and whose lock is free was killed.
+"""
+
+import json
+import os
+import platform
+import re
+import shlex
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+
+from spnn.errors import InputError
+from spnn.replacing import replacing
+
+__all__ = ["Record", "read_status"]
+
+_REPOSITORY = Path(__file__).parents[3]
+
+
+class Record(AbstractContextManager):
+    """Keeps ``run.json`` while a run is trained: ``with Record(folder, overrides) as record: ...``.
+
+    Arguments:
+        folder: The run's folder.
+        overrides: What was said on the command line.
+        interruptions: Errors that mean the end of the process, not of the work.
+
+    Raises:
+        InputError: On entering, if another process is training in that folder.
+    """
+
+    def __init__(
+        self, folder: str | Path, overrides: Sequence[str] = (), interruptions: tuple[type[Exception], ...] = ()
+    ):
+        self.folder, self.overrides, self.interruptions = Path(folder), list(overrides), interruptions
+        self._lock = FileLock(self.folder / ".lock", timeout=2)
+
+    def __enter__(self) -> "Record":
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise InputError(
+                f"{self.folder} is being trained by another process: wait for it, or choose another `folder`."
+            ) from None
+        self._content = _read(self.folder) or {"starts": []}
+        start = {
+            "began": _now(),
+            "ended": None,
+            "command": shlex.join([Path(sys.executable).name, *sys.argv]),
+            "overrides": self.overrides,
+            "git": self._git_state(len(self._content["starts"]) + 1),
+            "environment": _environment(),
+        }
+        self._content["starts"].append(start)
+        self._write(status="running", stage=None, reason=None)
+        return self
+
+    def stage(self, name: str) -> None:
+        """Note which stage is being trained."""
+        self._write(stage=name)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._content["starts"][-1]["ended"] = _now()
+        try:
+            if error is None:
+                self._write(status="finished", stage=None)
+            elif isinstance(error, Exception) and not isinstance(error, self.interruptions):
+                message = str(error) if isinstance(error, InputError) else f"{kind.__name__}: {error}"
+                self._write(status="failed", reason=message)
+            else:
+                self._write(status="interrupted", reason="ended by a signal")
+        except OSError:
+            if error is None:
+                raise  # else what ended the run is the error to show, such as a full disk
+        finally:
+            self._lock.release()
+
+    def _write(self, **changes: Any) -> None:
+        self._content = {**changes, **{key: value for key, value in self._content.items() if key not in changes}}
+        with replacing(self.folder / "run.json") as unfinished:
+            unfinished.write_text(json.dumps(self._content, indent=2) + "\n")
+
+    def _git_state(self, number: int) -> dict[str, Any] | None:
+        """Commit and branch of the code; what is not committed goes to ``changes_<number>.diff``."""
+        commit = _git("rev-parse", "HEAD")
+        if commit is None:
+            return None
+        diff, untracked = _git("diff", "HEAD"), _git("ls-files", "--others", "--exclude-standard")
+        if diff:
+            (self.folder / f"changes_{number}.diff").write_text(f"{diff}\n")
+        return {
+            "commit": commit,
+            "branch": _git("rev-parse", "--abbrev-ref", "HEAD"),
+            "changes": f"changes_{number}.diff" if diff else None,
+            "untracked": untracked.splitlines() if untracked else [],
+        }
+
+
+def read_status(folder: str | Path) -> dict[str, Any]:
+    """What ``run.json`` says; ``interrupted`` where it says ``running`` but no process does. Empty if there is none."""
+    content = _read(Path(folder))
+    if content.get("status") == "running" and not _is_locked(Path(folder)):
+        content |= {"status": "interrupted", "reason": "the process was killed"}
+    return content
+
+
+def _is_locked(folder: Path) -> bool:
+    lock = FileLock(folder / ".lock", blocking=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        return True
+    except OSError:  # somebody else's folder: take its word
+        return True
+    lock.release()
+    return False
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    path = folder / "run.json"
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="seconds")
+
+
+def _git(*words: str) -> str | None:
+    """What git prints of the repository that this code is in; None where there is none."""
+    try:
+        done = subprocess.run(["git", *words], cwd=_REPOSITORY, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _environment() -> dict[str, Any]:
+    """Machine and versions."""
+
+    cuda = torch.cuda.is_available()
+    return {
+        "host": socket.gethostname(),
+        "process": os.getpid(),
+        "system": platform.platform(),
+        "cores": os.cpu_count(),
+        "devices": [torch.cuda.get_device_name(device) for device in range(torch.cuda.device_count())] if cuda else [],
+        "job": {key: os.environ[key] for key in ("SLURM_JOB_ID", "SLURM_ARRAY_TASK_ID") if key in os.environ},
+        "python": platform.python_version(),
+        "packages": _versions(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    """Of this package and those that it needs."""
+    found = {}
+    for requirement in ("spnn", *(requires("spnn") or [])):
+        if "extra ==" not in requirement:
+            name = re.split(r"[^\w-]", requirement, maxsplit=1)[0]
+            try:
+                found[name] = version(name)
+            except PackageNotFoundError:
+                continue
+    return found
