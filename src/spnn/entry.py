@@ -33,12 +33,14 @@ log = logging.getLogger(__name__)
 # Without it the kernel maps the memory of each large tensor anew, page by page: a fifth of a training step on CPUs.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
-# What these say doesn't hold for batches that are one indexing of an array, or is said better by the config.
+# What these say doesn't hold for batches that are one indexing of an array, or for a log that is continued, or is said
+# better by the config.
 _IRRELEVANT_WARNINGS = [
     ".*isinstance.treespec, LeafSpec.*",
     ".*does not have many workers.*",
     ".*number of training batches .* is smaller than the logging.*",
     ".*your dataloader is not resumable.*",
+    ".*Experiment logs directory.*",
 ]
 
 # What a disk that is full, or a folder that must not be written, answers.
