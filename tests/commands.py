@@ -10,7 +10,9 @@ import traceback
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
+from omegaconf import DictConfig, open_dict
+
+from spnn.checking import check
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -71,3 +73,15 @@ def fail(*words: str) -> str:
 def configuration(name: str, *overrides: str) -> DictConfig:
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
         return compose(name, list(overrides))
+
+
+def check_configuration(name: str, *overrides: str, folder: Path | None = None) -> DictConfig:
+    """What a command is given, after the checks that it begins with; ``folder`` holds further configs."""
+    searched = [] if folder is None else [f"hydra.searchpath=[file://{folder}]"]
+    with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
+        config = compose(name, [*overrides, *searched], return_hydra_config=True)
+        hydra = config.hydra
+        with open_dict(config):
+            del config["hydra"]
+        check(config, hydra)
+    return config

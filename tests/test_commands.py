@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 import torch
-from commands import REPOSITORY, configuration, fail, succeed
+from commands import REPOSITORY, check_configuration, configuration, fail, succeed
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
@@ -132,9 +132,9 @@ def options(script: str) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("script, override", [*options("train"), *options("sample"), *options("evaluate")])
-def test_every_option_composes_without_gaps(script, override):
+def test_every_option_composes_without_gaps_and_passes_the_checks(script, override):
     needed = {"train": "folder=x", "sample": "run=x", "evaluate": "run=x"}[script]
-    config = configuration(script, override, needed)
+    config = check_configuration(script, override, needed)
     OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
 
 

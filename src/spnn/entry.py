@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import signal
+import sys
 import warnings
 from collections.abc import Callable
 from datetime import datetime
@@ -23,6 +24,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
 
+from spnn.checking import check, hint
 from spnn.errors import InputError, NonFiniteLossError
 from spnn.sweeps import Failed
 
@@ -116,7 +118,16 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
                 log.error("failed: %s", error, exc_info=not isinstance(error, CompactHydraException))
                 return Failed(error)  # the other jobs go on
 
-        return command
+        @functools.wraps(function)
+        def command_with_hint() -> None:
+            try:
+                command()
+            except SystemExit as end:  # Hydra has printed its message; what it could not compose is in the context
+                if text := hint(end.__context__, config_name, CONFIGS, sys.argv[1:]):
+                    print(text, file=sys.stderr)
+                raise
+
+        return command_with_hint
 
     return decorate
 
@@ -124,6 +135,7 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
 def with_readable_errors(function: Callable[[DictConfig], Any], config: DictConfig, script: str) -> Any:
     """Call ``function(config)``; what a user can mend becomes an error that Hydra prints without a traceback."""
     try:
+        check(config, HydraConfig.get())
         return function(config)
     except (InputError, NonFiniteLossError) as error:
         raise CompactHydraException(str(error)) from error

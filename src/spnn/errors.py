@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable, Sequence
 
-__all__ = ["InputError", "NonFiniteLossError", "nearest", "some_of"]
+__all__ = ["InputError", "NonFiniteLossError", "nearest", "nearest_path", "some_of"]
 
 
 class InputError(ValueError):
@@ -27,3 +27,23 @@ def nearest(name: str, names: Iterable[str], most: int = 3) -> str:
     """Names that an unknown one may have been meant to be, for a message; empty if none is near."""
     found = difflib.get_close_matches(name, sorted(names), n=most)
     return f" (did you mean {' or '.join(found)}?)" if found else ""
+
+
+def nearest_path(path: str, paths: Iterable[str]) -> str:
+    """The same for dotted paths: those that are near part by part; if there are none, those whose last part is near."""
+    paths = sorted(paths)
+    heads = [""]
+    for part in path.split("."):
+        below = {
+            head: {known[len(head) :].split(".")[0] for known in paths if known.startswith(head)} for head in heads
+        }
+        heads = [f"{head}{near}." for head, parts in below.items() for near in _near(part, parts)]
+    found = _near(path, [head[:-1] for head in heads])
+    if not found:
+        ends = _near(path.rpartition(".")[2], {known.rpartition(".")[2] for known in paths})
+        found = [known for end in ends for known in paths if known.endswith(f".{end}")]
+    return f" (did you mean {' or '.join(found[:4])}?)" if found else ""
+
+
+def _near(name: str, names: Iterable[str]) -> list[str]:
+    return [name] if name in names else difflib.get_close_matches(name, sorted(names), n=3, cutoff=0.7)

@@ -37,6 +37,9 @@ class UNetPrior(nn.Module):
     pretrained = False
     """Whether the weights came from elsewhere, so that the prior needs no training."""
 
+    keywords_of = UNet2DModel
+    """What other arguments are handed to, for their names to be checked with the config."""
+
     def __init__(
         self,
         image_shape: Sequence[int],

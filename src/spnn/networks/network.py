@@ -50,6 +50,9 @@ class SPNN(
         True
     """
 
+    keywords_of = SurjectiveCoupling
+    """What other arguments are handed to, for their names to be checked with the config."""
+
     def __init__(
         self,
         image_shape: Sequence[int],

@@ -1,0 +1,195 @@
+"""What Hydra lets pass is found before anything is built or written: misspelt keys, wrong types, unknown targets.
+
+The reference is what the chosen groups make by themselves, without ``experiment``, ``debug`` and values. Where a config
+names a ``_target_``, that one's signature says which keys there are, and its annotations of which type.
+"""
+
+import json
+import pkgutil
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.errors import ConfigCompositionException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+
+from spnn.errors import InputError, nearest, nearest_path
+from spnn.signatures import KINDS, MAPPING, NUMBER, WHOLE, kinds, parameters
+
+__all__ = ["check", "hint"]
+
+_FILES = ("experiment", "debug")  # groups whose options set values of the others
+_OBJECTS = ("callbacks", "logger", "methods", "stage.*.callbacks")  # of any names, null or made by a `_target_`
+_TRAINER = "stage.*.trainer"  # more arguments of Lightning's
+_OF_HYDRA = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
+_ALSO = {"compile": {"text"}, "count": {WHOLE}, "stage.*.epochs": {WHOLE}}  # which the default doesn't show
+_UNKNOWN = object()  # in place of a default
+
+
+def check(config: DictConfig, hydra: DictConfig) -> None:
+    """Compare a composed config with what may stand in it.
+
+    Arguments:
+        config: As a command gets it.
+        hydra: Hydra's own part of it: the overrides, and the options that were chosen.
+
+    Raises:
+        InputError: If it has keys that nothing reads, values of another type than the default's or the signature's, or
+            targets that can't be imported; all of them are named.
+    """
+    found, reference = OmegaConf.to_container(config), _reference(config, hydra)
+    known = found if reference is config else OmegaConf.to_container(reference)
+    added = [_key(word) for word in hydra.overrides.task if word.startswith("+")]
+    if faults := list(_Comparison(known, added).faults("", found, known)):
+        raise InputError("\n".join(faults))
+
+
+def hint(error: BaseException | None, name: str, folder: Path, words: Sequence[str]) -> str:
+    """What the words of a command line may have meant that Hydra could not compose; empty if nothing is near.
+
+    Arguments:
+        error: What Hydra raised.
+        name: The config's name.
+        folder: That of the configs.
+        words: The command line's.
+    """
+    if isinstance(error, MissingConfigException) and error.options:
+        option = str(error.missing_cfg_file).rpartition("/")[2]
+        return f"No option {option!r}{text}." if (text := nearest(option, error.options)) else ""
+    if not isinstance(error, ConfigCompositionException):
+        return ""
+    words = [word for word in words if "=" in word and not word.startswith(("-", "+"))]
+    with initialize_config_dir(str(folder), version_base="1.3"):
+        groups = compose(name, return_hydra_config=True).hydra.runtime.choices
+        chosen = [word.partition(",")[0] for word in words if _key(word) in groups]  # of a sweep, its first option
+        try:
+            config = compose(name, chosen, return_hydra_config=True)
+        except ConfigCompositionException:
+            return ""
+    names = {*_names(OmegaConf.to_container(config)), *config.hydra.runtime.choices}
+    unknown = [key for key in map(_key, words) if key not in names]
+    if not unknown:  # but inside of a value, as in stage.task={batch_sise: 3}
+        unknown = [getattr(error.__cause__, "full_key", None) or ""]
+    return "\n".join(f"No option {key!r}{text}." for key in unknown if (text := nearest_path(key, names)))
+
+
+def _key(word: str) -> str:
+    """The option that an override names."""
+    return word.lstrip("+~").partition("=")[0]
+
+
+def _reference(config: DictConfig, hydra: DictConfig) -> DictConfig:
+    """What the options that were chosen are by themselves; ``config`` itself if nothing else was said."""
+    name, choices, words = hydra.job.config_name, hydra.runtime.choices, hydra.overrides.task
+    wanted = {key: value for key, value in choices.items() if value and not key.startswith("hydra/")}
+    wanted = {key: value for key, value in wanted.items() if key not in _FILES}
+    said = [word for word in words if _key(word) in wanted and not word.startswith("~")]
+    if len(said) == len(words) and not any(choices.get(key) for key in _FILES):
+        return config
+    try:
+        return compose(name, [*said, *(f"{key}={wanted[key]}" for key in wanted.keys() - set(map(_key, said)))])
+    except ConfigCompositionException:  # a file adds groups to the defaults list, perhaps with defaults of their own
+        while True:
+            there = compose(name, said, return_hydra_config=True).hydra.runtime.choices
+            if other := [f"{key}={value}" for key, value in wanted.items() if key in there and there[key] != value]:
+                said += other
+            elif new := [f"+{key}={value}" for key, value in wanted.items() if key not in there]:
+                said.append(new[0])
+            else:
+                return compose(name, said)
+
+
+def _names(config: Any, prefix: str = "") -> Iterator[str]:
+    """The dotted names of all that a config holds."""
+    for name, value in config.items() if isinstance(config, dict) else ():
+        yield f"{prefix}{name}"
+        yield from _names(value, f"{prefix}{name}.")
+
+
+class _Comparison:
+    """Finds what is wrong with a config.
+
+    Arguments:
+        reference: What it is compared with.
+        added: The keys that the command line adds.
+    """
+
+    def __init__(self, reference: dict, added: Sequence[str]):
+        self.names, self.added = list(_names(reference)), added
+
+    def faults(self, key: str, found: Any, known: Any) -> Iterator[str]:
+        """What is wrong below a value whose default is ``known``."""
+        if isinstance(found, list):
+            for place, item in enumerate(found):
+                yield from self.faults(f"{key}[{place}]", item, _UNKNOWN)
+        elif isinstance(found, dict):
+            if fnmatchcase(key, _TRAINER):
+                found = {"_target_": "lightning.Trainer", **found}
+            is_call = isinstance(found.get("_target_"), str)
+            yield from (self._faults_of_call if is_call else self._faults_of_mapping)(key, found, known)
+
+    def _faults_of_mapping(self, key: str, found: dict, known: Any) -> Iterator[str]:
+        names = known if isinstance(known, dict) and known else found  # what has no names as yet takes any
+        of_objects = any(fnmatchcase(key, pattern) for pattern in _OBJECTS)
+        for name, value in found.items():
+            full = f"{key}.{name}" if key else str(name)
+            is_object = of_objects and (value is None or (isinstance(value, dict) and "_target_" in value))
+            if name in names or is_object or self._is_added(full):
+                default = known.get(name, _UNKNOWN) if isinstance(known, dict) else _UNKNOWN
+                also = set().union(*(more for pattern, more in _ALSO.items() if fnmatchcase(full, pattern)))
+                yield from _faults_of_type(full, value, default, _kind_of(default) | also)
+                yield from self.faults(full, value, default)
+            else:
+                yield f"No option {full!r}{nearest_path(full, self.names)}."
+
+    def _faults_of_call(self, key: str, found: dict, known: Any) -> Iterator[str]:
+        target, known = found["_target_"], known if isinstance(known, dict) else {}
+        try:
+            taken, takes_more = parameters(pkgutil.resolve_name(target))
+        except (ImportError, AttributeError, TypeError, ValueError) as error:
+            yield f"{key}._target_={target} can't be imported and called: {error}."
+            return
+        for name, value in found.items():
+            full = f"{key}.{name}"
+            default = known.get(name, _UNKNOWN) if known.get("_target_", target) == target else _UNKNOWN
+            if name in taken or takes_more or name in _OF_HYDRA:
+                allowed = kinds(taken[name].annotation) if name in taken else set()
+                if isinstance(value, dict) and "_target_" in value:
+                    allowed = set()  # what it makes is not known
+                elif allowed <= {MAPPING}:
+                    allowed = {NUMBER if kind == WHOLE else kind for kind in _kind_of(default)}
+                yield from _faults_of_type(full, value, default, allowed)
+                yield from self.faults(full, value, default)
+            else:
+                yield f"No option {full!r}: {target} takes no `{name}`{nearest(name, taken)}."
+
+    def _is_added(self, full: str) -> bool:
+        return any(f"{key}.".startswith(f"{full}.") or full.startswith(f"{key}.") for key in self.added)
+
+
+def _kind_of(default: Any) -> set[str]:
+    """The kind of a default; empty if it doesn't say."""
+    kind = None if _is_open(default) else KINDS.get(type(default))
+    return {kind} if kind else set()
+
+
+def _is_open(value: Any) -> bool:
+    """Whether a value is still to be given or to be looked up."""
+    return isinstance(value, str) and (value == "???" or "${" in value)
+
+
+def _faults_of_type(full: str, value: Any, default: Any, allowed: set[str]) -> Iterator[str]:
+    kind = KINDS.get(type(value))
+    if not allowed or kind is None or _is_open(value) or kind in allowed or (kind == WHOLE and NUMBER in allowed):
+        return
+    expected = " or ".join(sorted(allowed - {MAPPING})) or MAPPING
+    shown = "" if default is _UNKNOWN else f" (the default is {_shown(default)})"
+    yield f"{full} must be {expected}{shown}, got {_shown(value)}."
+
+
+def _shown(value: Any) -> str:
+    """A value as YAML has it, if it is short."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else f"{text[:56]} ..."

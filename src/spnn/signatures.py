@@ -1,0 +1,73 @@
+"""What a config's targets take: the names of their arguments, and the kinds of value that these may have."""
+
+import inspect
+import os
+import types
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, Literal, Union, get_args, get_origin
+
+__all__ = ["KINDS", "MAPPING", "NUMBER", "WHOLE", "kinds", "parameters"]
+
+WHOLE, NUMBER, MAPPING = "a whole number", "a number", "a mapping"
+KINDS = {bool: "true or false", int: WHOLE, float: NUMBER, str: "text", list: "a list", dict: MAPPING}
+"""What a config's values are, in words."""
+
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+def parameters(target: Callable) -> tuple[dict[str, inspect.Parameter], bool]:
+    """What a target takes by name, and whether it takes other names, too.
+
+    The ``**options`` of this package's classes are their base's; a class that hands ``**`` to something else says to
+    what by ``keywords_of``.
+
+    Raises:
+        TypeError: If it can't be called.
+    """
+    calls = [target]
+    if isinstance(target, type):
+        every = [vars(base).get(name) for base in target.__mro__ for name in ("__init__", "keywords_of")]
+        calls = [call for call in every if call is not None]
+    found = {}
+    for call in calls:
+        try:
+            every = inspect.signature(call, eval_str=True).parameters
+        except ValueError:  # of a builtin that has none
+            return found, True
+        except NameError:  # an annotation that only type checkers import
+            every = inspect.signature(call).parameters
+        named = {name: one for name, one in every.items() if one.kind in _NAMED and name != "self"}
+        more = [name for name, one in every.items() if one.kind == one.VAR_KEYWORD]
+        found = named | found
+        if not more:
+            return found, False
+        handed_on = more == ["options"] or hasattr(target, "keywords_of")
+        if not handed_on or not call.__module__.startswith("spnn."):
+            break
+    return found, True
+
+
+def kinds(annotation: Any) -> set[str]:
+    """The kinds of value, of :data:`KINDS`, that an annotation allows; empty if it doesn't say.
+
+    An object is made from a mapping with its ``_target_``, so a class allows that.
+    """
+    if get_origin(annotation) in (Union, types.UnionType):
+        members = [kinds(member) for member in get_args(annotation) if member is not types.NoneType]
+        return set().union(*members) if all(members) else set()
+    if get_origin(annotation) is Literal:
+        return {KINDS[type(value)] for value in get_args(annotation)}
+    kind = get_origin(annotation) or annotation
+    if kind in KINDS:
+        return {KINDS[kind]}
+    if kind in (tuple, set, frozenset):
+        return {"a list"}
+    if not isinstance(kind, type) or issubclass(kind, Enum) or getattr(kind, "_is_protocol", False):
+        return set()
+    if issubclass(kind, os.PathLike):
+        return {"text"}
+    members = {name for plain, name in KINDS.items() if issubclass(plain, kind)}  # as an int is a numbers.Number
+    if len(members) == len(KINDS):
+        return set()
+    return {"a list"} if "a list" in members else members or {MAPPING}
