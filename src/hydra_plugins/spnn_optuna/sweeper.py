@@ -82,16 +82,17 @@ class OptunaSweeper(Sweeper):
         log.info(
             "study %s: %d of %d trials are finished, %d are tried again", self.study_name, done, self.n_trials, waiting
         )
-        left, jobs = self.n_trials - done, 0
-        while left > 0:
-            trials = [study.ask(space) for _ in range(min(self.n_jobs, left))]
+        # What is tried again costs no new trial its place: it may fail for good.
+        attempts, jobs = self.n_trials - done + waiting, 0
+        while attempts > 0 and (left := self.n_trials - _finished(study)) > 0:
+            trials = [study.ask(space) for _ in range(min(self.n_jobs, left, attempts))]
             overrides = [fixed + [f"{key}={value}" for key, value in trial.params.items()] for trial in trials]
             self.validate_batch_is_legal(overrides)
             returned = self.launcher.launch(overrides, initial_job_idx=jobs)
             for trial, job in zip(trials, returned, strict=True):
                 trial.set_user_attr("folder", str(job.hydra_cfg.hydra.runtime.output_dir))
                 self._tell(study, trial, job)
-            left, jobs = left - len(trials), jobs + len(trials)
+            attempts, jobs = attempts - len(trials), jobs + len(trials)
         self._conclude(study)
 
     def _read(self, arguments: Sequence[str]) -> tuple[list[str], dict[str, "BaseDistribution"]]:
@@ -186,11 +187,13 @@ def _again(study: "Study", space: dict[str, "BaseDistribution"]) -> int:
     """Put what was interrupted, and what failed and wasn't repeated since, first in line; return how many."""
     from optuna.trial import TrialState
 
-    for trial in study.get_trials(states=[TrialState.RUNNING]):  # of a command that was killed
-        study.tell(trial.number, state=TrialState.FAIL)
     settled = [trial.params for trial in study.get_trials(states=[TrialState.COMPLETE])]
     settled += [t.system_attrs.get("fixed_params") for t in study.get_trials(states=[TrialState.WAITING])]
-    for trial in study.get_trials(states=[TrialState.FAIL]):
+    failed = study.get_trials(states=[TrialState.FAIL])
+    interrupted = study.get_trials(states=[TrialState.RUNNING])  # by the end of the command that ran them
+    for trial in interrupted:
+        study.tell(trial.number, state=TrialState.FAIL)
+    for trial in [*interrupted, *failed]:
         if trial.params and trial.params not in settled and trial.params.keys() == space.keys():
             study.enqueue_trial(trial.params)
             settled.append(trial.params)
