@@ -26,6 +26,7 @@ from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryV
 
 from spnn.checking import check, hint
 from spnn.errors import InputError, NonFiniteLossError
+from spnn.menu import CONFIGS, menu
 from spnn.sweeps import Failed
 
 __all__ = ["entry_point", "job_folder"]
@@ -49,7 +50,6 @@ _WRITE_ERRORS = {
 }  # fmt: skip
 
 CPUINFO = Path("/proc/cpuinfo")
-CONFIGS = Path(__file__).parents[2] / "conf"
 
 
 def fast_precision() -> str:
@@ -85,6 +85,7 @@ OmegaConf.register_new_resolver("job_name", job_name)
 OmegaConf.register_new_resolver("fast_precision", fast_precision)
 OmegaConf.register_new_resolver("started", started)
 OmegaConf.register_new_resolver("cores", cores)
+OmegaConf.register_new_resolver("menu", lambda script: menu(script).replace("$", "$$"))  # of a string.Template
 OmegaConf.register_new_resolver("or", lambda *values: next((value for value in values if value is not None), None))
 
 
