@@ -2,7 +2,6 @@
 
 import csv
 import json
-import re
 import shutil
 
 import pytest
@@ -112,12 +111,6 @@ def test_stages_that_cannot_be_run_in_their_order_are_refused(stages, tmp_path):
     with pytest.raises(InputError, match="stage"):
         train(configuration("train", f"stages={stages}"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
-
-
-def test_help_shows_the_menu():
-    printed = succeed("train.py", "--help")
-    assert re.search(r"experiment: .*celeba_attr.* digits", printed) and "guidance" in printed and "from_run" in printed
-    assert "reconstruction_weight: 40" in succeed("train.py", "--cfg", "job")
 
 
 def options(script: str) -> list[tuple[str, str]]:

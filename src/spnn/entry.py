@@ -26,6 +26,7 @@ from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryV
 
 from spnn.checking import check, hint
 from spnn.errors import InputError, NonFiniteLossError
+from spnn.menu import CONFIGS, menu
 from spnn.sweeps import Failed
 
 __all__ = ["entry_point", "job_folder"]
@@ -54,7 +55,6 @@ _WRITE_ERRORS = {
 warnings.filterwarnings("ignore", "(?s).*validated against ConfigStore schema with the same name")
 
 CPUINFO = Path("/proc/cpuinfo")
-CONFIGS = Path(__file__).parents[2] / "conf"
 
 
 def fast_precision() -> str:
@@ -90,6 +90,7 @@ OmegaConf.register_new_resolver("job_name", job_name)
 OmegaConf.register_new_resolver("fast_precision", fast_precision)
 OmegaConf.register_new_resolver("started", started)
 OmegaConf.register_new_resolver("cores", cores)
+OmegaConf.register_new_resolver("menu", lambda script: menu(script).replace("$", "$$"))  # of a string.Template
 OmegaConf.register_new_resolver("or", lambda *values: next((value for value in values if value is not None), None))
 
 

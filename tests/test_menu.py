@@ -1,0 +1,69 @@
+"""What `--help` and docs/reference.md say of the choices that there are."""
+
+import re
+
+import pytest
+from commands import REPOSITORY, configuration, succeed
+
+from spnn.menu import CONFIGS, groups, menu, own_options, reference, sentence
+
+FILES = sorted(CONFIGS.rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(CONFIGS)))
+def test_every_option_says_in_a_sentence_what_it_is(path):
+    assert len(sentence(path)) > 10
+
+
+@pytest.mark.parametrize("script", ["train", "sample", "evaluate"])
+def test_help_shows_the_groups_of_the_script_with_their_options(script):
+    printed = succeed(f"{script}.py", "--help")
+    assert one_line(menu(script)) in one_line(printed) and "Examples:" in printed  # terminals' widths differ
+    for group in groups(script):
+        assert all(place.sentence for place in group.places), f"{group.name}: say what it is in a comment"
+        assert group.options
+    assert all(comment for _, _, comment in own_options(script))
+    assert len(printed.splitlines()) < 150 and "_target_" not in printed
+
+
+def one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def test_defaults_are_marked_and_groups_of_other_scripts_are_absent():
+    assert "  * synthetic_faces  Rendered faces" in menu("train") and "    digits           The 1,797" in menu("train")
+    assert "    name=synthetic_faces " in menu("train") and "\nguidance" not in menu("train")
+    assert "  * reconstruct " in menu("sample") and "\nguidance/schedule: " in menu("sample")
+    assert "\nguidance@methods.<name>: " in menu("evaluate") and "\ndata: " not in menu("evaluate")
+
+
+@pytest.mark.parametrize("script, needed", [("train", "seed=0"), ("sample", "run=x"), ("evaluate", "run=x")])
+def test_the_words_of_the_menu_choose(script, needed):
+    for group in groups(script):
+        for place in group.places:
+            configuration(script, f"{place.word.replace('<name>', 'nlbp')}={group.options[0].stem}", needed)
+
+
+def test_the_whole_config_can_be_shown():
+    assert "reconstruction_weight: 40" in succeed("train.py", "--cfg", "job")
+
+
+def test_lines_fit_the_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = menu("train").splitlines()
+    assert max(map(len, lines)) <= 100
+    assert re.search(r"^ {20,}\S", menu("train"), re.MULTILINE)  # what is wrapped stays in its column
+
+
+def test_the_reference_is_what_the_generator_prints():
+    assert (REPOSITORY / "docs/reference.md").read_text() == reference(), "python -m spnn.menu > docs/reference.md"
+
+
+def test_the_reference_holds_every_option_and_links_that_lead_somewhere():
+    text = reference()
+    for path in FILES:
+        group = str(path.parent.relative_to(CONFIGS))
+        if group != "." and not group.startswith("hydra"):
+            assert f"<code>{group}={path.stem}</code>" in text
+    headings = {line.removeprefix("### ").replace("/", "") for line in text.splitlines() if line.startswith("### ")}
+    assert set(re.findall(r"\(#(.*?)\)", text)) == headings
