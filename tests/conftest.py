@@ -1,3 +1,7 @@
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads that wait for each other on busy cores cost most of the time
+
 import pytest
 import torch
 from commands import REPOSITORY, succeed

@@ -36,18 +36,23 @@ log = logging.getLogger(__name__)
 # Without it the kernel maps the memory of each large tensor anew, page by page: a fifth of a training step on CPUs.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
-# What these say doesn't hold for batches that are one indexing of an array, or is said better by the config.
+# What these say doesn't hold for batches that are one indexing of an array, or for a log that is continued, or is said
+# better by the config.
 _IRRELEVANT_WARNINGS = [
     ".*isinstance.treespec, LeafSpec.*",
     ".*does not have many workers.*",
     ".*number of training batches .* is smaller than the logging.*",
     ".*your dataloader is not resumable.*",
+    ".*Experiment logs directory.*",
 ]
 
 # What a disk that is full, or a folder that must not be written, answers.
 _WRITE_ERRORS = {
     errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.ENOTDIR, errno.EPERM, errno.EROFS
 }  # fmt: skip
+
+# Hydra finds our options of a launcher beside the plugin's own of that name, and checks ours by them: as it should.
+warnings.filterwarnings("ignore", "(?s).*validated against ConfigStore schema with the same name")
 
 CPUINFO = Path("/proc/cpuinfo")
 
@@ -99,36 +104,51 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
     """Turn ``f(config)`` into a command that composes ``conf/<config_name>.yaml`` with the command line."""
 
     def decorate(function: Callable[[DictConfig], Any]) -> Callable[[], None]:
-        @hydra.main(config_path=str(CONFIGS), config_name=config_name, version_base="1.3")
-        @functools.wraps(function)
-        def command(config: DictConfig) -> Any:
-            logging.captureWarnings(True)
-            for message in _IRRELEVANT_WARNINGS:
-                warnings.filterwarnings("ignore", message)
-            # Lightning's tips and lists of absent devices; its warnings come through.
-            logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
-            # Full precision where it is asked for: rounding to TF32 would break g g† = identity.
-            torch.backends.cudnn.allow_tf32 = False
-            try:
-                return with_readable_errors(function, config, config_name)
-            except Exception as error:
-                if HydraConfig.get().mode != RunMode.MULTIRUN:
-                    raise
-                log.error("failed: %s", error, exc_info=not isinstance(error, CompactHydraException))
-                return Failed(error)  # the other jobs go on
+        run = hydra.main(config_path=str(CONFIGS), config_name=config_name, version_base="1.3")(
+            Job(function, config_name)
+        )
 
         @functools.wraps(function)
-        def command_with_hint() -> None:
+        def command() -> None:
             try:
-                command()
+                run()
             except SystemExit as end:  # Hydra has printed its message; what it could not compose is in the context
                 if text := hint(end.__context__, config_name, CONFIGS, sys.argv[1:]):
                     print(text, file=sys.stderr)
                 raise
 
-        return command_with_hint
+        return command
 
     return decorate
+
+
+class Job:
+    """What Hydra calls with a composed config. A class, which the processes of any launcher import by its name.
+
+    Arguments:
+        function: Does the work.
+        script: The script that it is the main function of.
+    """
+
+    def __init__(self, function: Callable[[DictConfig], Any], script: str):
+        functools.update_wrapper(self, function)
+        self.function, self.script = function, script
+
+    def __call__(self, config: DictConfig) -> Any:
+        logging.captureWarnings(True)
+        for message in _IRRELEVANT_WARNINGS:
+            warnings.filterwarnings("ignore", message)
+        # Lightning's tips and lists of absent devices; its warnings come through.
+        logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+        # Full precision where it is asked for: rounding to TF32 would break g g† = identity.
+        torch.backends.cudnn.allow_tf32 = False
+        try:
+            return with_readable_errors(self.function, config, self.script)
+        except Exception as error:
+            if HydraConfig.get().mode != RunMode.MULTIRUN:
+                raise
+            log.error("failed: %s", error, exc_info=not isinstance(error, CompactHydraException))
+            return Failed(error)  # the other jobs go on
 
 
 def with_readable_errors(function: Callable[[DictConfig], Any], config: DictConfig, script: str) -> Any:

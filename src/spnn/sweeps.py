@@ -7,7 +7,7 @@ import math
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
@@ -39,6 +39,9 @@ class Comparison(Callback):
         table: The CSV file's name.
     """
 
+    earlier: ClassVar[set[Path]] = set()
+    """Folders of jobs that belong to this multirun, too, but were finished by an earlier command."""
+
     def __init__(self, columns: dict[str, str], best: str | None = None, table: str = "comparison.csv"):
         self.columns, self.best, self.table = columns, best, table
 
@@ -63,11 +66,15 @@ class Comparison(Callback):
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         sweep = Path(config.hydra.sweep.dir)
         # A folder may hold the jobs of other sweeps, too.
-        files = [path for path in sweep.glob("**/job.json") if path.stat().st_mtime >= self.started - 1]
+        files = [
+            path
+            for path in sweep.glob("**/job.json")
+            if path.stat().st_mtime >= self.started - 1 or path.parent.resolve() in self.earlier
+        ]
         jobs = [json.loads(path.read_text()) for path in files]
         if not jobs:
             return
-        common = set.intersection(*(set(job["overrides"]) for job in jobs))
+        common = set.intersection(*(set(job["overrides"]) for job in jobs)) if len(jobs) > 1 else set()
         for job in jobs:  # what all were told says nothing
             job["name"] = " ".join(override for override in job["overrides"] if override not in common)
         jobs.sort(key=self._place)

@@ -3,18 +3,21 @@
 import dataclasses
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from lightning.pytorch.loggers import Logger
 from PIL import Image
 
 from spnn.evaluation.figures import save_figure
-from spnn.evaluation.findings import Findings, Pictures, Table, Vectors
+from spnn.evaluation.findings import Bars, Findings, Pictures, Table, Vectors
 from spnn.evaluation.tables import save_table
 from spnn.sampling.pictures import to_bytes
+from spnn.tracking import log_bars, log_picture, log_table
 
-__all__ = ["save_findings"]
+__all__ = ["save_findings", "track"]
 
 
 def save_findings(findings: Findings, folder: Path) -> None:
@@ -37,6 +40,29 @@ def save_findings(findings: Findings, folder: Path) -> None:
     }
     _save_json(findings.entries, folder / "metrics.json")
     _save_json(whole, folder / "findings.json")
+
+
+def track(loggers: Sequence[Logger], findings: Findings, folder: Path) -> None:
+    """Show loggers what a study found: its numbers, figures, tables, and bars by attribute."""
+    for entry in findings.entries:
+        texts = [str(value) for value in entry.values() if isinstance(value, str)]
+        numbers = {key: float(value) for key, value in entry.items() if isinstance(value, int | float)}
+        for logger in loggers:
+            logger.log_metrics({"/".join([*texts, key]): value for key, value in numbers.items()})
+    for part in findings.parts:
+        if isinstance(part, Table):
+            rows = [{key: _text(value) for key, value in row.items()} for row in part.rows]
+            log_table(loggers, part.name, rows)
+            continue
+        log_picture(loggers, part.name, folder / f"{part.name}.png")
+        if isinstance(part, Bars):
+            for name, values in part.series.items():
+                log_bars(loggers, f"{part.name} {name}", dict(zip(part.labels, values, strict=True)))
+
+
+def _text(value: Any) -> Any:
+    """Pairs, such as intervals, as text: a table's column holds one type."""
+    return " to ".join(f"{number:.4g}" for number in value) if isinstance(value, list | tuple) else value
 
 
 def _as_data(part: Any, folder: Path) -> dict:

@@ -5,6 +5,7 @@ import logging
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
@@ -13,14 +14,16 @@ from spnn.configs import instantiate
 from spnn.errors import InputError
 from spnn.evaluation.findings import Table
 from spnn.evaluation.report import save_report
-from spnn.evaluation.results import save_findings
+from spnn.evaluation.results import save_findings, track
 from spnn.evaluation.study import Request, Samples, Study
 from spnn.evaluation.subject import Subject
 from spnn.evaluation.tables import print_table
 from spnn.runs import check_results_folder, fresh_folder
-from spnn.sampling.generate import check_counts, check_precision, generate
+from spnn.sampling.generate import check_counts, check_precision, generate, outputs_of
 from spnn.sampling.models import Models, load_models
+from spnn.sampling.results import described
 from spnn.sampling.store import SampleStore
+from spnn.tracking import log_table, tracking
 
 __all__ = ["evaluate"]
 
@@ -56,6 +59,11 @@ def evaluate(config: DictConfig) -> list[dict]:
     save_findings(findings, folder)
     if study.name == "reconstruction":
         shutil.copyfile(folder / "metrics.json", top / "metrics.json")
+    with tracking(
+        config.get("logger"), folder, config=config, group=models.run.title, job=f"evaluate {study.name}"
+    ) as loggers:
+        track(loggers, findings, folder)
+        log_table(loggers, "samples", _described(study, requests, samples, folder))
     for store in stores:
         store.close()
     for part in findings.parts:
@@ -106,6 +114,26 @@ def _sample(
             whole_time = seconds if before == len(request.names) else None
             samples[name] = Samples(found["image"], found.get("frames"), whole_time)
     return samples, [*stores.values(), whole]
+
+
+def _described(
+    study: Study, requests: dict[str, Request], samples: dict[str, Samples], folder: Path
+) -> list[dict[str, Any]]:
+    """A row per sample, some of each method: the picture, what was wanted and what was achieved."""
+    if not study.config.get("logger"):
+        return []
+    rows, attributes = [], study.subject.attributes
+    for name, request in requests.items():
+        few = min(len(request.names), study.config.shown)
+        y = outputs_of(study.subject.models.operator, samples[name].images[:few])
+        for i in range(few):
+            wanted = request.y[i].tolist()
+            if request.free is not None:
+                wanted = [None if free else logit for logit, free in zip(wanted, request.free.tolist(), strict=True)]
+            target = dict(zip(attributes, wanted, strict=True))
+            words = described(target, dict(zip(attributes, y[i].tolist(), strict=True)))
+            rows.append({"method": name, "image": folder / name / f"{request.names[i]}.png", **words})
+    return rows
 
 
 def _check_top(top: Path) -> None:

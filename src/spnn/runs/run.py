@@ -98,6 +98,11 @@ class Run:
             time.sleep(0.2)
         return cls(folder)
 
+    @property
+    def title(self) -> str:
+        """What the run is called where its folder's place isn't seen."""
+        return f"{self.config.name}/{self.folder.resolve().name}"
+
     @cached_property
     def source(self) -> "Source":
         """The source of images that the run was trained on."""

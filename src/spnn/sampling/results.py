@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
+from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 from safetensors.torch import save_file
 from torch import Tensor
@@ -16,8 +18,11 @@ from spnn.sampling.generate import outputs_of
 from spnn.sampling.models import Models
 from spnn.sampling.pictures import save_animation, save_grid, save_strip
 from spnn.sampling.tasks import Problem
+from spnn.tracking import log_picture, log_table
 
-__all__ = ["measure", "save_metadata", "save_pictures", "save_tensors"]
+__all__ = ["described", "measure", "save_metadata", "save_pictures", "save_tensors", "track"]
+
+_LOGGED = 200  # samples in a logged table
 
 
 def measure(
@@ -125,3 +130,31 @@ def _captions(problem: Problem, models: Models, samples: Mapping[str, Tensor], p
     counts = torch.ones(wanted.shape[1], dtype=torch.bool) if problem.free is None else ~problem.free
     agree = ((y > 0) == (wanted[:, None] > 0))[..., counts].float().mean((1, 2)) * counts.sum()
     return [f"{count:.3g}/{int(counts.sum())} agree" for count in agree.tolist()]
+
+
+def track(loggers: Sequence[Logger], folder: Path, metrics: Mapping[str, float]) -> None:
+    """Show loggers what a sampling left in its folder: metrics, the grid, and a table of samples."""
+    for logger in loggers:
+        logger.log_metrics(dict(metrics))
+    log_picture(loggers, "grid", folder / "grid.png")
+    rows = []
+    with (folder / "metadata.jsonl").open() as file:
+        for line in islice(map(json.loads, file), _LOGGED):
+            target, achieved = line.pop("target", {}), line.pop("achieved", {})
+            rows.append({**line, "image": folder / line["image"], **described(target, achieved)})
+    log_table(loggers, "samples", rows)
+
+
+def described(target: Mapping[str, float | None], achieved: Mapping[str, float]) -> dict[str, str | float]:
+    """Wanted and achieved logits in words: the attributes that each says are there, and those that differ; a wanted
+    logit of None was free."""
+    if not target:
+        return {}
+    fixed = [name for name, logit in target.items() if logit is not None]
+    missed = [name for name in fixed if (target[name] > 0) != (achieved[name] > 0)]
+    return {
+        "target": ", ".join(name for name in fixed if target[name] > 0),
+        "achieved": ", ".join(name for name, logit in achieved.items() if logit > 0),
+        "missed": ", ".join(missed),
+        "agreement": 1 - len(missed) / len(fixed) if fixed else 1.0,
+    }

@@ -14,9 +14,10 @@ from spnn.errors import InputError
 from spnn.runs import check_results_folder
 from spnn.sampling.generate import check_counts, check_precision, generate, outputs_of
 from spnn.sampling.models import load_models
-from spnn.sampling.results import measure, save_metadata, save_pictures, save_tensors
+from spnn.sampling.results import measure, save_metadata, save_pictures, save_tensors, track
 from spnn.sampling.store import SampleStore
 from spnn.sampling.tasks import Problem, pose
+from spnn.tracking import tracking
 
 __all__ = ["SEEDS_APART", "sample"]
 
@@ -80,6 +81,10 @@ def sample(config: DictConfig, folder: str | Path) -> dict[str, float]:
     levels = sampler.levels()
     steps = [levels[place] for place in sampler.evenly_spread(frames)]
     pictures = save_pictures(folder, config, problem, models, samples, steps)
+    job = f"sample {config.task}"
+    group = models.run.title if models.run else "samples"
+    with tracking(config.get("logger"), folder, config=config, group=group, job=job) as loggers:
+        track(loggers, folder, metrics)
     store.close()
     log.info("%d images in %s: %s", len(names), folder, ", ".join(path.name for path in pictures))
     log.info("%s", "  ".join(f"{name} {value:.4g}" for name, value in metrics.items()))

@@ -22,7 +22,7 @@ from spnn.sampling.pictures import save_image
 __all__ = ["SampleStore"]
 
 # Options without effect on the samples; of the trainer's, the precision has one.
-_WITHOUT_EFFECT = ("batch_size", "compile", "download", "folder", "report", "trainer")
+_WITHOUT_EFFECT = ("batch_size", "compile", "download", "folder", "logger", "report", "trainer")
 
 
 class SampleStore:

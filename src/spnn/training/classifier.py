@@ -60,14 +60,18 @@ class ClassifierStage(Stage):
             self.evaluation_step("test", batch)
 
     def on_validation_epoch_end(self) -> None:
-        self.log("val/accuracy", self.accuracy.compute().mean(), prog_bar=True, sync_dist=True)
-        self.accuracy.reset()
+        self.log_accuracy("val")
 
     def on_test_epoch_end(self) -> None:
+        self.log_accuracy("test")
+
+    def log_accuracy(self, split: str) -> None:
+        """Log ``split/accuracy``, the mean, on the progress bar too, and ``split/accuracy/<attribute>``."""
         accuracy = self.accuracy.compute()
         self.accuracy.reset()
-        by_name = {f"test/accuracy/{name}": a for name, a in zip(self.attributes, accuracy, strict=True)}
-        self.log_dict({"test/accuracy": accuracy.mean(), **by_name}, sync_dist=True)
+        self.log(f"{split}/accuracy", accuracy.mean(), prog_bar=True, sync_dist=True)
+        by_name = {f"{split}/accuracy/{name}": a for name, a in zip(self.attributes, accuracy, strict=True)}
+        self.log_dict(by_name, sync_dist=True)
 
 
 class JudgeStage(ClassifierStage):

@@ -7,12 +7,12 @@ import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 import torch
 from diffusers import UNet2DModel
 from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig, OmegaConf
@@ -23,6 +23,7 @@ from spnn.data import Source
 from spnn.errors import InputError
 from spnn.networks.layers import SubNetwork
 from spnn.runs import Record, Run
+from spnn.tracking import log_bars, log_weights, tracking
 from spnn.training.checkpoints import AtomicCheckpoints, steps_in
 from spnn.training.stage import Stage
 
@@ -142,40 +143,54 @@ def run_stage(run: Run, name: str) -> dict[str, float]:
     stage: Stage = make_stage(model.to(memory_format=torch.channels_last))
     if run.config.compile:
         compile_parts(model, run.config.compile)
-    callbacks = _instantiate_all({**run.config.callbacks, **config.callbacks})
+    with tracking(
+        run.config.logger, folder, config=run.config, group=run.title, job=name, steps=steps_before
+    ) as loggers:
+        trainer, metrics = fit_and_test(run, name, stage, loggers, checkpoint if steps_before else None)
+        if trainer.is_global_zero:
+            run.save_metrics(name, metrics)
+            run.save_weights(name, stage.model)
+            accuracy = {key.partition("/")[2]: value for key, value in metrics.items() if key.startswith("accuracy/")}
+            log_bars(loggers, "accuracy by attribute", accuracy)
+            log_weights(loggers, f"{run.title}-{name}", [run.weights(name), run.folder / "config.yaml"], metrics)
+    trainer.strategy.barrier()  # the next stage may start from these weights in every process
+    return metrics
+
+
+def fit_and_test(
+    run: Run, name: str, stage: Stage, loggers: Sequence[Logger], checkpoint: Path | None
+) -> tuple[L.Trainer, dict[str, float]]:
+    """Train a stage, from a checkpoint if there is one, and test its best weights, which it then has."""
+    config, folder = run.config.stage[name], run.folder / name
+    callbacks = [
+        instantiate(callback, **blanks(callback, run=run))
+        for callback in {**run.config.callbacks, **config.callbacks}.values()
+        if callback is not None  # one that is null was switched off
+    ]
     trainer: L.Trainer = instantiate(
         stage_length(run, name),
         callbacks=callbacks,
         plugins=[AtomicCheckpoints()],
         enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
-        logger=[
-            instantiate(logger, save_dir=str(folder), **blanks(logger, steps=steps_before))
-            for logger in run.config.logger.values()
-            if logger is not None
-        ],
+        logger=list(loggers),
         default_root_dir=str(folder),
     )
     size = sum(p.numel() for p in stage.parameters() if p.requires_grad) / 1e6
-    since = f" from step {steps_before} on" if steps_before else ""
+    since = f" from step {steps_in(checkpoint)} on" if checkpoint else ""
     log.info(
         "stage %s%s: %s steps of batch %d, %.2f M parameters", name, since, trainer.max_steps, config.batch_size, size
     )
-    batches = trainer.max_steps * trainer.accumulate_grad_batches
-    data = run.data(config.batch_size, batches=batches)
-    trainer.fit(stage, datamodule=data, ckpt_path=checkpoint if steps_before else None, weights_only=True)
+    data = run.data(config.batch_size, batches=trainer.max_steps * trainer.accumulate_grad_batches)
+    trainer.fit(stage, datamodule=data, ckpt_path=checkpoint, weights_only=True)
     memory = peak_memory() / 2**30
     # Not `ckpt_path="best"`: where weights are averaged, Lightning would then load the ones that are not.
     best = torch.load(folder / "checkpoints/best.ckpt", map_location="cpu", weights_only=True, mmap=True)
     stage.load_state_dict(best["state_dict"])
     (logged,) = trainer.test(stage, datamodule=data, verbose=False)
     metrics = {key.removeprefix("test/"): value for key, value in logged.items()}
-    if trainer.is_global_zero:
-        run.save_metrics(name, metrics)
-        run.save_weights(name, stage.model)
-    trainer.strategy.barrier()  # the next stage may start from these weights in every process
     shown = "  ".join(f"{key} {value:.4g}" for key, value in metrics.items() if "/" not in key)
     log.info("stage %s, on the test split: %s  (training took %.2f GiB at most)", name, shown, memory)
-    return metrics
+    return trainer, metrics
 
 
 def stage_length(run: Run, name: str) -> DictConfig:
@@ -212,8 +227,3 @@ def peak_memory() -> int:
     import resource  # not on Windows
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def _instantiate_all(configs: DictConfig | dict[str, Any]) -> list[Any]:
-    """Instantiate each named config; one that is null was switched off."""
-    return [instantiate(config) for config in configs.values() if config is not None]

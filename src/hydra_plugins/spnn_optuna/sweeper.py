@@ -1,0 +1,200 @@
+"""A multirun whose jobs Optuna chooses, in a study that outlives the command.
+
+What is searched is said in Hydra's own grammar: ``lr=interval(1e-4,1e-2)`` (a number in between; of integers with
+``int(...)``; on a logarithmic scale with ``tag(log, interval(...))``), ``width=range(16,65,16)``,
+``mixing=cayley,householder``.
+
+The same command goes on until there are ``n_trials`` finished trials. First come those that were interrupted or that
+failed, with the values that they had, so that their jobs have the folders that they had, and continue there.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hydra.utils
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.errors import CompactHydraException
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.distributions import BaseDistribution
+
+__all__ = ["OptunaSweeper"]
+
+log = logging.getLogger(__name__)
+
+
+class OptunaSweeper(Sweeper):
+    """Hydra's sweeper.
+
+    Arguments:
+        objective: The metric that jobs return, to be large; ``-name`` if it is to be small.
+        n_trials: Finished trials in all.
+        n_jobs: Trials that are chosen, and launched, together.
+        study_name: Of the study in its storage.
+        storage: A database's URL; None for ``optuna_<study_name>.db`` in the sweep's folder.
+        sampler: Config of an Optuna sampler, which takes a seed.
+        seed: Of the sampler.
+        params: What is searched or set, beside what the command line says.
+
+    Raises:
+        CompactHydraException: When it sweeps, if Optuna isn't installed, nothing is searched, or the jobs don't return
+            the metric.
+    """
+
+    def __init__(
+        self,
+        objective: str | None,
+        n_trials: int,
+        n_jobs: int,
+        study_name: str,
+        storage: str | None,
+        sampler: DictConfig,
+        seed: int,
+        params: DictConfig,
+    ):
+        if objective is None:
+            raise CompactHydraException("Optuna needs a metric: hydra.sweeper.objective=-task/loss, for example.")
+        self.metric, self.direction = objective.removeprefix("-"), "minimize" if objective[0] == "-" else "maximize"
+        self.n_trials, self.n_jobs, self.study_name, self.storage = n_trials, n_jobs, study_name, storage
+        self.sampler, self.seed, self.params = sampler, seed, params
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        self.config, self.config_loader = config, hydra_context.config_loader
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> Any:
+        arguments = [f"{key}={value}" for key, value in self.params.items()] + arguments
+        fixed, space = self._read(arguments)
+        study = self._study()
+        waiting = _again(study, space)
+        done = _finished(study)
+        log.info(
+            "study %s: %d of %d trials are finished, %d are tried again", self.study_name, done, self.n_trials, waiting
+        )
+        # What is tried again costs no new trial its place: it may fail for good.
+        attempts, jobs = self.n_trials - done + waiting, 0
+        while attempts > 0 and (left := self.n_trials - _finished(study)) > 0:
+            trials = [study.ask(space) for _ in range(min(self.n_jobs, left, attempts))]
+            overrides = [fixed + [f"{key}={value}" for key, value in trial.params.items()] for trial in trials]
+            self.validate_batch_is_legal(overrides)
+            returned = self.launcher.launch(overrides, initial_job_idx=jobs)
+            for trial, job in zip(trials, returned, strict=True):
+                trial.set_user_attr("folder", str(job.hydra_cfg.hydra.runtime.output_dir))
+                self._tell(study, trial, job)
+            attempts, jobs = attempts - len(trials), jobs + len(trials)
+        self._conclude(study)
+
+    def _read(self, arguments: Sequence[str]) -> tuple[list[str], dict[str, "BaseDistribution"]]:
+        """What is the same in all jobs, and what is searched: an override's key to a distribution."""
+        fixed, space = [], {}
+        for override in OverridesParser.create(config_loader=self.config_loader).parse_overrides(list(arguments)):
+            if override.is_sweep_override():
+                space[override.get_key_element()] = _distribution(override)
+            else:
+                fixed.append(override.input_line)
+        if not space:
+            raise CompactHydraException(
+                "nothing to search: say what, such as 'stage.task.module.optimizer.lr=tag(log, interval(1e-4, 1e-2))'."
+            )
+        return fixed, space
+
+    def _study(self) -> "Study":
+        optuna = _optuna()
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        folder = Path(self.config.hydra.sweep.dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        storage = self.storage or f"sqlite:///{(folder / f'optuna_{self.study_name}.db').resolve()}"
+        study = optuna.create_study(
+            storage=storage, study_name=self.study_name, direction=self.direction, load_if_exists=True
+        )
+        # With the same seed a sampler would begin with the values that it began with before.
+        study.sampler = hydra.utils.instantiate(self.sampler)(seed=self.seed + len(study.trials))
+        return study
+
+    def _tell(self, study: "Study", trial: Any, job: JobReturn) -> None:
+        """Hand a job's metric to the study; a job that failed is a failed trial."""
+        from optuna.trial import TrialState
+
+        metrics = job.return_value if job.status == JobStatus.COMPLETED else {}
+        if not metrics:
+            study.tell(trial, state=TrialState.FAIL)
+            return
+        if self.metric not in metrics:
+            study.tell(trial, state=TrialState.FAIL)
+            known = ", ".join(name for name in metrics if name.count("/") < 2)
+            raise CompactHydraException(
+                f"the jobs return no {self.metric!r}, but {known}: set hydra.sweeper.objective."
+            )
+        study.tell(trial, float(metrics[self.metric]))
+
+    def _conclude(self, study: "Study") -> None:
+        from optuna.trial import TrialState
+
+        from spnn.sweeps import Comparison
+
+        finished = study.get_trials(states=[TrialState.COMPLETE])
+        Comparison.earlier.update(Path(trial.user_attrs["folder"]) for trial in finished)
+        if finished:
+            best = study.best_trial
+            chosen = " ".join(f"{key}={value}" for key, value in best.params.items())
+            log.info("best of %d trials: %s %.4g with %s", len(finished), self.metric, best.value, chosen)
+
+
+def _optuna() -> Any:
+    try:
+        import optuna
+    except ImportError as error:
+        raise CompactHydraException("hydra/sweeper=optuna needs Optuna: pip install 'spnn[optuna]'.") from error
+    return optuna
+
+
+def _distribution(override: Override) -> "BaseDistribution":
+    """Optuna's distribution of what an override sweeps over."""
+    distributions = _optuna().distributions
+    value = override.value()
+    log_scale = "log" in value.tags
+    if isinstance(value, IntervalSweep):
+        whole = isinstance(value.start, int) and isinstance(value.end, int)
+        kind = distributions.IntDistribution if whole else distributions.FloatDistribution
+        return kind(value.start, value.end, log=log_scale)
+    if isinstance(value, RangeSweep) and not value.shuffle:
+        if all(isinstance(number, int) for number in (value.start, value.stop, value.step)):
+            return distributions.IntDistribution(value.start, value.stop - 1, step=value.step)
+        return distributions.FloatDistribution(value.start, value.stop, step=value.step)
+    if isinstance(value, ChoiceSweep):
+        return distributions.CategoricalDistribution(list(override.sweep_string_iterator()))
+    raise CompactHydraException(f"{override.input_line}: search by interval(...), range(...) or a list of values.")
+
+
+def _finished(study: "Study") -> int:
+    from optuna.trial import TrialState
+
+    return len(study.get_trials(states=[TrialState.COMPLETE]))
+
+
+def _again(study: "Study", space: dict[str, "BaseDistribution"]) -> int:
+    """Put what was interrupted, and what failed and wasn't repeated since, first in line; return how many."""
+    from optuna.trial import TrialState
+
+    settled = [trial.params for trial in study.get_trials(states=[TrialState.COMPLETE])]
+    settled += [t.system_attrs.get("fixed_params") for t in study.get_trials(states=[TrialState.WAITING])]
+    failed = study.get_trials(states=[TrialState.FAIL])
+    interrupted = study.get_trials(states=[TrialState.RUNNING])  # by the end of the command that ran them
+    for trial in interrupted:
+        study.tell(trial.number, state=TrialState.FAIL)
+    for trial in [*interrupted, *failed]:
+        if trial.params and trial.params not in settled and trial.params.keys() == space.keys():
+            study.enqueue_trial(trial.params)
+            settled.append(trial.params)
+    return len(study.get_trials(states=[TrialState.WAITING]))

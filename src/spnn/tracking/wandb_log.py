@@ -1,0 +1,150 @@
+"""Weights & Biases: Lightning's logger, never asking, never waiting, going on with the run that it began.
+
+A folder (a stage's, a sampling's) is one W&B run, whose id is kept in the folder, in ``wandb.json``. W&B's own step is
+the step of the optimiser; steps that are made again after an interruption are the same ones, and W&B keeps the first.
+"""
+
+import functools
+import json
+import logging
+import os
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import wandb
+from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.pytorch.loggers import WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
+from wandb.errors import CommError
+
+from spnn.errors import InputError
+
+__all__ = ["WandbLog"]
+
+log = logging.getLogger(__name__)
+
+_MODES = (None, "online", "offline", "disabled")
+
+
+class WandbLog(WandbLogger):
+    """A W&B run.
+
+    Arguments:
+        save_dir: The folder that it is of; W&B writes to ``wandb/`` in it.
+        project, entity: Where it goes.
+        mode: ``online``, ``offline`` or ``disabled``; None for what ``WANDB_MODE`` says, else online if there is an API
+            key and the server answers, else offline, which is said once.
+        artifacts: Whether a finished stage's weights are uploaded as an artifact, too.
+        tags: Of the run.
+        group: What the run belongs to.
+        job: Its job type: a stage, or a sampling.
+
+    Raises:
+        InputError: If there is no such mode.
+    """
+
+    def __init__(
+        self,
+        save_dir: str | Path,
+        *,
+        project: str = "spnn",
+        entity: str | None = None,
+        mode: str | None = None,
+        artifacts: bool = False,
+        tags: Sequence[str] = (),
+        group: str | None = None,
+        job: str | None = None,
+    ):
+        mode = mode or os.environ.get("WANDB_MODE") or None
+        if mode not in _MODES:
+            raise InputError(f"W&B's mode is online, offline or disabled (null: as there is a key), not {mode!r}.")
+        super().__init__(
+            name="/".join(part for part in (group and group.rpartition("/")[2], job) if part),
+            project=project,
+            save_dir=str(save_dir),
+            id=_id_of(Path(save_dir)),
+            entity=entity,
+            group=group,
+            job_type=job,
+            tags=list(tags),
+            settings=wandb.Settings(silent=True, init_timeout=float(os.environ.get("WANDB_INIT_TIMEOUT", 30))),
+        )
+        del self._wandb_init["anonymous"]  # W&B warns of it
+        self.mode, self.artifacts = mode, artifacts
+        self.options: dict[str, Any] = {}
+        """The options to show, set before the run begins."""
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> Any:
+        """The W&B run, begun at the first use."""
+        if self._experiment is None:
+            offline = self.mode is None and not wandb.login(prompt=False, verify=False)
+            self._wandb_init |= {"config": self.options, "mode": "offline" if offline else self.mode or "online"}
+            try:
+                run = super().experiment
+            except CommError as error:
+                _say(f"W&B can't be reached ({str(error).partition(chr(10))[0]})")
+                wandb.teardown()  # frees the id
+                self._wandb_init["mode"] = "offline"
+                run = super().experiment
+            if run.offline:
+                _say("W&B logs offline" + (", for there is no API key (`wandb login` sets it)" if offline else ""))
+                _say("send offline runs by `wandb sync <folder>`; the folders: find outputs -name 'offline-run-*'")
+            elif run.url:
+                log.info("W&B: %s", run.url)
+        return self._experiment
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
+        if step is None:
+            self.experiment.log(dict(metrics))
+        else:
+            self.experiment.log({**metrics, "trainer/global_step": step}, step=step)
+
+    @rank_zero_only
+    def log_rows(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Log a table; a path in it is a picture."""
+        shown = [[wandb.Image(str(cell)) if isinstance(cell, Path) else cell for cell in row] for row in rows]
+        self.experiment.log({name: wandb.Table(columns=list(columns), data=shown, allow_mixed_types=True)})
+
+    @rank_zero_only
+    def log_bars(self, name: str, values: Mapping[str, float]) -> None:
+        """Log a bar chart: an attribute's name to a value."""
+        table = wandb.Table(columns=["attribute", "value"], data=[list(row) for row in values.items()])
+        self.experiment.log({name: wandb.plot.bar(table, "attribute", "value", title=name)})
+
+    @rank_zero_only
+    def log_weights(self, name: str, files: Sequence[Path], metrics: Mapping[str, float]) -> None:
+        """Upload files as an artifact, whose name may hold letters, digits, ``-_.`` alone."""
+        artifact = wandb.Artifact(re.sub(r"[^\w.-]", "-", name), type="model", metadata=dict(metrics))
+        for path in files:
+            artifact.add_file(str(path))
+        self.experiment.log_artifact(artifact)
+
+    @rank_zero_only
+    def finish(self, code: int = 0) -> None:
+        """End the run, so that the next one in this process is another; ``code`` 1 marks it as failed."""
+        if self._experiment is not None:
+            self._experiment.finish(exit_code=code)
+            self._experiment = None
+
+
+@functools.cache
+def _say(message: str) -> None:
+    """Say something once in a process."""
+    log.info("%s", message)
+
+
+def _id_of(folder: Path) -> str:
+    """The id of a folder's run, made at its first start."""
+    path = folder / "wandb.json"
+    if not path.exists():
+        if rank_zero_only.rank != 0:
+            return "of_another_process"
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"id": secrets.token_hex(4)}) + "\n")
+    return json.loads(path.read_text())["id"]

@@ -1,0 +1,94 @@
+"""Pictures of what a stage has learnt so far, at each validation: reconstructions and edits of validation images."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+
+from spnn.diffusion import ImageNoise, Sampler, UNetPrior
+from spnn.diffusion.guidance import Guidance
+from spnn.runs import Run
+from spnn.sampling.pictures import save_grid
+from spnn.surjection import Surjection
+from spnn.tracking import log_picture
+from spnn.training.stage import Stage
+
+__all__ = ["Pictures"]
+
+
+class Pictures(Callback):
+    """Writes ``pictures/step_<steps>.png`` in the stage's folder, and shows it to the loggers.
+
+    While a surjection is trained: images, their ``g†(g(x))``, and the images back-projected to logits of which one is
+    set. While a prior is trained: its samples; where the run has a surjection already, reconstructions of images from
+    their logits, and edits, with ``val/agreement``, the share of logits whose sign the reconstructions keep.
+
+    Arguments:
+        run: The run.
+        images: How many validation images.
+        sampler: Makes the sampler for a noise schedule.
+        guidance: Makes the guidance for a batch of targets.
+        logit: What an edited attribute is set to, with the sign that the image doesn't have. Each image has another
+            attribute edited.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        *,
+        images: int,
+        sampler: Callable[..., Sampler],
+        guidance: Callable[..., Guidance | None],
+        logit: float,
+    ):
+        self.run, self.count, self.logit = run, images, logit
+        self.make_sampler, self.make_guidance = sampler, guidance
+
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: Stage) -> None:
+        if not trainer.is_global_zero or trainer.sanity_checking or pl_module.trains == "judge":
+            return
+        images = trainer.datamodule.validation_batch(0)["image"][: self.count].to(pl_module.device)
+        with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
+            if pl_module.trains == "surjection":
+                rows, captions = self._of_surjection(pl_module.model, images)
+            else:
+                rows, captions = self._of_prior(pl_module, images)
+        folder = Path(trainer.default_root_dir) / "pictures"
+        folder.mkdir(exist_ok=True)
+        path = folder / f"step_{trainer.global_step:06d}.png"
+        save_grid({name: x.float().cpu() for name, x in rows.items()}, captions, path)
+        log_picture(trainer.loggers, "pictures", path, trainer.global_step - 1)  # as Lightning counts what it logs
+
+    def _of_surjection(self, g: Surjection, images: Tensor) -> tuple[dict[str, Tensor], list[str]]:
+        y = g(images)
+        edited, captions = self._edit(y)
+        return {"image": images, "g†(g(image))": g.pinv(y), "edited": g.back_project(images, edited)}, captions
+
+    def _of_prior(self, stage: Stage, images: Tensor) -> tuple[dict[str, Tensor], list[str]]:
+        if not self.run.has("surjection"):
+            return {"sample": self._sample(stage.model, images)}, [""] * len(images)
+        g = self.run.surjection().to(images.device)
+        y = g(images)
+        edited, captions = self._edit(y)
+        reconstructed = self._sample(stage.model, images, g, y)
+        agreement = ((g(reconstructed) > 0) == (y > 0)).float().mean()
+        stage.log("val/agreement", agreement, prog_bar=True, rank_zero_only=True)
+        rows = {"image": images, "reconstructed": reconstructed, "edited": self._sample(stage.model, images, g, edited)}
+        return rows, captions
+
+    def _edit(self, y: Tensor) -> tuple[Tensor, list[str]]:
+        """Set one logit of each row to what it is not; return what was set, too."""
+        names, edited, captions = self.run.source.attributes, y.clone(), []
+        for i in range(len(y)):
+            k = i * len(names) // len(y)
+            edited[i, k] = -self.logit if y[i, k] > 0 else self.logit
+            captions.append(f"{names[k]} {edited[i, k]:+g}")
+        return edited, captions
+
+    def _sample(self, prior: UNetPrior, like: Tensor, g: Surjection | None = None, y: Tensor | None = None) -> Tensor:
+        noise = ImageNoise(range(len(like)), like.shape[1:], like.device)  # the same at each validation
+        guidance = None if g is None else self.make_guidance(g, y)
+        return self.make_sampler(schedule=prior.schedule)(prior, noise, guidance)
