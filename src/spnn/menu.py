@@ -19,6 +19,10 @@ __all__ = ["CONFIGS", "Group", "groups", "menu", "own_options", "reference", "se
 CONFIGS = Path(__file__).parents[2] / "conf"
 SCRIPTS = ("train", "sample", "evaluate")
 
+_OF_SWEEPS = {  # Hydra's own groups, in no defaults list
+    "hydra/launcher": "where the jobs of a sweep (-m) are run; by default here, one after another",
+    "hydra/sweeper": "what these jobs are; by default all that the command line lists",
+}
 _DEFAULTS = re.compile(r"^defaults:\n((?:  .*\n)+)", re.MULTILINE)
 _DEFAULT = re.compile(r"^  - (/?)([\w/]+)(?:@([\w.]+))?: (\w+)(?: +# (.*))?$", re.MULTILINE)
 _OPTION = re.compile(r"^(\w+): (.*?)(?: +# (.*))?$", re.MULTILINE)
@@ -72,7 +76,8 @@ def groups(script: str) -> list[Group]:
         found.setdefault(name, Group(name)).places.append(Place(word, default, comment))
     for group in list(found.values()):
         _add_inner(group, found)
-    return list(found.values())
+    sweeps = [Group(name, [Place(name, None, text)]) for name, text in _OF_SWEEPS.items()]
+    return [*found.values(), *(group for group in sweeps if group.options)]
 
 
 def _defaults(path: Path) -> list[tuple[str, ...]]:
