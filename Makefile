@@ -22,7 +22,7 @@ demo: install
 test: install
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 # The core, a sampling step and the readers of data beside plainly written ones; some 20 minutes on two cores.
 benchmark: install

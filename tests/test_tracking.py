@@ -106,6 +106,15 @@ def test_a_server_that_cannot_be_reached_does_not_stop_anything(tmp_path, monkey
     assert [row["loss"] for row in history(file_of(tmp_path))] == [1.0]
 
 
+def test_a_tables_column_of_several_types_is_text(tmp_path):
+    log = WandbLog(tmp_path, job="evaluate")
+    log.log_rows("table", ["a", "b"], [[1, 0.5], [None, "0.1 to 0.9"], [2.5, None]])
+    log.finish()
+    (path,) = [row["table/path"] for row in history(file_of(tmp_path)) if "table/path" in row]
+    content = json.loads((file_of(tmp_path).parent / "files" / path).read_text())
+    assert content["data"] == [[1, "0.5"], [None, "0.1 to 0.9"], [2.5, None]]
+
+
 def test_an_unknown_mode_is_refused(tmp_path):
     with pytest.raises(InputError, match="online, offline or disabled"):
         WandbLog(tmp_path, mode="onlin")

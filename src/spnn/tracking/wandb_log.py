@@ -108,8 +108,11 @@ class WandbLog(WandbLogger):
     @rank_zero_only
     def log_rows(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Log a table; a path in it is a picture."""
-        shown = [[wandb.Image(str(cell)) if isinstance(cell, Path) else cell for cell in row] for row in rows]
-        self.experiment.log({name: wandb.Table(columns=list(columns), data=shown, allow_mixed_types=True)})
+        # A column of W&B's has one type: one with several here, not counting gaps, becomes text.
+        by_column = [list(column) for column in zip(*rows, strict=True)]
+        mixed = [len({_kind(cell) for cell in column if cell is not None}) > 1 for column in by_column]
+        shown = [[_cell(cell, as_text) for cell, as_text in zip(row, mixed, strict=True)] for row in rows]
+        self.experiment.log({name: wandb.Table(columns=list(columns), data=shown)})
 
     @rank_zero_only
     def log_bars(self, name: str, values: Mapping[str, float]) -> None:
@@ -131,6 +134,18 @@ class WandbLog(WandbLogger):
         if self._experiment is not None:
             self._experiment.finish(exit_code=code)
             self._experiment = None
+
+
+def _kind(cell: Any) -> type:
+    return float if isinstance(cell, int) and not isinstance(cell, bool) else type(cell)
+
+
+def _cell(cell: Any, as_text: bool) -> Any:
+    if cell is None:
+        return None
+    if isinstance(cell, Path):
+        return wandb.Image(str(cell))
+    return str(cell) if as_text else cell
 
 
 @functools.cache
