@@ -25,5 +25,5 @@ def reference() -> dict:
 def run(tmp_path_factory) -> Run:
     """A run of all stages on digits."""
     folder = tmp_path_factory.mktemp("runs") / "digits"
-    succeed("train.py", "experiment=digits", f"folder={folder}")
+    succeed("train.py", "experiment=digits", "stage.prior.trainer.max_steps=300", f"folder={folder}")
     return Run(folder)

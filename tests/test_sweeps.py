@@ -107,6 +107,11 @@ def test_every_launcher_runs_jobs_and_goes_on_with_those_of_another(tmp_path):
         done = written
 
 
+def test_a_launcher_that_is_not_installed_is_named_with_its_package():
+    done = command(*ONE_STEP, "seed=1,2", "hydra/launcher=joblib", "hydra.launcher._target_=hydra_plugins.other.Other")
+    assert done.returncode == 1 and "pip install -e '.[launchers,optuna]'" in done.stderr
+
+
 def test_a_slurm_job_that_runs_out_of_time_is_queued_again():
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
         words = ["hydra/launcher=submitit_slurm", "hydra.launcher.partition=gpu"]

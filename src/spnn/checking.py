@@ -58,6 +58,8 @@ def hint(error: BaseException | None, name: str, folder: Path, words: Sequence[s
     if isinstance(error, MissingConfigException) and error.options:
         option = str(error.missing_cfg_file).rpartition("/")[2]
         return f"No option {option!r}{text}." if (text := nearest(option, error.options)) else ""
+    if isinstance(error, RuntimeError) and "Unknown plugin class" in str(error):
+        return "This launcher or sweeper is a package of its own: pip install -e '.[launchers,optuna]'."
     if not isinstance(error, ConfigCompositionException):
         return ""
     words = [word for word in words if "=" in word and not word.startswith(("-", "+"))]

@@ -1,0 +1,45 @@
+"""Parts of one's own: an operator and a prior, which configs name by `examples.own.parts.<name>`."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from spnn import Bijection, Composition, Surjection
+from spnn.diffusion import NoiseSchedule
+from spnn.operators import AveragePool
+
+
+class SoftSensor(Bijection):
+    r"""A sensor that tells bright tones apart less well: :math:`x \mapsto \mathrm{asinh}(k x) / k`, of each pixel."""
+
+    def __init__(self, k: float):
+        super().__init__()
+        self.k = k
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.asinh(self.k * x) / self.k
+
+    def inverse(self, y: Tensor) -> Tensor:
+        return torch.sinh(self.k * y) / self.k
+
+
+def soft_camera(image_shape: Sequence[int], k: float, factor: int) -> Surjection:
+    """Few pixels of such a sensor. Its pseudo-inverse and back-projection follow from those of its two parts."""
+    return Composition(SoftSensor(k), AveragePool(factor, image_shape))
+
+
+class WhiteNoise(nn.Module):
+    r"""A prior that knows nothing: pixels are independent, :math:`N(0, 1)`, so the noise in :math:`x_t` is expected to
+    be :math:`\sqrt{1 - \bar\alpha_t}\, x_t`. Any network may stand here."""
+
+    pretrained = True  # nothing is to be trained, nor can it be
+    trainable = False
+
+    def __init__(self, image_shape: Sequence[int], schedule: NoiseSchedule):
+        super().__init__()
+        self.image_shape, self.schedule = tuple(image_shape), schedule
+
+    def forward(self, x: Tensor, t: Tensor) -> Tensor:
+        _, noise = self.schedule.signal_and_noise(t, x)
+        return noise * x
