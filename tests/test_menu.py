@@ -23,7 +23,7 @@ def test_help_shows_the_groups_of_the_script_with_their_options(script):
         assert all(place.sentence for place in group.places), f"{group.name}: say what it is in a comment"
         assert group.options
     assert all(comment for _, _, comment in own_options(script))
-    assert len(printed.splitlines()) < 150 and "_target_" not in printed
+    assert len(printed.splitlines()) < 200 and "_target_" not in printed  # in narrow columns
 
 
 def one_line(text: str) -> str:
