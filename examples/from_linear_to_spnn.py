@@ -46,7 +46,7 @@ parser.add_argument("--quick", action="store_true", help="train much too briefly
 arguments = parser.parse_args([] if "ipykernel" in sys.modules else None)  # a notebook's arguments are not ours
 arguments.folder.mkdir(parents=True, exist_ok=True)
 torch.manual_seed(1)
-torch.set_num_threads(1)  # more are no faster on tensors this small, and far slower on cores that are busy
+torch.set_num_threads(1)  # two are no faster on tensors this small, and slower where others use the cores
 
 
 def report(where: str, what: str, value: float | Tensor) -> None:
