@@ -2,6 +2,8 @@
 
 A folder (a stage's, a sampling's) is one W&B run, whose id is kept in the folder, in ``wandb.json``. W&B's own step is
 the step of the optimiser; steps that are made again after an interruption are the same ones, and W&B keeps the first.
+
+Importing W&B takes as long as a short command, so it is imported when it is used.
 """
 
 import functools
@@ -14,11 +16,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import wandb
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
-from wandb.errors import CommError
 
 from spnn.errors import InputError
 
@@ -61,6 +61,8 @@ class WandbLog(WandbLogger):
         mode = mode or os.environ.get("WANDB_MODE") or None
         if mode not in _MODES:
             raise InputError(f"W&B's mode is online, offline or disabled (null: as there is a key), not {mode!r}.")
+        import wandb
+
         super().__init__(
             name="/".join(part for part in (group and group.rpartition("/")[2], job) if part),
             project=project,
@@ -82,6 +84,9 @@ class WandbLog(WandbLogger):
     def experiment(self) -> Any:
         """The W&B run, begun at the first use."""
         if self._experiment is None:
+            import wandb
+            from wandb.errors import CommError
+
             offline = self.mode is None and not wandb.login(prompt=False, verify=False)
             self._wandb_init |= {"config": self.options, "mode": "offline" if offline else self.mode or "online"}
             try:
@@ -108,6 +113,8 @@ class WandbLog(WandbLogger):
     @rank_zero_only
     def log_rows(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Log a table; a path in it is a picture."""
+        import wandb
+
         # A column of W&B's has one type: one with several here, not counting gaps, becomes text.
         by_column = [list(column) for column in zip(*rows, strict=True)]
         mixed = [len({_kind(cell) for cell in column if cell is not None}) > 1 for column in by_column]
@@ -117,12 +124,16 @@ class WandbLog(WandbLogger):
     @rank_zero_only
     def log_bars(self, name: str, values: Mapping[str, float]) -> None:
         """Log a bar chart: an attribute's name to a value."""
+        import wandb
+
         table = wandb.Table(columns=["attribute", "value"], data=[list(row) for row in values.items()])
         self.experiment.log({name: wandb.plot.bar(table, "attribute", "value", title=name)})
 
     @rank_zero_only
     def log_weights(self, name: str, files: Sequence[Path], metrics: Mapping[str, float]) -> None:
         """Upload files as an artifact, whose name may hold letters, digits, ``-_.`` alone."""
+        import wandb
+
         artifact = wandb.Artifact(re.sub(r"[^\w.-]", "-", name), type="model", metadata=dict(metrics))
         for path in files:
             artifact.add_file(str(path))
@@ -144,6 +155,8 @@ def _cell(cell: Any, as_text: bool) -> Any:
     if cell is None:
         return None
     if isinstance(cell, Path):
+        import wandb
+
         return wandb.Image(str(cell))
     return str(cell) if as_text else cell
 
