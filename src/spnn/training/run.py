@@ -146,7 +146,7 @@ def run_stage(run: Run, name: str) -> dict[str, float]:
     with tracking(
         run.config.logger, folder, config=run.config, group=run.title, job=name, steps=steps_before
     ) as loggers:
-        trainer, metrics = fit_and_test(run, name, stage, loggers, checkpoint if steps_before else None)
+        trainer, metrics = fit_and_test(run, name, stage, loggers, steps_before)
         if trainer.is_global_zero:
             run.save_metrics(name, metrics)
             run.save_weights(name, stage.model)
@@ -158,9 +158,9 @@ def run_stage(run: Run, name: str) -> dict[str, float]:
 
 
 def fit_and_test(
-    run: Run, name: str, stage: Stage, loggers: Sequence[Logger], checkpoint: Path | None
+    run: Run, name: str, stage: Stage, loggers: Sequence[Logger], steps_before: int
 ) -> tuple[L.Trainer, dict[str, float]]:
-    """Train a stage, from a checkpoint if there is one, and test its best weights, which it then has."""
+    """Train a stage, from its last checkpoint if that has any steps, and test its best weights, which it then has."""
     config, folder = run.config.stage[name], run.folder / name
     callbacks = [
         instantiate(callback, **blanks(callback, run=run))
@@ -176,12 +176,13 @@ def fit_and_test(
         default_root_dir=str(folder),
     )
     size = sum(p.numel() for p in stage.parameters() if p.requires_grad) / 1e6
-    since = f" from step {steps_in(checkpoint)} on" if checkpoint else ""
+    since = f" from step {steps_before} on" if steps_before else ""
     log.info(
         "stage %s%s: %s steps of batch %d, %.2f M parameters", name, since, trainer.max_steps, config.batch_size, size
     )
     data = run.data(config.batch_size, batches=trainer.max_steps * trainer.accumulate_grad_batches)
-    trainer.fit(stage, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    checkpoint = folder / "checkpoints/last.ckpt"
+    trainer.fit(stage, datamodule=data, ckpt_path=checkpoint if steps_before else None, weights_only=True)
     memory = peak_memory() / 2**30
     # Not `ckpt_path="best"`: where weights are averaged, Lightning would then load the ones that are not.
     best = torch.load(folder / "checkpoints/best.ckpt", map_location="cpu", weights_only=True, mmap=True)
