@@ -34,25 +34,31 @@ class Listed:
     folder: Path
 
     @cached_property
+    def run(self) -> Run:
+        """What the folder holds."""
+        return Run(self.folder)
+
+    @cached_property
     def record(self) -> dict[str, Any]:
         """``run.json``; of a run without one, whether all its stages have weights."""
         if found := read_status(self.folder):
             return found
-        finished = all((self.folder / stage / "weights.safetensors").exists() for stage in self.options["stages"])
+        finished = all(self.run.weights(stage).exists() for stage in self.options["stages"])
         return {"status": "finished" if finished else "interrupted", "stage": None, "reason": None, "starts": []}
 
     @cached_property
     def options(self) -> dict[str, Any]:
         """The run's config."""
-        return OmegaConf.to_container(Run(self.folder).config)
+        return OmegaConf.to_container(self.run.config)
 
     @cached_property
     def metrics(self) -> dict[str, float]:
         """All numbers of ``metrics.json``, ``stage/metric``, and of the evaluation, ``evaluation/method/metric``."""
         found = {}
-        for stage, metrics in _json(self.folder / "metrics.json", {}).items():
+        for stage, metrics in self.run.all_metrics().items():
             found |= {f"{stage}/{name}": value for name, value in metrics.items()}
-        for entry in _json(self.folder / "evaluation/metrics.json", []):
+        evaluation = self.folder / "evaluation/metrics.json"
+        for entry in json.loads(evaluation.read_text()) if evaluation.exists() else []:
             method = entry.get("guidance")
             found |= {f"evaluation/{method}/{name}": value for name, value in entry.items()}
         return {name: value for name, value in found.items() if isinstance(value, int | float)}
@@ -171,7 +177,3 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _json(path: Path, default: Any) -> Any:
-    return json.loads(path.read_text()) if path.exists() else default

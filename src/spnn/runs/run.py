@@ -218,14 +218,15 @@ class Run:
 
     def metrics(self, stage: str) -> dict[str, float]:
         """A finished stage's metrics."""
-        return self._all_metrics().get(stage, {})
+        return self.all_metrics().get(stage, {})
 
     def save_metrics(self, stage: str, metrics: dict[str, Any]) -> None:
         """Add a stage's metrics to ``metrics.json``, in one step."""
         with replacing(self.folder / "metrics.json") as unfinished:
-            unfinished.write_text(json.dumps(self._all_metrics() | {stage: metrics}, indent=2) + "\n")
+            unfinished.write_text(json.dumps(self.all_metrics() | {stage: metrics}, indent=2) + "\n")
 
-    def _all_metrics(self) -> dict[str, dict[str, float]]:
+    def all_metrics(self) -> dict[str, dict[str, float]]:
+        """Each finished stage's metrics."""
         path = self.folder / "metrics.json"
         return json.loads(path.read_text()) if path.exists() else {}
 
