@@ -4,7 +4,6 @@ import csv
 import json
 import logging
 import math
-import sys
 import time
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,8 +12,9 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from rich import box
-from rich.console import Console
 from rich.table import Table
+
+from spnn.terminal import console
 
 __all__ = ["Comparison", "Failed", "format_metric"]
 
@@ -110,7 +110,7 @@ class Comparison(Callback):
         for job in jobs:
             cells = [format_metric(job["metrics"].get(name), title) for name, title in shown.items()]
             table.add_row(job["name"] + (f"\nfailed: {job['error']}" if job["error"] else ""), *cells)
-        Console(width=None if sys.stdout.isatty() else 160).print(table)
+        console().print(table)
 
 
 def format_metric(value: float | None, title: str) -> str:

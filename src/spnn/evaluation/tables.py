@@ -1,16 +1,15 @@
 """Tables as CSV, Markdown and LaTeX, and on the terminal."""
 
 import csv
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich import box
-from rich.console import Console
 from rich.table import Table as RichTable
 
 from spnn.evaluation.findings import Table
 from spnn.sweeps import format_metric
+from spnn.terminal import console
 
 __all__ = ["cells", "print_table", "save_table"]
 
@@ -42,7 +41,7 @@ def print_table(table: Table) -> None:
         printed.add_column(title, justify="right" if index else "left", overflow="fold")
     for row in cells(table):
         printed.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 160).print(printed)
+    console().print(printed)
 
 
 def _text(value: float | str | Sequence[float] | None, title: str) -> str:

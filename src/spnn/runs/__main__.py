@@ -5,12 +5,12 @@ import sys
 from collections.abc import Sequence
 
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from spnn.errors import InputError
 from spnn.runs.listing import Listed, best_first, compare, find_runs
 from spnn.runs.run import Run
+from spnn.terminal import console
 
 _COLUMNS = ("task/accuracy", "inverse/reconstruction", "prior/loss", "judge/accuracy")
 _COLOURS = {"running": "cyan", "finished": "green", "failed": "red", "interrupted": "yellow"}
@@ -31,14 +31,13 @@ examples:
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     options = _parser().parse_args(words)
-    console = Console(width=None if sys.stdout.isatty() else 160)
     try:
         if options.command == "compare":
-            _print_comparison(console, *map(_listed, options.runs))
+            _print_comparison(*map(_listed, options.runs))
         elif options.command == "show":
             _print_run(_listed(options.run))
         else:
-            _print_list(console, options)
+            _print_list(options)
     except InputError as error:
         print(error, file=sys.stderr)
         return 1
@@ -72,7 +71,7 @@ def _listed(folder: str) -> Listed:
     return Listed(Run(folder).folder)
 
 
-def _print_list(console: Console, options: argparse.Namespace) -> None:
+def _print_list(options: argparse.Namespace) -> None:
     runs, sorted_by = find_runs(options.root, options.conditions), []
     if options.command == "best":
         runs = best_first(runs, f"-{options.metric}" if options.least else options.metric)
@@ -99,7 +98,7 @@ def _print_list(console: Console, options: argparse.Namespace) -> None:
         where = f" ({record['stage']})" if record.get("stage") else ""
         cells = [_cell(run.values.get(column)) for column in columns]
         table.add_row(name, status + where, f"{run.began:%Y-%m-%d %H:%M}", f"{minutes:.1f}" if minutes else "", *cells)
-    console.print(table)
+    console().print(table)
 
 
 def _reason(run: Listed) -> str:
@@ -128,7 +127,7 @@ def _print_run(run: Listed) -> None:
             print(f"  {name:<28} {value:.4g}")
 
 
-def _print_comparison(console: Console, first: Listed, second: Listed) -> None:
+def _print_comparison(first: Listed, second: Listed) -> None:
     options, metrics = compare(first, second)
     for title, rows in (("option", options), ("metric", metrics)):
         table = Table(box=box.SIMPLE_HEAD)
@@ -138,7 +137,7 @@ def _print_comparison(console: Console, first: Listed, second: Listed) -> None:
         for name, values in rows.items():
             table.add_row(name, *map(_cell, values))
         if rows:
-            console.print(table)
+            console().print(table)
         else:
             print(f"no {title} differs" if title == "option" else "no metrics yet")
 
