@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import hydra.utils
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import CompactHydraException
@@ -74,17 +73,22 @@ class OptunaSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
+        try:
+            from hydra_plugins.spnn_optuna import _study as studies
+        except ImportError as error:
+            raise CompactHydraException("hydra/sweeper=optuna needs Optuna: pip install 'spnn[optuna]'.") from error
+        self.studies = studies
         arguments = [f"{key}={value}" for key, value in self.params.items()] + arguments
         fixed, space = self._read(arguments)
         study = self._study()
-        waiting = _again(study, space)
-        done = _finished(study)
+        waiting = studies.again(study, space)
+        done = len(studies.finished(study))
         log.info(
             "study %s: %d of %d trials are finished, %d are tried again", self.study_name, done, self.n_trials, waiting
         )
         # What is tried again costs no new trial its place: it may fail for good.
         attempts, jobs = self.n_trials - done + waiting, 0
-        while attempts > 0 and (left := self.n_trials - _finished(study)) > 0:
+        while attempts > 0 and (left := self.n_trials - len(studies.finished(study))) > 0:
             trials = [study.ask(space) for _ in range(min(self.n_jobs, left, attempts))]
             overrides = [fixed + [f"{key}={value}" for key, value in trial.params.items()] for trial in trials]
             self.validate_batch_is_legal(overrides)
@@ -100,7 +104,7 @@ class OptunaSweeper(Sweeper):
         fixed, space = [], {}
         for override in OverridesParser.create(config_loader=self.config_loader).parse_overrides(list(arguments)):
             if override.is_sweep_override():
-                space[override.get_key_element()] = _distribution(override)
+                space[override.get_key_element()] = self.studies.distribution(override)
             else:
                 fixed.append(override.input_line)
         if not space:
@@ -110,28 +114,22 @@ class OptunaSweeper(Sweeper):
         return fixed, space
 
     def _study(self) -> "Study":
-        optuna = _optuna()
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         storage = self.storage or f"sqlite:///{(folder / f'optuna_{self.study_name}.db').resolve()}"
-        study = optuna.create_study(
-            storage=storage, study_name=self.study_name, direction=self.direction, load_if_exists=True
-        )
+        study = self.studies.open_study(storage, self.study_name, self.direction)
         # With the same seed a sampler would begin with the values that it began with before.
         study.sampler = hydra.utils.instantiate(self.sampler)(seed=self.seed + len(study.trials))
         return study
 
     def _tell(self, study: "Study", trial: Any, job: JobReturn) -> None:
         """Hand a job's metric to the study; a job that failed is a failed trial."""
-        from optuna.trial import TrialState
-
         metrics = job.return_value if job.status == JobStatus.COMPLETED else {}
         if not metrics:
-            study.tell(trial, state=TrialState.FAIL)
+            self.studies.fail(study, trial)
             return
         if self.metric not in metrics:
-            study.tell(trial, state=TrialState.FAIL)
+            self.studies.fail(study, trial)
             known = ", ".join(name for name in metrics if name.count("/") < 2)
             raise CompactHydraException(
                 f"the jobs return no {self.metric!r}, but {known}: set hydra.sweeper.objective."
@@ -139,62 +137,11 @@ class OptunaSweeper(Sweeper):
         study.tell(trial, float(metrics[self.metric]))
 
     def _conclude(self, study: "Study") -> None:
-        from optuna.trial import TrialState
-
         from spnn.sweeps import Comparison
 
-        finished = study.get_trials(states=[TrialState.COMPLETE])
+        finished = self.studies.finished(study)
         Comparison.earlier.update(Path(trial.user_attrs["folder"]) for trial in finished)
         if finished:
             best = study.best_trial
             chosen = " ".join(f"{key}={value}" for key, value in best.params.items())
             log.info("best of %d trials: %s %.4g with %s", len(finished), self.metric, best.value, chosen)
-
-
-def _optuna() -> Any:
-    try:
-        import optuna
-    except ImportError as error:
-        raise CompactHydraException("hydra/sweeper=optuna needs Optuna: pip install 'spnn[optuna]'.") from error
-    return optuna
-
-
-def _distribution(override: Override) -> "BaseDistribution":
-    """Optuna's distribution of what an override sweeps over."""
-    distributions = _optuna().distributions
-    value = override.value()
-    log_scale = "log" in value.tags
-    if isinstance(value, IntervalSweep):
-        whole = isinstance(value.start, int) and isinstance(value.end, int)
-        kind = distributions.IntDistribution if whole else distributions.FloatDistribution
-        return kind(value.start, value.end, log=log_scale)
-    if isinstance(value, RangeSweep) and not value.shuffle:
-        if all(isinstance(number, int) for number in (value.start, value.stop, value.step)):
-            return distributions.IntDistribution(value.start, value.stop - 1, step=value.step)
-        return distributions.FloatDistribution(value.start, value.stop, step=value.step)
-    if isinstance(value, ChoiceSweep):
-        return distributions.CategoricalDistribution(list(override.sweep_string_iterator()))
-    raise CompactHydraException(f"{override.input_line}: search by interval(...), range(...) or a list of values.")
-
-
-def _finished(study: "Study") -> int:
-    from optuna.trial import TrialState
-
-    return len(study.get_trials(states=[TrialState.COMPLETE]))
-
-
-def _again(study: "Study", space: dict[str, "BaseDistribution"]) -> int:
-    """Put what was interrupted, and what failed and wasn't repeated since, first in line; return how many."""
-    from optuna.trial import TrialState
-
-    settled = [trial.params for trial in study.get_trials(states=[TrialState.COMPLETE])]
-    settled += [t.system_attrs.get("fixed_params") for t in study.get_trials(states=[TrialState.WAITING])]
-    failed = study.get_trials(states=[TrialState.FAIL])
-    interrupted = study.get_trials(states=[TrialState.RUNNING])  # by the end of the command that ran them
-    for trial in interrupted:
-        study.tell(trial.number, state=TrialState.FAIL)
-    for trial in [*interrupted, *failed]:
-        if trial.params and trial.params not in settled and trial.params.keys() == space.keys():
-            study.enqueue_trial(trial.params)
-            settled.append(trial.params)
-    return len(study.get_trials(states=[TrialState.WAITING]))

@@ -1,0 +1,61 @@
+"""What the sweeper asks of Optuna. Hydra doesn't look for plugins in a module whose name begins with an underscore, so
+Optuna is imported by those that use it alone."""
+
+from typing import Any
+
+import optuna
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
+from hydra.errors import CompactHydraException
+from optuna import Study
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+__all__ = ["again", "distribution", "fail", "finished", "open_study"]
+
+
+def open_study(storage: str, name: str, direction: str) -> Study:
+    """The study of that name, a new one if there is none."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna.create_study(storage=storage, study_name=name, direction=direction, load_if_exists=True)
+
+
+def finished(study: Study) -> list[FrozenTrial]:
+    """The trials that came to an end with a value."""
+    return study.get_trials(states=[TrialState.COMPLETE])
+
+
+def fail(study: Study, trial: Any) -> None:
+    """Note that a trial came to no value."""
+    study.tell(trial, state=TrialState.FAIL)
+
+
+def distribution(override: Override) -> BaseDistribution:
+    """Optuna's distribution of what an override sweeps over."""
+    value = override.value()
+    log_scale = "log" in value.tags
+    if isinstance(value, IntervalSweep):
+        whole = isinstance(value.start, int) and isinstance(value.end, int)
+        kind = IntDistribution if whole else FloatDistribution
+        return kind(value.start, value.end, log=log_scale)
+    if isinstance(value, RangeSweep) and not value.shuffle:
+        if all(isinstance(number, int) for number in (value.start, value.stop, value.step)):
+            return IntDistribution(value.start, value.stop - 1, step=value.step)
+        return FloatDistribution(value.start, value.stop, step=value.step)
+    if isinstance(value, ChoiceSweep):
+        return CategoricalDistribution(list(override.sweep_string_iterator()))
+    raise CompactHydraException(f"{override.input_line}: search by interval(...), range(...) or a list of values.")
+
+
+def again(study: Study, space: dict[str, BaseDistribution]) -> int:
+    """Put what was interrupted, and what failed and wasn't repeated since, first in line; return how many."""
+    settled = [trial.params for trial in finished(study)]
+    settled += [t.system_attrs.get("fixed_params") for t in study.get_trials(states=[TrialState.WAITING])]
+    failed = study.get_trials(states=[TrialState.FAIL])
+    interrupted = study.get_trials(states=[TrialState.RUNNING])  # by the end of the command that ran them
+    for trial in interrupted:
+        fail(study, trial.number)
+    for trial in [*interrupted, *failed]:
+        if trial.params and trial.params not in settled and trial.params.keys() == space.keys():
+            study.enqueue_trial(trial.params)
+            settled.append(trial.params)
+    return len(study.get_trials(states=[TrialState.WAITING]))
