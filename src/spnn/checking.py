@@ -24,7 +24,12 @@ _FILES = ("experiment", "debug")  # groups whose options set values of the other
 _OBJECTS = ("callbacks", "logger", "methods", "stage.*.callbacks")  # of any names, null or made by a `_target_`
 _TRAINER = "stage.*.trainer"  # more arguments of Lightning's
 _OF_HYDRA = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
-_ALSO = {"compile": {"text"}, "count": {WHOLE}, "stage.*.epochs": {WHOLE}}  # which the default doesn't show
+_ALSO = {
+    "compile": {"text"},
+    "study.others": {"text", NUMBER},
+    "count": {WHOLE},
+    "stage.*.epochs": {WHOLE},
+}  # which the default doesn't show
 _UNKNOWN = object()  # in place of a default
 
 

@@ -3,6 +3,16 @@ r"""Guidance: what is done to the predicted clean image, at each step of samplin
 A guidance is a callable ``(x0 [B, C, H, W], t) -> x0``, made for one batch of targets, so what depends on the targets
 alone is computed once. It works in float32 whatever the precision around it: autocast would break :math:`g g^\dagger =
 \mathrm{id}`.
+
+A rule asks for a move :math:`d` of each image, however long it takes to satisfy ``g``. A *bound* :math:`\rho` shortens
+long moves and keeps their direction,
+
+.. math:: x_0' = x_0 + \min\big(1, \rho / \mathrm{rms}(d)\big)\, d,
+
+with the root mean square over the image's pixels. The prior then meets each correction before the next one is made, and
+an image is led to its target over many steps instead of being forced there in one. A move that is not shortened keeps
+what Claim 1 promises; where one is, ``g`` is satisfied in part, and the rest is left to the next steps. ``exact`` makes
+the last step go the whole way, unbounded.
 """
 
 from abc import ABC, abstractmethod
@@ -29,8 +39,8 @@ def unguided(surjection: Surjection, target: Tensor, **_) -> None:
 
 
 class TargetGuidance(ABC):
-    r"""What guidances towards a target share: strength, stop rule, free coordinates, clipping. A subclass implements
-    :meth:`correct`.
+    r"""What guidances towards a target share: strength, stop rule, bound, free coordinates, clipping. A subclass
+    implements :meth:`correct`.
 
     Arguments:
         surjection: :math:`g`.
@@ -39,6 +49,8 @@ class TargetGuidance(ABC):
             nothing.
         stop: An image whose mean :math:`|\sigma(g(x_0)) - \sigma(y)|` is at most this is left as it is, and costs no
             more than that check; None: never.
+        bound: :math:`\rho`, the longest move of a step: root mean square over the pixels of an image in [-1, 1]. None
+            leaves moves as long as they are.
         clip: Clip the result to [-1, 1].
         free: True where a coordinate of ``y`` may be what it comes to be, [B, K]: there the target is that of the
             current :math:`g(x_0)`, whatever ``target`` holds, and the stop rule doesn't look.
@@ -46,8 +58,11 @@ class TargetGuidance(ABC):
             mean :math:`|g(x_0) - y|`.
 
     Raises:
-        InputError: If ``free`` doesn't have the target's shape.
+        InputError: If ``free`` doesn't have the target's shape, or the bound is not positive.
     """
+
+    exact = False
+    """Whether the last step, ``t = 0``, goes the whole way: strength 1, no stop, no bound, no clipping."""
 
     def __init__(
         self,
@@ -56,6 +71,7 @@ class TargetGuidance(ABC):
         *,
         schedule: Strength,
         stop: float | None = None,
+        bound: float | None = None,
         clip: bool = False,
         free: Tensor | None = None,
         logits: bool = True,
@@ -63,7 +79,9 @@ class TargetGuidance(ABC):
         if free is not None and free.shape != target.shape:
             raise InputError(f"`free` has shape {tuple(free.shape)}, but the target has {tuple(target.shape)}.")
         self.surjection, self.target, self.schedule = surjection, target, schedule
-        self.stop, self.clip, self.free, self.logits = stop, clip, free, logits
+        if bound is not None and not bound > 0:
+            raise InputError(f"`bound` is the length of a move and must be positive (null: no bound), got {bound}.")
+        self.stop, self.bound, self.clip, self.free, self.logits = stop, bound, clip, free, logits
 
     @abstractmethod
     def correct(self, x0: Tensor, here: Completion, which: Tensor, strength: float) -> Tensor:
@@ -78,31 +96,40 @@ class TargetGuidance(ABC):
 
     def __call__(self, x0: Tensor, t: int) -> Tensor:
         """Return the corrected prediction."""
-        strength = self.schedule(t)
+        exactly = self.exact and t == 0
+        strength = 1.0 if exactly else self.schedule(t)
         if strength == 0:
             return x0
         with torch.autocast(x0.device.type, enabled=False):
             here = self.surjection.complete(x0)
-            which = self._far(here.y)
+            which = self._far(here.y, None if exactly else self.stop)
             if len(which) == 0:
                 return x0
             moved = self.correct(x0[which], here.select(which), which, strength)
-        return torch.index_copy(x0, 0, which, (moved.clamp(-1, 1) if self.clip else moved).to(x0.dtype))
+            if not exactly:
+                moved = self._kept_in_range(x0[which], moved)
+        return torch.index_copy(x0, 0, which, moved.to(x0.dtype))
+
+    def _kept_in_range(self, x0: Tensor, moved: Tensor) -> Tensor:
+        if self.bound is not None:
+            length = (moved - x0).square().mean((1, 2, 3), keepdim=True).sqrt()
+            moved = torch.where(length > self.bound, x0 + self.bound / length * (moved - x0), moved)
+        return moved.clamp(-1, 1) if self.clip else moved
 
     def wanted(self, y: Tensor, which: Tensor) -> Tensor:
         """The targets of some images, whose ``g(x0)`` is ``y``: free coordinates stay as they are."""
         target = self.target[which]
         return target if self.free is None else torch.where(self.free[which], y, target)
 
-    def _far(self, y: Tensor) -> Tensor:
+    def _far(self, y: Tensor, stop: float | None) -> Tensor:
         """Places of the images that the stop rule does not leave alone."""
-        if self.stop is None:
+        if stop is None:
             return torch.arange(len(y), device=y.device)
         gap = (y.sigmoid() - self.target.sigmoid() if self.logits else y - self.target).abs()
         if self.free is not None:
             gap = gap.masked_fill(self.free, torch.nan)  # counts neither as right nor as wrong
         gap = gap.flatten(1).nanmean(1)
-        return (gap > self.stop).nonzero().squeeze(1)
+        return (gap > stop).nonzero().squeeze(1)
 
 
 class BackProjection(TargetGuidance):
@@ -114,6 +141,8 @@ class BackProjection(TargetGuidance):
         surjection, target: As in :class:`TargetGuidance`.
         rule: ``nlbp`` (Definition 4.3) or ``naive`` (plain differences of pseudo-inverses, for comparison).
         pinv: Which latents the pseudo-inverse takes, see :mod:`spnn.latents`.
+        exact: Whether the last step, ``t = 0``, goes the whole way, whatever schedule, stop, bound and clipping say:
+            then :math:`g(x) = y` to rounding (Claim 1). With ``rule="nlbp"`` only.
         **options: See :class:`TargetGuidance`.
     """
 
@@ -124,13 +153,16 @@ class BackProjection(TargetGuidance):
         *,
         rule: Literal["nlbp", "naive"] = "nlbp",
         pinv: Pinv = "trained",
+        exact: bool = False,
         **options,
     ):
         if rule not in ("nlbp", "naive"):
             raise InputError(f"the rule of back-projection is 'nlbp' or 'naive', not {rule!r}.")
+        if exact and rule != "nlbp":
+            raise InputError("only rule=nlbp satisfies g(x) = y exactly: set exact=false, or choose that rule.")
         super().__init__(with_pinv(surjection, pinv), target, **options)
         self.move = self.surjection.back_project if rule == "nlbp" else self.surjection.naive_back_project
-        self.completed_target = None
+        self.exact, self.completed_target = exact, None
         if self.free is None:
             with torch.autocast(target.device.type, enabled=False):
                 self.completed_target = self.surjection.complete_pinv(target)

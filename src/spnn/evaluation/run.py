@@ -18,8 +18,9 @@ from spnn.evaluation.results import save_findings, track
 from spnn.evaluation.study import Request, Samples, Study
 from spnn.evaluation.subject import Subject
 from spnn.evaluation.tables import print_table
+from spnn.outputs import outputs_of
 from spnn.runs import check_results_folder, fresh_folder
-from spnn.sampling.generate import check_counts, check_precision, generate, outputs_of
+from spnn.sampling.generate import check_counts, check_precision, generate
 from spnn.sampling.models import Models, load_models
 from spnn.sampling.results import described
 from spnn.sampling.store import SampleStore
@@ -82,7 +83,7 @@ def _sample(
 ) -> tuple[dict[str, Samples], list[SampleStore]]:
     """Sample all that is asked for; only the first process gets it."""
     config = study.config
-    asked = {name: {"seed": request.seeds, "y": request.y} for name, request in requests.items()}
+    asked = {name: request.rows() for name, request in requests.items()}
     stores = {name: SampleStore(folder / name, request.names) for name, request in requests.items()}
     whole = SampleStore(folder, [])
     if rank_zero_only.rank == 0 and (top / _MARKER).exists():  # an evaluation from before there were studies
@@ -102,7 +103,6 @@ def _sample(
             store,
             trainer=config.trainer,
             batch_size=config.batch_size,
-            free=request.free,
             frames=request.frames,
             frames_of="outputs",
             compile=config.compile,
@@ -129,7 +129,7 @@ def _described(
         for i in range(few):
             wanted = request.y[i].tolist()
             if request.free is not None:
-                wanted = [None if free else logit for logit, free in zip(wanted, request.free.tolist(), strict=True)]
+                wanted = [None if free else logit for logit, free in zip(wanted, request.free[i].tolist(), strict=True)]
             target = dict(zip(attributes, wanted, strict=True))
             words = described(target, dict(zip(attributes, y[i].tolist(), strict=True)))
             rows.append({"method": name, "image": folder / name / f"{request.names[i]}.png", **words})

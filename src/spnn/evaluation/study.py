@@ -28,8 +28,9 @@ class Request:
         names: Of the samples' files.
         seeds: Each sample starts from its seed's noise, [N].
         y: Targets, [N, K].
-        free: Attributes that may be what they come to be, [K]; None for none.
+        free: Which attributes of each may be what they come to be, [N, K]; None for none.
         sampler: Another one than the config's.
+        images: Which images it starts from, [N, C, H, W], if the sampler starts from one.
         frames: At how many steps the operator's outputs are kept.
     """
 
@@ -39,7 +40,13 @@ class Request:
     y: Tensor
     free: Tensor | None = None
     sampler: Sampler | None = None
+    images: Tensor | None = None
     frames: int = 0
+
+    def rows(self) -> dict[str, Tensor]:
+        """One row per sample, as :func:`~spnn.sampling.generate.generate` takes them."""
+        rows = {"seed": self.seeds, "y": self.y, "free": self.free, "image": self.images}
+        return {name: tensor for name, tensor in rows.items() if tensor is not None}
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from spnn.data import Source
+from spnn.data.module import scale_to_unit_range
 from spnn.errors import InputError
-from spnn.metrics import AttributeAgreement
-from spnn.sampling.generate import outputs_of
+from spnn.metrics import AttributeAgreement, attribute_metrics, broken, fine_energy, judge_distances, saturated
+from spnn.outputs import outputs_of
 from spnn.sampling.images import held_out
 from spnn.sampling.models import Models
+
+_REAL = 2000  # images that samples are compared with as a set
 
 __all__ = ["Subject", "attribute_rates", "means"]
 
@@ -45,6 +48,32 @@ class Subject:
         test = self.source.split("test")
         return torch.stack([test[index]["attributes"] for index in range(len(self.images))])
 
+    @cached_property
+    def real(self) -> Tensor:
+        """Other real images to compare sets of samples with: of the test split, those that are not held out here, at
+        most 2,000, [M, C, H, W] in [-1, 1]; all of them if too few are left."""
+        test, count = self.source.split("test"), len(self.images)
+        others = range(count, len(test)) if len(test) >= 2 * count else range(len(test))
+        return scale_to_unit_range(torch.stack([test[index]["image"] for index in others[:_REAL]]))
+
+    @cached_property
+    def real_labels(self) -> Tensor:
+        """Their labels, [M, K] in {0, 1}."""
+        test, count = self.source.split("test"), len(self.images)
+        first = count if len(test) >= 2 * count else 0
+        return torch.from_numpy(test.attributes[first : first + len(self.real)]).float()
+
+    @cached_property
+    def real_judged(self) -> Tensor:
+        """What the most trusted classifier sees in them, [M, K]."""
+        return self.outputs(self.networks[self.most_trusted], self.real)
+
+    @cached_property
+    def balanced_accuracy(self) -> Tensor:
+        """How well the most trusted classifier tells each attribute of real images, [K]; those that have it weigh like
+        those that don't."""
+        return attribute_metrics(self.real_judged.sigmoid(), self.real_labels)["balanced_agreement"].float()
+
     @property
     def networks(self) -> dict[str, nn.Module]:
         """Prefix of a metric's name to the classifier that it is by: the guiding network, and the judge if there is."""
@@ -53,7 +82,12 @@ class Subject:
 
     def logits(self, images: Tensor) -> dict[str, Tensor]:
         """What each classifier sees in images [N, C, H, W]: logits [N, K]."""
-        return {prefix: outputs_of(network, images) for prefix, network in self.networks.items()}
+        return {prefix: self.outputs(network, images) for prefix, network in self.networks.items()}
+
+    @staticmethod
+    def outputs(network: nn.Module, images: Tensor) -> Tensor:
+        """What one of the classifiers sees in images, [N, K]."""
+        return outputs_of(network, images)
 
     @cached_property
     def seen(self) -> dict[str, Tensor]:
@@ -74,6 +108,44 @@ class Subject:
     def classifier(prefix: str) -> str:
         """What the classifier of a prefix is called."""
         return "judge" if prefix else "guiding network"
+
+    def wholeness_of_each(self, images: Tensor) -> dict[str, Tensor]:
+        """``saturated`` and ``fine_energy`` of each image, [N], see :mod:`spnn.metrics.wholeness`."""
+        return {"saturated": saturated(images), "fine_energy": fine_energy(images)}
+
+    @cached_property
+    def wholeness_of_real(self) -> dict[str, float]:
+        """Their means over other real images."""
+        return {name: values.mean().item() for name, values in self.wholeness_of_each(self.real).items()}
+
+    def realism(self, images: Tensor, unedited: Tensor | None = None) -> dict[str, float]:
+        """How samples look as a set, beside real images and beside as many ``unedited`` samples, if there are such.
+
+        Returns:
+            ``saturated``, ``fine_energy``, their ``real_`` counterparts and ``fine_energy_ratio``; with a judge and
+            more than one image ``judge_frechet`` and ``judge_kernel``, and ``unedited_judge_frechet``.
+        """
+        found = {name: values.mean().item() for name, values in self.wholeness_of_each(images).items()}
+        found |= {f"real_{name}": value for name, value in self.wholeness_of_real.items()}
+        found["fine_energy_ratio"] = found["fine_energy"] / max(found["real_fine_energy"], 1e-12)
+        if self.models.judge is None or len(images) < 2:
+            return found
+        if unedited is None:
+            return found | judge_distances(self.real_judged, self.outputs(self.models.judge, images))
+        count = min(len(images), len(unedited))  # Fréchet distances of other numbers are not to be compared
+        for prefix, x in (("", images), ("unedited_", unedited)):
+            some = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[:count]]
+            if count > 1:
+                distances = judge_distances(self.real_judged, self.outputs(self.models.judge, some))
+                found |= {f"{prefix}{name}": value for name, value in distances.items()}
+        return found
+
+    @staticmethod
+    def broken(found: dict) -> list[str]:
+        """What :meth:`realism` found to be wrong, in words; empty if nothing is."""
+        real = {name: found[f"real_{name}"] for name in ("saturated", "fine_energy")}
+        unedited = {"judge_frechet": found["unedited_judge_frechet"]} if "unedited_judge_frechet" in found else None
+        return broken(found, real, unedited)
 
     @cached_property
     def majority(self) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from spnn.errors import InputError
 
-__all__ = ["interval", "mean_interval", "resample_weights"]
+__all__ = ["interval", "mean_interval", "ratio_interval", "resample_weights"]
 
 
 def resample_weights(count: int, resamples: int, seed: int = 0) -> Tensor:
@@ -34,3 +34,11 @@ def mean_interval(values: Tensor, *, resamples: int = 1000, level: float = 0.95,
     """Confidence interval of the mean of one value per image, [N] -> [2]."""
     weights = resample_weights(len(values), resamples, seed).to(values.device)
     return interval(weights @ values.double() / len(values), level)
+
+
+def ratio_interval(
+    sums: Tensor, counts: Tensor, *, resamples: int = 1000, level: float = 0.95, seed: int = 0
+) -> Tensor:
+    """Confidence interval of the mean of several values per image, whose sums and numbers are given, [N] -> [2]."""
+    weights = resample_weights(len(sums), resamples, seed).to(sums.device)
+    return interval((weights @ sums.double()) / (weights @ counts.double()), level)

@@ -9,6 +9,7 @@ from torchmetrics.functional.image import peak_signal_noise_ratio, structural_si
 
 from spnn.metrics.agreement import attribute_metrics
 from spnn.metrics.features import perceptual
+from spnn.metrics.wholeness import fine_energy, saturated
 
 __all__ = ["agreement_with", "measurement_metrics", "pixel_metrics"]
 
@@ -65,6 +66,12 @@ def measurement_metrics(
 
 
 def pixel_metrics(x: Tensor) -> Mapping[str, float]:
-    """Whether all pixels are finite, and the largest."""
+    """Whether all pixels of images [N, C, H, W] are finite, the largest, and how whole the images are, see
+    :mod:`spnn.metrics.wholeness`."""
     largest = x.abs().max().item()
-    return {"finite": float(math.isfinite(largest)), "largest_pixel": largest}
+    return {
+        "finite": float(math.isfinite(largest)),
+        "largest_pixel": largest,
+        "saturated": saturated(x).mean().item(),
+        "fine_energy": fine_energy(x).mean().item(),
+    }

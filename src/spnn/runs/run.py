@@ -15,6 +15,7 @@ from torch import nn
 
 from spnn.configs import blanks, instantiate, needs_training
 from spnn.errors import InputError
+from spnn.outputs import TrainingOutputs
 from spnn.replacing import replacing
 from spnn.surjection import Surjection
 
@@ -164,6 +165,21 @@ class Run:
             f"Train it with `python train.py from_run={self.folder} stages=[{_STAGES_OF[model][-1]}]`."
         )
 
+    @cached_property
+    def training_outputs(self) -> TrainingOutputs:
+        """What the trained surjection's outputs of training images look like: what phase 1 wrote, or, in a run from
+        before it did, computed anew."""
+        path = self.training_outputs_file
+        if path.exists():
+            return TrainingOutputs.load(path)
+        self.source.prepare()
+        return TrainingOutputs.of_images(self.surjection(), self.source.split("train"))
+
+    @property
+    def training_outputs_file(self) -> Path:
+        """Where phase 1 writes them. Phase 2 changes no output."""
+        return self.folder / "task" / "outputs.safetensors"
+
     def weights(self, stage: str) -> Path:
         """The file with a finished stage's weights."""
         return self.folder / stage / "weights.safetensors"
@@ -211,10 +227,13 @@ class Run:
                     f"the {model} of {other.folder} was trained with other options in {' and '.join(differing)}: give "
                     "the same ones, or train it anew."
                 )
-            for stage in taken:
-                self.weights(stage).parent.mkdir(exist_ok=True)
-                with replacing(self.weights(stage)) as unfinished:
-                    shutil.copyfile(other.weights(stage), unfinished)
+            files = [(other.weights(stage), self.weights(stage)) for stage in taken]
+            if "task" in taken and other.training_outputs_file.exists():
+                files.append((other.training_outputs_file, self.training_outputs_file))
+            for source, copy in files:
+                copy.parent.mkdir(exist_ok=True)
+                with replacing(copy) as unfinished:
+                    shutil.copyfile(source, unfinished)
 
     def metrics(self, stage: str) -> dict[str, float]:
         """A finished stage's metrics."""

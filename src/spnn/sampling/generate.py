@@ -4,7 +4,6 @@ Devices and nodes are the trainer's business: each process samples its share and
 shared by all.
 """
 
-import os
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -12,7 +11,7 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import BasePredictionWriter
 from omegaconf import DictConfig
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from spnn.configs import instantiate
@@ -23,15 +22,7 @@ from spnn.sampling.models import Models
 from spnn.sampling.progress import SamplingProgress
 from spnn.sampling.store import SampleStore
 
-__all__ = ["check_counts", "check_precision", "fastest_device", "generate", "outputs_of"]
-
-
-def fastest_device() -> torch.device:
-    """The accelerator of this process, or the CPU."""
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    if accelerator is None:
-        return torch.device("cpu")
-    return torch.device(accelerator.type, int(os.environ.get("LOCAL_RANK", 0)))
+__all__ = ["check_counts", "check_precision", "generate"]
 
 
 def check_counts(config: DictConfig, *options: str) -> None:
@@ -50,14 +41,6 @@ def check_precision(trainer: DictConfig) -> None:
         )
 
 
-@torch.no_grad()
-def outputs_of(network: nn.Module, images: Tensor, batch_size: int = 64) -> Tensor:
-    """A network's outputs of images, [N, C, H, W] -> [N, ...] on the CPU; it is moved to the fastest device."""
-    device = fastest_device()
-    network = network.to(device)
-    return torch.cat([network(batch.to(device)).cpu() for batch in images.split(batch_size)])
-
-
 def generate(
     models: Models,
     guidance: Callable[..., Guidance | None],
@@ -67,7 +50,6 @@ def generate(
     *,
     trainer: DictConfig,
     batch_size: int,
-    free: Tensor | None = None,
     frames: int = 0,
     frames_of: Literal["image", "outputs"] = "image",
     compile: bool = False,
@@ -79,12 +61,12 @@ def generate(
         models: The prior and the operator.
         guidance: Makes the guidance for a batch of targets: ``(operator, y, free=..., logits=...)``.
         sampler: The sampler.
-        asked: One row per sample: ``seed``; ``y``, its target, unless nothing is wanted; ``image`` to start from, if
-            the sampler starts from one. An image is a function of its row alone, whatever the batch or the device.
+        asked: One row per sample: ``seed``; ``y``, its target, unless nothing is wanted; ``free``, a mask of the
+            coordinates of ``y`` that are free, if some are; ``image`` to start from, if the sampler starts from one. An
+            image is a function of its row alone, whatever the batch or the device.
         store: Where samples go, and what is there already.
         trainer: Config of a :class:`lightning.Trainer`.
         batch_size: Images at a time, per device.
-        free: Coordinates of ``y`` that are free, [K].
         frames: How many steps of the trajectory to keep, evenly spread, see :meth:`Sampler.evenly_spread`.
         frames_of: What of a step: the corrected clean image, or the operator's outputs of it.
         compile: Whether to compile the prior by ``torch.compile``.
@@ -92,7 +74,7 @@ def generate(
     """
     writer = _Writer(store)
     progress = SamplingProgress(title, len(store.missing()))
-    loop = _Sampling(models, guidance, sampler, asked, store, batch_size, free, frames, frames_of)
+    loop = _Sampling(models, guidance, sampler, asked, store, batch_size, frames, frames_of)
     if compile:
         loop.prior.compile()
     engine: L.Trainer = instantiate(trainer, callbacks=[writer, progress])
@@ -112,7 +94,6 @@ class _Sampling(L.LightningModule):
         asked: Mapping[str, Tensor],
         store: SampleStore,
         batch_size: int,
-        free: Tensor | None,
         frames: int,
         frames_of: Literal["image", "outputs"],
     ):
@@ -120,7 +101,7 @@ class _Sampling(L.LightningModule):
         self.prior = models.prior.to(memory_format=torch.channels_last)
         self.operator, self.logits = models.operator, models.attributes is not None
         self.make_guidance, self.sampler = guidance, sampler
-        self.asked, self.store, self.batch_size, self.free = asked, store, batch_size, free
+        self.asked, self.store, self.batch_size = asked, store, batch_size
         self.shown, self.frames_of = set(sampler.evenly_spread(frames)), frames_of
         self.on_progress: Callable[[float], None] = lambda images: None
 
@@ -139,8 +120,7 @@ class _Sampling(L.LightningModule):
         noise = ImageNoise(asked["seed"].tolist(), self.prior.image_shape, self.device)
         guidance, frames = None, []
         if "y" in asked:
-            free = None if self.free is None else self.free.to(self.device).expand_as(asked["y"])
-            guidance = self.make_guidance(self.operator, asked["y"], free=free, logits=self.logits)
+            guidance = self.make_guidance(self.operator, asked["y"], free=asked.get("free"), logits=self.logits)
         with torch.no_grad():
             for step in self.sampler.trajectory(self.prior, noise, guidance, asked.get("image")):
                 self.on_progress(len(index) / self.sampler.num_steps)

@@ -10,6 +10,7 @@ from spnn.configs import blanks, instantiate, needs_training
 from spnn.data import CELEBA_ATTRIBUTES
 from spnn.errors import InputError
 from spnn.networks import SPNN
+from spnn.outputs import TrainingOutputs
 from spnn.runs import Run
 from spnn.surjection import Surjection
 
@@ -26,6 +27,7 @@ class Models:
         attributes: Names of the operator's outputs, if these are logits of attributes; else None, and they are values.
         judge: A classifier of the same attributes that guidance never sees, if the run has one.
         run: The run, if one was given.
+        trained_in: The run that trained the operator, if one did.
     """
 
     prior: nn.Module
@@ -33,6 +35,12 @@ class Models:
     attributes: tuple[str, ...] | None
     judge: nn.Module | None
     run: Run | None
+    trained_in: Run | None = None
+
+    @property
+    def training_outputs(self) -> TrainingOutputs | None:
+        """What the operator's outputs of training images look like, if that is known."""
+        return None if self.trained_in is None else self.trained_in.training_outputs
 
 
 def load_models(config: DictConfig) -> Models:
@@ -43,7 +51,7 @@ def load_models(config: DictConfig) -> Models:
     """
     run = Run(config.run) if config.run else None
     prior = _load_prior(config.prior, run)
-    operator, attributes = _load_operator(config.operator, run, prior.image_shape)
+    operator, attributes, trained_in = _load_operator(config.operator, run, prior.image_shape)
     shape = getattr(operator, "image_shape", prior.image_shape)
     if tuple(shape) != tuple(prior.image_shape):
         raise InputError(
@@ -51,7 +59,7 @@ def load_models(config: DictConfig) -> Models:
             f"{tuple(prior.image_shape)}: choose a prior and an operator that fit each other."
         )
     judged = run is not None and attributes == tuple(run.source.attributes) and shape == run.source.image_shape
-    models = Models(prior, operator, attributes, run.judge() if judged else None, run)
+    models = Models(prior, operator, attributes, run.judge() if judged else None, run, trained_in)
     for model in (models.prior, models.operator, models.judge):
         if model is not None:
             model.eval().requires_grad_(False)
@@ -75,17 +83,17 @@ def _load_prior(config: DictConfig, run: Run | None) -> nn.Module:
 
 def _load_operator(
     config: DictConfig, run: Run | None, image_shape: tuple[int, int, int]
-) -> tuple[Surjection | None, tuple[str, ...] | None]:
+) -> tuple[Surjection | None, tuple[str, ...] | None, Run | None]:
     if "_target_" not in config:  # operator=trained
         if config.run is None and (run is None or not run.has("surjection")):
-            return None, None  # which a task may do without
+            return None, None, None  # which a task may do without
         owner = _need(config.run, run, "operator")
-        return owner.surjection(), tuple(owner.source.attributes)
+        return owner.surjection(), tuple(owner.source.attributes), owner
     operator = instantiate(config, **blanks(config, image_shape=image_shape))
     if not isinstance(operator, SPNN):
-        return operator, None
+        return operator, None, None
     names = CELEBA_ATTRIBUTES if operator.num_outputs == len(CELEBA_ATTRIBUTES) else None
-    return operator, names or tuple(f"attribute_{i}" for i in range(operator.num_outputs))
+    return operator, names or tuple(f"attribute_{i}" for i in range(operator.num_outputs)), None
 
 
 def _need(folder: str | Path | None, run: Run | None, what: str) -> Run:

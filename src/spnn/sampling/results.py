@@ -13,14 +13,14 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from spnn.errors import InputError
-from spnn.metrics import agreement_with, measurement_metrics, pixel_metrics
-from spnn.sampling.generate import outputs_of
+from spnn.metrics import agreement_with, broken, measurement_metrics, pixel_metrics
+from spnn.outputs import outputs_of
 from spnn.sampling.models import Models
 from spnn.sampling.pictures import save_animation, save_grid, save_strip
 from spnn.sampling.tasks import Problem
 from spnn.tracking import log_picture, log_table
 
-__all__ = ["described", "measure", "save_metadata", "save_pictures", "save_tensors", "track"]
+__all__ = ["described", "fault", "measure", "save_metadata", "save_pictures", "save_tensors", "track"]
 
 _LOGGED = 200  # samples in a logged table
 
@@ -34,6 +34,9 @@ def measure(
     ``download`` says whether a metric may download its network.
     """
     metrics = dict(pixel_metrics(x))
+    if problem.images is not None:  # what they are to be held against
+        given = pixel_metrics(problem.images)
+        metrics |= {f"given_{name}": given[name] for name in ("saturated", "fine_energy")}
     if problem.y is None:
         return metrics
     wanted = problem.y.repeat_interleave(per_target, 0)
@@ -52,6 +55,13 @@ def measure(
         )
         metrics |= {f"judge_{name}": value for name, value in judged.items()}
     return metrics
+
+
+def fault(metrics: Mapping[str, float]) -> str | None:
+    """What is wrong with the samples as pictures, beside the given images, in words; None if nothing is."""
+    if "given_saturated" not in metrics:
+        return None
+    return "; ".join(broken(metrics, {name: metrics[f"given_{name}"] for name in ("saturated", "fine_energy")})) or None
 
 
 def save_tensors(kind: str | None, folder: Path, tensors: Mapping[str, Tensor]) -> None:

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from spnn.configs import instantiate
 from spnn.errors import InputError
+from spnn.outputs import outputs_of
 from spnn.runs import check_results_folder
-from spnn.sampling.generate import check_counts, check_precision, generate, outputs_of
+from spnn.sampling.generate import check_counts, check_precision, generate
 from spnn.sampling.models import load_models
-from spnn.sampling.results import measure, save_metadata, save_pictures, save_tensors, track
+from spnn.sampling.results import fault, measure, save_metadata, save_pictures, save_tensors, track
 from spnn.sampling.store import SampleStore
 from spnn.sampling.tasks import Problem, pose
 from spnn.tracking import tracking
@@ -62,7 +63,6 @@ def sample(config: DictConfig, folder: str | Path) -> dict[str, float]:
         store,
         trainer=config.trainer,
         batch_size=config.batch_size,
-        free=problem.free,
         frames=frames,
         compile=config.compile,
         title=config.task,
@@ -88,15 +88,22 @@ def sample(config: DictConfig, folder: str | Path) -> dict[str, float]:
     store.close()
     log.info("%d images in %s: %s", len(names), folder, ", ".join(path.name for path in pictures))
     log.info("%s", "  ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
+    if wrong := fault(metrics):
+        log.warning("the pictures are broken, whatever agrees: %s. Try guidance=nlbp_bounded, or set less.", wrong)
     return metrics
 
 
 def requests(problem: Problem, first_seed: int, copies: int) -> dict[str, Tensor]:
-    """One row per sample: ``seed``, and ``y`` if something is wanted. A target's first doesn't depend on how many."""
+    """One row per sample: ``seed``, ``y`` if something is wanted, ``free`` if some of it is. A target's first sample
+    doesn't depend on how many there are."""
     count = len(problem.names)
     seeds = first_seed + torch.arange(count)[:, None] + SEEDS_APART * torch.arange(copies)
     asked = {"seed": seeds.flatten()}
-    return asked if problem.y is None else asked | {"y": problem.y.repeat_interleave(copies, 0)}
+    if problem.y is not None:
+        asked["y"] = problem.y.repeat_interleave(copies, 0)
+    if problem.free is not None:
+        asked["free"] = problem.free.expand_as(asked["y"]).clone()
+    return asked
 
 
 def _check(config: DictConfig) -> None:

@@ -94,5 +94,6 @@ def _with_effect(config: DictConfig) -> dict:
 
 def _same(before: Mapping[str, Tensor], now: Mapping[str, Tensor]) -> bool:
     return before.keys() == now.keys() and all(
-        before[name].shape == now[name].shape and torch.allclose(before[name], now[name], atol=1e-3) for name in now
+        before[name].shape == now[name].shape and torch.allclose(before[name].double(), now[name].double(), atol=1e-3)
+        for name in now
     )

@@ -1,4 +1,4 @@
-"""Attributes that a user sets by name."""
+"""Targets: attributes that a user sets by name, and what becomes of the others."""
 
 import difflib
 import math
@@ -10,8 +10,14 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from spnn.errors import InputError
+from spnn.outputs import TrainingOutputs
 
-__all__ = ["as_logit", "attribute_index", "set_attributes"]
+__all__ = ["Value", "attribute_index", "far_targets", "read_value", "set_attributes", "share_of"]
+
+Value = float | bool
+"""What an attribute is set to: a logit; or True or False, as images with or without it typically show."""
+
+_FOLLOW = {"keep": 0.0, "follow": 1.0}
 
 
 def attribute_index(name: str, attributes: Sequence[str]) -> int:
@@ -28,13 +34,15 @@ def attribute_index(name: str, attributes: Sequence[str]) -> int:
     raise InputError(f"there is no attribute {name!r}; {hint}")
 
 
-def as_logit(name: str, value: float | str) -> float:
-    """Read what an attribute is to be: a number is a logit, ``"90%"`` the probability 0.9.
+def read_value(name: str, value: float | str | bool) -> Value:
+    """Read what an attribute is to be: ``yes`` or ``no``, a number (a logit), or ``"90%"`` (the probability 0.9).
 
     Raises:
-        InputError: If it is neither, or a probability is not between 0 and 100 %.
+        InputError: If it is none of these, or a probability is not between 0 and 100 %.
     """
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+    if isinstance(value, bool) or value in ("yes", "no"):  # YAML reads a bare yes as true
+        return value in (True, "yes")
+    if isinstance(value, int | float) and math.isfinite(value):
         return float(value)
     if isinstance(value, str) and (match := re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*%\s*", value)):
         probability = float(match[1]) / 100
@@ -42,32 +50,96 @@ def as_logit(name: str, value: float | str) -> float:
             return math.log(probability / (1 - probability))
         raise InputError(f"{name} can't be {value}: a probability lies between 0 and 100 %, both excluded; try 99%.")
     raise InputError(
-        f"the value of {name} must be a logit, a finite number such as 4, or a probability such as 98%; got {value!r}."
+        f"the value of {name} must be yes or no, a logit (a finite number such as 4), or a probability such as 98%; "
+        f"got {value!r}."
     )
 
 
 def set_attributes(
-    y: Tensor, attributes: Sequence[str], values: Mapping[str, float | str] | None, option: str
+    y: Tensor,
+    attributes: Sequence[str],
+    values: Mapping[str, float | str | bool] | None,
+    option: str,
+    outputs: TrainingOutputs | None = None,
+    *,
+    quantile: float = 0.8,
+    share: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Return a copy of the logits ``y`` [N, K] with the named attributes set, and which these are, a mask [K].
+
+    ``yes`` is the given quantile of what training images that have the attribute show of it, and at least what ``y``
+    has already; ``no`` the same of those that lack it.
 
     Arguments:
         y: Logits, [N, K].
         attributes: Names of the K attributes.
-        values: Name to value, see :func:`as_logit`.
+        values: Name to value, see :func:`read_value`.
         option: What the user sets them by, for messages.
+        outputs: The training outputs, which ``yes``, ``no`` and a share need.
+        quantile: What is typical.
+        share: How far the other logits follow those that are set, see :meth:`~spnn.outputs.TrainingOutputs.follow`.
 
     Raises:
-        InputError: If an attribute is unknown, a value can't be read, or nothing is to be set.
+        InputError: If an attribute is unknown, a value can't be read, nothing is to be set, or training outputs are
+            needed and there are none.
     """
     if not values or not isinstance(values, Mapping | DictConfig):
         raise InputError(
-            f"nothing to set: give `{option}={{Attribute: value, ...}}`, e.g. {option}='{{{attributes[0]}: 4}}' (a "
-            f"logit) or '{{{attributes[0]}: 98%}}' (a probability); got {values}."
+            f"nothing to set: give `{option}={{Attribute: value, ...}}`, e.g. {option}='{{{attributes[0]}: yes}}'; the "
+            f"value is yes, no, a logit such as 4 or a probability such as 98%. Got {values}."
         )
-    y, which = y.clone(), torch.zeros(len(attributes), dtype=torch.bool)
-    for name, value in values.items():
-        index = attribute_index(str(name), attributes)
-        y[:, index] = as_logit(str(name), value)
-        which[index] = True
+    read = {attribute_index(str(name), attributes): read_value(str(name), value) for name, value in values.items()}
+    if outputs is None and (share > 0 or any(isinstance(value, bool) for value in read.values())):
+        raise InputError(
+            f"`yes`, `no` and others that follow need to know the outputs of training images, which only a run's own "
+            f"network has (operator=trained): give logits or probabilities in `{option}`, and edit.others=keep."
+        )
+    columns = []
+    for k, value in read.items():
+        if isinstance(value, bool):
+            typical = outputs.typical(k, value, quantile)
+            if math.isnan(typical):
+                raise InputError(
+                    f"no training image {'has' if value else 'lacks'} {attributes[k]}, so {'yes' if value else 'no'} "
+                    f"says nothing: give a logit, such as {option}='{{{attributes[k]}: {4 if value else -4}}}'."
+                )
+            columns.append(y[:, k].clamp(min=typical) if value else y[:, k].clamp(max=typical))
+        else:
+            columns.append(torch.full_like(y[:, k], value))
+    places, wanted = list(read), torch.stack(columns, dim=1)
+    which = torch.zeros(len(attributes), dtype=torch.bool)
+    which[places] = True
+    if share > 0:
+        return outputs.follow(y, places, wanted, share), which
+    y = y.clone()
+    y[:, places] = wanted
     return y, which
+
+
+def share_of(others: float | str, option: str) -> float:
+    """How far the other logits follow: ``keep`` is 0, ``follow`` 1.
+
+    Raises:
+        InputError: If it is neither, nor a share in [0, 1].
+    """
+    share = _FOLLOW.get(others, others) if isinstance(others, str) else others
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+        raise InputError(
+            f"{option} must be keep, follow, free, or a share from 0 to 1 between the first two, got {others!r}."
+        )
+    return float(share)
+
+
+def far_targets(names: Sequence[str], y: Tensor, attributes: Sequence[str], outputs: TrainingOutputs) -> str | None:
+    """Say which targets [N, K] lie far outside of the training outputs, and by what; None if none does."""
+    distance, usual = outputs.far(y)
+    far = (distance > 1.5 * usual).nonzero().squeeze(1).tolist()
+    if not far:
+        return None
+    worst = max(far, key=distance.tolist().__getitem__)
+    k = ((y[worst] - outputs.mean).abs() / outputs.covariance.diagonal().sqrt()).argmax().item()
+    return (
+        f"{len(far)} of {len(y)} targets are unlike any training image: {names[worst]} is {distance[worst]:.1f} away "
+        f"from the mean, where 99 % of training images are at most {usual:.1f} away (largest deviation: "
+        f"{attributes[k]} {y[worst, k]:+.1f}). There may be no picture of them: set less, or let the others follow."
+    )

@@ -1,5 +1,6 @@
 """The tasks of sampling: what is wanted of each sample, and where that comes from."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -10,7 +11,9 @@ from torch import Tensor
 from spnn.errors import InputError
 from spnn.sampling.images import held_out, own_images
 from spnn.sampling.models import Models
-from spnn.sampling.targets import set_attributes
+from spnn.sampling.targets import far_targets, set_attributes, share_of
+
+log = logging.getLogger(__name__)
 
 __all__ = ["TASKS", "Problem", "pose"]
 
@@ -64,18 +67,38 @@ def reconstruct(config: DictConfig, models: Models, outputs: Callable[[Tensor], 
 
 
 def edit(config: DictConfig, models: Models, outputs: Callable[[Tensor], Tensor]) -> Problem:
-    """Draw images from the logits of given ones, of which some are set."""
-    attributes = _need_attributes(models)
+    """Draw images from the logits of given ones, of which some are set; the others are kept, follow, or are free."""
+    attributes, known = _need_attributes(models), models.training_outputs
+    others = config.edit.others or ("keep" if known is None else "follow")
+    free = others == "free"
+    options = {"quantile": _quantile(config), "share": 0.0 if free else share_of(others, "edit.others")}
     names, images, label = _given_images(config, models)
-    y, edited = set_attributes(outputs(images), attributes, config.edit.set, "edit.set")
-    return Problem(names, y, edited=edited, images=images, rows={label: images}, label=_settings(config.edit.set))
+    y, edited = set_attributes(outputs(images), attributes, config.edit.set, "edit.set", known, **options)
+    if known is not None and not free and (warning := far_targets(names, y, attributes, known)):
+        log.warning("%s", warning)
+    return Problem(
+        names,
+        y,
+        free=~edited if free else None,
+        edited=edited,
+        images=images,
+        rows={label: images},
+        label=_settings(config.edit.set),
+    )
 
 
 def generate(config: DictConfig, models: Models, outputs: Callable[[Tensor], Tensor]) -> Problem:
     """Draw images of which some logits are given and the others are free."""
     attributes = _need_attributes(models)
     count = config.count or 16
-    y, edited = set_attributes(torch.zeros(count, len(attributes)), attributes, config.generate.set, "generate.set")
+    y, edited = set_attributes(
+        torch.zeros(count, len(attributes)),
+        attributes,
+        config.generate.set,
+        "generate.set",
+        models.training_outputs,
+        quantile=_quantile(config),
+    )
     names = [f"{config.first + i:05d}" for i in range(count)]
     return Problem(names, y, free=~edited, edited=edited, label=_settings(config.generate.set))
 
@@ -127,6 +150,13 @@ def _given_images(config: DictConfig, models: Models) -> tuple[list[str], Tensor
     return *held_out(models.run.source, config.first, config.count or 16), "held-out"
 
 
+def _quantile(config: DictConfig) -> float:
+    quantile = config[config.task].quantile
+    if isinstance(quantile, bool) or not isinstance(quantile, int | float) or not 0 < quantile < 1:
+        raise InputError(f"{config.task}.quantile must lie between 0 and 1, got {quantile!r}.")
+    return float(quantile)
+
+
 def _need_operator(models: Models) -> None:
     if models.operator is None:
         raise InputError(
@@ -154,5 +184,10 @@ def _picture(models: Models, y: Tensor) -> Tensor:
 
 def _settings(values: DictConfig) -> str:
     return "\n".join(
-        f"{name} {value:+g}" if isinstance(value, int | float) else f"{name} {value}" for name, value in values.items()
+        f"{name} {'yes' if value else 'no'}"
+        if isinstance(value, bool)
+        else f"{name} {value:+g}"
+        if isinstance(value, int | float)
+        else f"{name} {value}"
+        for name, value in values.items()
     )

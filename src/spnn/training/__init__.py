@@ -1,5 +1,6 @@
 """Training: a Lightning module per stage, and the runner that hands the best weights from stage to stage."""
 
+from spnn.training.adversary import Adversary
 from spnn.training.attribute_weights import AdaptiveWeights
 from spnn.training.classifier import JudgeStage
 from spnn.training.inverse import InverseStage
@@ -7,4 +8,4 @@ from spnn.training.prior import PriorStage
 from spnn.training.run import train
 from spnn.training.task import TaskStage
 
-__all__ = ["AdaptiveWeights", "InverseStage", "JudgeStage", "PriorStage", "TaskStage", "train"]
+__all__ = ["AdaptiveWeights", "Adversary", "InverseStage", "JudgeStage", "PriorStage", "TaskStage", "train"]

@@ -37,11 +37,16 @@ class ClassifierStage(Stage):
         """The cross-entropy of each attribute, averaged over the batch, [K]."""
         return F.binary_cross_entropy_with_logits(y, attributes, reduction="none").mean(0)
 
-    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        image = batch["image"]
+    def disturbed(self, image: Tensor, attributes: Tensor) -> Tensor:
+        """What the classifier sees of a batch of training images."""
+        if self.noise == 0:
+            return image
         sigma = self.noise * torch.rand(len(image), 1, 1, 1, device=image.device)
-        seen = image + sigma * torch.randn_like(image) if self.noise > 0 else image
-        _, losses = self.losses(image, seen, batch["attributes"])
+        return image + sigma * torch.randn_like(image)
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        image, attributes = batch["image"], batch["attributes"]
+        _, losses = self.losses(image, self.disturbed(image, attributes), attributes)
         self.log_losses("train", losses, len(image))
         return losses["loss"]
 

@@ -22,6 +22,7 @@ from spnn.configs import blanks, can_train, instantiate
 from spnn.data import Source
 from spnn.errors import InputError
 from spnn.networks.layers import SubNetwork
+from spnn.outputs import TrainingOutputs
 from spnn.runs import Record, Run
 from spnn.tracking import log_bars, log_weights, tracking
 from spnn.training.checkpoints import AtomicCheckpoints, steps_in
@@ -148,6 +149,9 @@ def run_stage(run: Run, name: str) -> dict[str, float]:
     ) as loggers:
         trainer, metrics = fit_and_test(run, name, stage, loggers, steps_before)
         if trainer.is_global_zero:
+            if name == "task":
+                described = TrainingOutputs.of_images(stage.model.eval(), run.source.split("train"))
+                described.save(run.training_outputs_file)
             run.save_metrics(name, metrics)
             run.save_weights(name, stage.model)
             accuracy = {key.partition("/")[2]: value for key, value in metrics.items() if key.startswith("accuracy/")}

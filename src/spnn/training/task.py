@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from spnn.surjection import Surjection
+from spnn.training.adversary import Adversary
 from spnn.training.attribute_weights import AdaptiveWeights
 from spnn.training.classifier import ClassifierStage
 
@@ -24,6 +25,8 @@ class TaskStage(ClassifierStage):
     Arguments:
         surjection: The network, images [B, C, H, W] to logits [B, K].
         reconstruction_weight: Weight of :math:`\|g^\dagger(g(x)) - x\|^2`; 0 for the paper's plain task loss.
+        adversary: Moves part of each training batch against its labels, see
+            :class:`~spnn.training.adversary.Adversary`; None leaves the images as they are.
         attribute_weights: Makes the :class:`~spnn.training.attribute_weights.AdaptiveWeights` of K attributes; None
             weighs all alike.
         **options: See :class:`~spnn.training.classifier.ClassifierStage`. ``noise`` makes the network stable on the
@@ -37,15 +40,28 @@ class TaskStage(ClassifierStage):
         surjection: Surjection,
         *,
         reconstruction_weight: float,
+        adversary: Adversary | None = None,
         attribute_weights: Callable[[int], AdaptiveWeights] | None = None,
         **options,
     ):
         super().__init__(surjection, **options)
-        self.reconstruction_weight = reconstruction_weight
+        self.reconstruction_weight, self.adversary = reconstruction_weight, adversary
         self.attribute_weights = None if attribute_weights is None else attribute_weights(surjection.num_outputs)
         if reconstruction_weight == 0:  # nothing then depends on r, and DDP waits for every trained parameter
             for parameter in surjection.pinv_parameters():
                 parameter.requires_grad_(False)
+
+    def disturbed(self, image: Tensor, attributes: Tensor) -> Tensor:
+        """The noisy images, some of them moved against their labels."""
+        image = super().disturbed(image, attributes)
+        if self.adversary is None:
+            return image
+
+        def loss(some: Tensor, part: slice) -> Tensor:
+            y = self.surjection(some).float()
+            return F.binary_cross_entropy_with_logits(y, attributes[part], reduction="sum")
+
+        return self.adversary(image, loss)
 
     def losses(self, image: Tensor, seen: Tensor, attributes: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the logits of the ``seen`` (noisy) image, and the losses against the clean one."""

@@ -58,11 +58,11 @@ svg polyline {{ fill: none; stroke-width: 2.2; stroke-linejoin: round; }}
 .tiles th, .tiles td {{ border: 0; padding: 0; text-align: center; font-weight: 400; font-size: 0.75rem;
   white-space: pre-line; vertical-align: top; line-height: 1.2; }}
 .tiles th:first-child {{ padding-right: 0.5rem; vertical-align: middle; min-width: 4.5rem; }}
-.tiles img {{ width: 5rem; display: block; image-rendering: pixelated; }}
+.tiles img {{ width: 8rem; display: block; image-rendering: pixelated; }}
 .paper {{ background: #ffffff; padding: 0.5rem; border-radius: 4px; }}
 .paper img {{ display: block; min-width: 40rem; width: 100%; }}
 pre {{ background: var(--card); padding: 0.8rem; overflow-x: auto; font-size: 0.8rem; }}
 summary {{ cursor: pointer; margin: 0.5rem 0; }}
-@media (max-width: 30rem) {{ body {{ font-size: 15px; }} .tiles img {{ width: 4.2rem; }} }}
+@media (max-width: 30rem) {{ body {{ font-size: 15px; }} .tiles img {{ width: 6rem; }} }}
 @media print {{ details {{ display: none; }} }}
 """

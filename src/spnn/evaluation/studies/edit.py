@@ -1,6 +1,10 @@
-"""Editing: each attribute set to each value, one at a time (the paper's Figure 4); what takes, what else changes."""
+"""Editing: attributes of held-out images are set to what the images don't show (the paper's Figure 4); what takes, what
+else changes, and whether the pictures stay whole."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -8,175 +12,369 @@ from torch import Tensor
 from spnn.errors import InputError
 from spnn.evaluation.findings import Bars, Findings, Matrix, Pictures, Table
 from spnn.evaluation.study import Request, Samples, Study
-from spnn.metrics import EditEffects
-from spnn.sampling.targets import as_logit, attribute_index
+from spnn.metrics import ratio_interval
+from spnn.sampling.targets import Value, attribute_index, read_value, set_attributes, share_of
 
-__all__ = ["Edit"]
+__all__ = ["Edit", "Flip", "text_of"]
 
 _UNEDITED = "unedited"
+_HARD = "hard_"  # the prefix of what is counted over attributes that the judge doesn't tell well
+
+
+@dataclass(frozen=True)
+class Flip:
+    """One edit: attributes of a held-out image, by their places, and what each is set to."""
+
+    image: int
+    values: Mapping[int, Value]
+
+    @property
+    def on(self) -> dict[int, bool]:
+        """Whether each attribute is to be there."""
+        return {k: value if isinstance(value, bool) else value > 0 for k, value in self.values.items()}
 
 
 class Edit(Study):
-    """Of each held-out image, one logit is set and the others are kept; an image is drawn from them. The same images
-    drawn without any edit, from the same noise, tell which changes are the edit's.
+    """One attribute at a time is set to what a held-out image doesn't show, by any classifier, and an image is drawn
+    from those logits. The same images drawn without any edit, from the same noise, tell which changes are the edit's.
+
+    The main figure is the share of edits that take, by the most trusted classifier, over the attributes that it tells
+    well; the others are counted apart, as it couldn't say whether they took.
 
     Arguments:
-        values: What each attribute is set to: logits, or probabilities such as "98%".
+        values: What each attribute is set to: yes, no, logits, or probabilities such as "98%".
+        each: Images for each attribute and value: the first that show the opposite, fewer where there are fewer.
+        others: What becomes of the other logits, one or several to compare: keep, follow, free, or a share of
+            following.
+        starts: Where sampling starts, one or several to compare: null from noise, a step such as 600 from the image
+            with that step's noise on it, which keeps more of the image the lower it is.
+        quantile: Of the training images that have (or lack) an attribute, see
+            :func:`~spnn.sampling.targets.set_attributes`.
         attributes: Which are set, by name; None for all.
-        shown: Which are shown in pictures, by name; None for eight of them.
+        well_judged: Balanced accuracy on real test images from which on a classifier tells an attribute well.
+        shown: Which attributes are shown in pictures, by name; None for eight of them.
     """
 
     name = "edit"
 
     def __init__(
         self,
-        values: Sequence[float | str] = (-18, 18),
+        values: Sequence[float | str | bool] = ("no", "yes"),
+        each: int = 4,
+        others: Sequence[float | str] = ("follow",),
+        starts: Sequence[int | None] = (None,),
+        quantile: float = 0.8,
         attributes: Sequence[str] | None = None,
+        well_judged: float = 0.8,
         shown: Sequence[str] | None = None,
     ):
-        self.values = [as_logit("study.values", value) for value in values]
-        if not self.values or 0 in self.values:
-            raise InputError(f"study.values must be logits that say yes or no, not 0; got {list(values)}.")
+        self.values = [read_value("study.values", value) for value in values]
+        if not self.values or any(value == 0 and not isinstance(value, bool) for value in self.values):
+            raise InputError(f"study.values must be yes, no, or logits that say either, not 0; got {list(values)}.")
+        self._begin(each, others, starts, quantile, well_judged)
         self.attributes, self.shown = attributes, shown
 
-    def requests(self) -> dict[str, Request]:
+    def _begin(
+        self,
+        each: int,
+        others: Sequence[float | str],
+        starts: Sequence[int | None],
+        quantile: float,
+        well_judged: float,
+    ) -> None:
+        if not isinstance(each, int) or each < 1:
+            raise InputError(f"study.each must be a whole number of at least 1, got {each!r}.")
+        if isinstance(others, str | float | int) or not others:
+            raise InputError(f"study.others must be a list, such as [follow,keep], got {others!r}.")
+        if isinstance(starts, str | int) or not starts:
+            raise InputError(f"study.starts must be a list, such as [null,600], got {starts!r}.")
+        if not 0 < quantile < 1:
+            raise InputError(f"study.quantile must lie between 0 and 1, got {quantile!r}.")
+        self.shares = {str(one): None if one == "free" else share_of(one, "study.others") for one in others}
+        self.starts = list(starts)
+        self.each, self.quantile, self.well_judged = each, quantile, well_judged
+
+    def flips(self) -> list[Flip]:
+        """The edits to make."""
         names = self.subject.attributes
-        self.edited = [attribute_index(name, names) for name in (self.attributes or names)]
-        of_pictures = self.shown or [names[k] for k in self.edited[:: -(-len(self.edited) // 8)]]
-        self.pictured = [self.edited.index(attribute_index(name, names)) for name in of_pictures]
-        self.settings = [(k, value) for k in self.edited for value in self.values]
-        count = len(self.subject.names)
-        y = self.subject.y.repeat(len(self.settings), 1).unflatten(0, (-1, count))  # [S, N, K]
-        for setting, (k, value) in enumerate(self.settings):
-            y[setting, :, k] = value
+        places = [attribute_index(name, names) for name in (self.attributes or names)]
+        flips = []
+        for k in places:
+            for value in self.values:
+                (on,) = Flip(0, {k: value}).on.values()
+                opposite = torch.stack([(y[:, k] > 0) != on for y in self.subject.seen.values()]).all(0)
+                flips += [Flip(i, {k: value}) for i in opposite.nonzero().squeeze(1).tolist()[: self.each]]
+        if not flips:
+            raise InputError("no held-out image shows the opposite of what is set: take more (count=...).")
+        return flips
+
+    def requests(self) -> dict[str, Request]:
+        self.made = self.flips()
+        if self.shown:
+            self.pictured = [attribute_index(name, self.subject.attributes) for name in self.shown]
+        else:
+            edited = sorted({k for flip in self.made for k in flip.values})
+            self.pictured = edited[:: -(-len(edited) // 8)]
+        images = torch.tensor([flip.image for flip in self.made])
         seeds = self.seeds().squeeze(1)
+        names = [f"{self.subject.names[flip.image]}_{self._label(flip)}" for flip in self.made]
         requests = {}
         for method, guidance in self.methods().items():
-            labels = [f"{names[k]}_{value:+g}_{name}" for k, value in self.settings for name in self.subject.names]
-            requests[method] = Request(guidance, labels, seeds.repeat(len(self.settings)), y.flatten(0, 1))
-            requests[f"{method}_{_UNEDITED}"] = Request(guidance, self.subject.names, seeds, self.subject.y)
+            for start in self.starts:
+                sampler = self.sampler(start=start)
+                for others, share in self.shares.items():
+                    y, free = self._targets(share)
+                    given = None if start is None else self.subject.images[images]
+                    requests[_key(method, others, start)] = Request(
+                        guidance, names, seeds[images], y, free, sampler, images=given
+                    )
+                given = None if start is None else self.subject.images
+                requests[_key(method, _UNEDITED, start)] = Request(
+                    guidance, self.subject.names, seeds, self.subject.y, sampler=sampler, images=given
+                )
         if not requests:
             raise InputError("`methods` names no guidance to edit with.")
         return requests
 
+    def _targets(self, share: float | None) -> tuple[Tensor, Tensor | None]:
+        """What each edit asks for, [M, K], and which coordinates are free, [M, K]; None for none."""
+        outputs, rows, set_ = self.subject.models.training_outputs, [], []
+        for flip in self.made:
+            y, which = set_attributes(
+                self.subject.y[flip.image][None],
+                self.subject.attributes,
+                {self.subject.attributes[k]: value for k, value in flip.values.items()},
+                "study.values",
+                outputs,
+                quantile=self.quantile,
+                share=share or 0.0,
+            )
+            rows.append(y[0])
+            set_.append(which)
+        return torch.stack(rows), ~torch.stack(set_) if share is None else None
+
     def conclude(self, samples: Mapping[str, Samples]) -> Findings:
-        entries, rows, bars, parts = [], [], {}, []
+        entries, rows, parts = [], [], []
         for method in self.methods():
-            effects = self._effects(samples[method].images)
-            unedited = self.subject.logits(samples[f"{method}_{_UNEDITED}"].images)
-            entry, chance = {"guidance": method}, {}
-            for prefix, found in effects.items():
-                differ = (unedited[prefix] > 0) != (self.subject.seen[prefix] > 0)  # [N, K]
-                chance[prefix] = differ.double().mean(0)
-                entry |= {
-                    f"{prefix}edit_success": found["success"].mean().item(),
-                    f"{prefix}edit_flipped": found["flipped"].nanmean().item(),
-                    f"{prefix}side_effects": found["side_effects"].mean().item(),
-                    f"{prefix}unedited_changes": _others(differ, self.edited).item(),
-                }
-            entries.append(entry)
-            for setting, (k, value) in enumerate(self.settings):
-                row = {"guidance": method, "attribute": self.subject.attributes[k], "logit": value}
-                for prefix, found in effects.items():
-                    for name in ("success", "flipped", "side_effects"):
-                        row[prefix + name] = found[name][setting].item()
-                rows.append(row)
-            for value in self.values:
-                at = [s for s, (_, v) in enumerate(self.settings) if v == value]
-                key = f"{method}: set to {value:+g}"
-                bars[key] = effects[self.subject.most_trusted]["success"][at].tolist()
-            parts += [self._side_effects(method, effects, chance), self._pictures(method, samples)]
-        labels = [self.subject.attributes[k] for k in self.edited]
-        by = self.subject.classifier(self.subject.most_trusted)
-        chart = Bars("success", f"samples that have what was set, by the {by}", labels, bars)
-        table = Table("table", self._title(), self._columns(), entries)
-        settings = Table("settings", "Each setting", {}, rows)
+            for start, others in product(self.starts, self.shares):
+                unedited = samples[_key(method, _UNEDITED, start)].images
+                images = samples[_key(method, others, start)].images
+                own = self._rows(images, unedited)
+                variant = {"guidance": method, "others": others, "start": "noise" if start is None else start}
+                rows += [{**variant, **row} for row in own]
+                entries += [{**variant, **entry} for entry in self._entries(own, images, unedited)]
+                parts += self._side_effects(_key(method, others, start), images, unedited)
+            parts.append(self._pictures(method, samples))
+        table = Table("table", self._title(), self._columns(entries), entries)
+        edits = Table("edits", "Each edit", {}, rows)
+        by_attribute = self._by_attribute(rows)
+        verdicts = [sentence for entry in entries for sentence in self._verdict(entry, rows)]
         return Findings(
-            self._title(), self._compared(), entries, self._verdicts(entries, rows), [table, settings, chart, *parts]
+            self._title(), self._compared(), entries, verdicts, [table, edits, *by_attribute, *reversed(parts)]
         )
 
-    def _title(self) -> str:
-        return f"Editing: {len(self.settings)} edits of {len(self.subject.names)} held-out images"
+    def _rows(self, images: Tensor, unedited: Tensor) -> list[dict[str, Any]]:
+        """What became of each edit."""
+        before = {prefix: y > 0 for prefix, y in self.subject.logits(unedited).items()}
+        after = {prefix: y > 0 for prefix, y in self.subject.logits(images).items()}
+        whole = self.subject.wholeness_of_each(images)
+        told = self._told()
+        rows = []
+        for m, flip in enumerate(self.made):
+            places = list(flip.values)
+            on, rest = torch.tensor(list(flip.on.values())), torch.ones(len(told), dtype=torch.bool)
+            rest[places] = False
+            row = {
+                "image": self.subject.names[flip.image],
+                "edit": self._label(flip),
+                "attributes_set": len(places),
+                "well_judged": bool(told[places].all()),
+            }
+            for prefix, seen in self.subject.seen.items():
+                right = after[prefix][m, places] == on
+                given = seen[flip.image] > 0
+                row[f"{prefix}took"] = bool(right.all())
+                row[f"{prefix}each"] = right.double().mean().item()
+                row[f"{prefix}side_effects"] = int((after[prefix][m] != given)[rest].sum())
+                row[f"{prefix}unedited_changes"] = int((before[prefix][flip.image] != given)[rest].sum())
+            row["distance"] = (images[m] - self.subject.images[flip.image]).square().mean().sqrt().item()
+            rows.append(row | {name: values[m].item() for name, values in whole.items()})
+        return rows
 
-    def _compared(self) -> str:
-        values = " and ".join(f"{value:+g}" for value in self.values)
-        return (
-            f"Each of {len(self.edited)} attributes is set to the logits {values}, one at a time, in the logits of "
-            f"{len(self.subject.names)} held-out images; the others are kept, and an image is drawn from noise. "
-            "'Success' is how often the sample has the attribute if and only if it was set so; 'flipped' is the same "
-            "among those images that were otherwise before. 'Others changed' counts the other attributes in which the "
-            "sample differs from the held-out image; 'unedited', how many differ when nothing was set: those are not "
-            "the edit's."
-        )
+    def _told(self) -> Tensor:
+        """Which attributes the most trusted classifier tells well, [K]."""
+        return self.subject.balanced_accuracy > self.well_judged
 
-    def _columns(self) -> dict[str, str]:
-        columns = {"guidance": "guidance"}
-        for prefix, by in (("", ""), ("judge_", "judge: ")):
-            if prefix in self.subject.networks:
-                columns |= {
-                    f"{prefix}edit_success": f"{by}success %",
-                    f"{prefix}edit_flipped": f"{by}flipped %",
-                    f"{prefix}side_effects": f"{by}others changed",
-                    f"{prefix}unedited_changes": f"{by}unedited",
-                }
-        return columns
+    def _entries(self, rows: list[dict], images: Tensor, unedited: Tensor) -> list[dict[str, Any]]:
+        """The main figures: one entry."""
+        return [self._means(rows) | self.subject.realism(images, unedited)]
 
-    def _effects(self, images: Tensor) -> dict[str, dict[str, Tensor]]:
-        """Effects by each classifier, see :class:`~spnn.metrics.EditEffects`."""
-        count = len(self.subject.names)
-        setting = torch.arange(len(self.settings)).repeat_interleave(count)
-        attribute = torch.tensor([k for k, _ in self.settings]).repeat_interleave(count)
-        on = torch.tensor([value > 0 for _, value in self.settings]).repeat_interleave(count)
-        effects = {}
-        for prefix, y in self.subject.logits(images).items():
-            metric = EditEffects(len(self.settings), len(self.subject.attributes))
-            before = (self.subject.seen[prefix] > 0).repeat(len(self.settings), 1)
-            metric.update(setting, attribute, on, before, y > 0)
-            effects[prefix] = metric.compute()
-        return effects
+    def _means(self, rows: list[dict]) -> dict[str, Any]:
+        well = [row for row in rows if row["well_judged"]]
+        found: dict[str, Any] = {"edits": len(well), "distance": _mean(row["distance"] for row in rows)}
+        for prefix in self.subject.networks:
+            found |= {
+                f"{prefix}edit_success": _mean(row[f"{prefix}took"] for row in well),
+                f"{prefix}edit_success_interval": _interval(well, f"{prefix}took", self.subject.resamples),
+                f"{prefix}side_effects": _mean(row[f"{prefix}side_effects"] for row in well),
+                f"{prefix}unedited_changes": _mean(row[f"{prefix}unedited_changes"] for row in well),
+                f"{_HARD}{prefix}edit_success": _mean(row[f"{prefix}took"] for row in rows if not row["well_judged"]),
+            }
+        return found
 
-    def _verdicts(self, entries: list[dict], rows: list[dict]) -> list[str]:
+    def _columns(self, entries: list[dict]) -> dict[str, str]:
+        by = "judge: " if self.subject.most_trusted else ""
         prefix = self.subject.most_trusted
-        by = f"the {self.subject.classifier(prefix)}"
-        said = []
-        for entry in entries:
-            own = [row for row in rows if row["guidance"] == entry["guidance"]]
-            worst = sorted(own, key=lambda row: row[f"{prefix}success"])[:3]
-            named = ", ".join(
-                f"{row['attribute']} {row['logit']:+g} ({100 * row[f'{prefix}success']:.0f} %)" for row in worst
-            )
-            said.append(
-                f"{entry['guidance']}: {100 * entry[f'{prefix}edit_success']:.1f} % of edits take, by {by}, and "
-                f"{100 * entry[f'{prefix}edit_flipped']:.1f} % where the image was otherwise before; "
-                f"{entry[f'{prefix}side_effects']:.1f} other attributes change, "
-                f"{entry[f'{prefix}unedited_changes']:.1f} without any edit. Hardest: {named}."
-            )
-        return said
+        columns = {
+            "guidance": "guidance",
+            "others": "others",
+            "start": "from",
+            "attributes_set": "set",
+            "edits": "edits",
+            f"{prefix}edit_success": f"{by}take %",
+            f"{prefix}edit_success_interval": "95 % CI, %",
+            f"{_HARD}{prefix}edit_success": f"{by}take, told badly %",
+            f"{prefix}side_effects": f"{by}others changed",
+            f"{prefix}unedited_changes": "unedited",
+            "distance": "distance to the image",
+            "saturated": "black or white %",
+            "fine_energy_ratio": "fine detail, x real",
+            "judge_frechet": "judge Fréchet",
+            "unedited_judge_frechet": "unedited",
+        }
+        if prefix:
+            columns["edit_success"] = "by g: take %"
+        return {key: title for key, title in columns.items() if any(key in entry for entry in entries)}
 
-    def _side_effects(self, method: str, effects: dict[str, dict[str, Tensor]], chance: dict[str, Tensor]) -> Matrix:
+    def _by_attribute(self, rows: list[dict]) -> list[Bars]:
+        """How often edits of each attribute take, those that are judged well first."""
+        prefix, told = self.subject.most_trusted, self._told()
+        places = sorted({k for flip in self.made for k in flip.values}, key=lambda k: (not told[k], k))
+        series = {}
+        for variant in dict.fromkeys(map(_variant, rows)):
+            own = [row for row in rows if _variant(row) == variant]
+            for word, on in (("to yes", True), ("to no", False)):
+                series[f"{self._named(variant)}: {word}"] = [
+                    _mean(
+                        row[f"{prefix}took"] for row, flip in zip(own, self.made, strict=True) if flip.on.get(k) is on
+                    )
+                    for k in places
+                ]
+        series = {name: values for name, values in series.items() if any(value is not None for value in values)}
+        labels = [self.subject.attributes[k] + ("" if told[k] else " (told badly)") for k in places]
+        return [Bars("success", f"edits that take, by the {self.subject.classifier(prefix)}", labels, series)]
+
+    def _side_effects(self, name: str, images: Tensor, unedited: Tensor) -> list[Matrix]:
         """How much more often each attribute changes with an edit than without any."""
         prefix = self.subject.most_trusted
-        changed = effects[prefix]["changed"].unflatten(0, (len(self.edited), len(self.values))).mean(1)
-        excess = changed - chance[prefix]
-        excess[torch.arange(len(self.edited)), self.edited] = torch.nan  # the edit itself
-        title = f"{method}: attributes (columns) that change with an edit (rows) beyond those that change without, %"
-        labels = [self.subject.attributes[k] for k in self.edited]
-        values = [[None if value != value else value for value in row] for row in excess.tolist()]
-        return Matrix(f"side_effects_{method}", title, labels, self.subject.attributes, values)
+        places = sorted({k for flip in self.made for k in flip.values})
+        given = self.subject.seen[prefix] > 0
+        of = torch.tensor([flip.image for flip in self.made])
+        network = self.subject.networks[prefix]
+        after = (self.subject.outputs(network, images) > 0) != given[of]
+        before = ((self.subject.outputs(network, unedited) > 0) != given)[of]
+        values = []
+        for k in places:
+            of_k = torch.tensor([k in flip.values for flip in self.made])
+            excess = (after[of_k].double() - before[of_k].double()).mean(0).tolist()
+            values.append([None if place == k else value for place, value in enumerate(excess)])
+        title = f"{name}: attributes (columns) that change with an edit (rows) beyond those that change without, %"
+        labels = [self.subject.attributes[k] for k in places]
+        return [Matrix(f"side_effects_{name}", title, labels, self.subject.attributes, values)]
 
     def _pictures(self, method: str, samples: Mapping[str, Samples]) -> Pictures:
-        count = len(self.subject.names)
-        of = [place % count for place in range(len(self.pictured))]  # another image for each
-        by_setting = samples[method].images.unflatten(0, (len(self.edited), len(self.values), count))
-        rows = {"held-out": self.subject.images[of], "not edited": samples[f"{method}_{_UNEDITED}"].images[of]}
-        for v, value in enumerate(self.values):
-            rows[f"set to {value:+g}"] = torch.stack(
-                [by_setting[place, v, image] for place, image in zip(self.pictured, of, strict=True)]
+        chosen: list[int] = []
+        for k in self.pictured:
+            for on in (True, False):
+                of_k = [m for m, flip in enumerate(self.made) if flip.on.get(k) is on]
+                new = [m for m in of_k if self.made[m].image not in {self.made[other].image for other in chosen}]
+                chosen += (new or of_k)[:1]
+        images = [self.made[m].image for m in chosen]
+        rows = {"held-out": self.subject.images[images]}
+        for start in self.starts:
+            where = "" if self.starts == [None] else ",\nfrom noise" if start is None else f",\nfrom t = {start}"
+            rows[f"not edited{where}"] = samples[_key(method, _UNEDITED, start)].images[images]
+            for others in self.shares:
+                rows[f"edited,\nothers {others}{where}"] = samples[_key(method, others, start)].images[chosen]
+        captions = [self._label(self.made[m]).replace("__", "\n").replace("_", " ") for m in chosen]
+        return Pictures(f"edits_{method}", f"Edits by {method}", rows, captions)
+
+    def _named(self, variant: tuple) -> str:
+        method, others, start = variant
+        from_ = "" if self.starts == [None] else f", from {start if start == 'noise' else f't = {start}'}"
+        return f"{method}, others {others}{from_}"
+
+    def _label(self, flip: Flip) -> str:
+        return "__".join(f"{self.subject.attributes[k]}_{text_of(value)}" for k, value in flip.values.items())
+
+    def _title(self) -> str:
+        return f"Editing: {len(self.made)} edits of {len({flip.image for flip in self.made})} held-out images"
+
+    def _compared(self) -> str:
+        prefix = self.subject.most_trusted
+        by = self.subject.classifier(prefix)
+        told = [name for name, well in zip(self.subject.attributes, self._told(), strict=True) if well]
+        others = " or ".join(_WORDS.get(others, f"follow by {others}") for others in self.shares)
+        return (
+            f"{self._what()} The other logits {others}; an image is drawn, from noise or from the image with noise on "
+            f"it. 'Take' is how often the {by} sees in the sample what was set, over the {len(told)} attributes that "
+            f"it tells well on real test images (balanced accuracy of at least {100 * self.well_judged:.0f} %): "
+            f"{', '.join(told) or 'none'}; the rest are 'told badly'. 'Others changed' counts the other attributes in "
+            "which the sample differs from the held-out image; 'unedited', how many differ when nothing was set: those "
+            "are not the edit's. 'Distance' is the root mean square of pixels in [-1, 1]. Intervals are 95 % "
+            "confidence intervals over images (bootstrap). Fréchet distances are of as many edited as unedited samples."
+        )
+
+    def _what(self) -> str:
+        values = " and ".join(map(text_of, self.values))
+        return (
+            f"One attribute at a time is set to {values} in the logits of held-out images that show the opposite, at "
+            f"most {self.each} for each attribute and value."
+        )
+
+    def _verdict(self, entry: dict, rows: list[dict]) -> Iterable[str]:
+        prefix = self.subject.most_trusted
+        name = self._named(_variant(entry))
+        name += f", {entry['attributes_set']} attributes set" if "attributes_set" in entry else ""
+        if entry[f"{prefix}edit_success"] is not None:
+            low, high = entry[f"{prefix}edit_success_interval"]
+            yield (
+                f"{name}: {100 * entry[f'{prefix}edit_success']:.1f} % of {entry['edits']} edits take (95 % interval "
+                f"{100 * low:.0f} to {100 * high:.0f}), by the {self.subject.classifier(prefix)}; "
+                f"{entry[f'{prefix}side_effects']:.1f} other attributes change, "
+                f"{entry[f'{prefix}unedited_changes']:.1f} without any edit."
             )
-        captions = [self.subject.attributes[self.edited[place]].replace("_", " ") for place in self.pictured]
-        return Pictures(f"edits_{method}", f"Edits by {method}, one attribute at a time", rows, captions)
+        if wrong := self.subject.broken(entry):
+            yield f"{name}: THE PICTURES ARE BROKEN, whatever else is said of them: {'; '.join(wrong)}."
 
 
-def _others(differ: Tensor, edited: list[int]) -> Tensor:
-    """How many attributes other than an edited one differ, on average over images and edited attributes."""
-    return (differ.sum(1, keepdim=True) - differ[:, edited].long()).double().mean()
+_WORDS = {"keep": "are kept", "follow": "follow by regression on the training images", "free": "are free"}
+
+
+def text_of(value: Value) -> str:
+    """A value as a user writes it."""
+    return ("yes" if value else "no") if isinstance(value, bool) else f"{value:+g}"
+
+
+def _key(method: str, what: str, start: int | None) -> str:
+    """The name of a request."""
+    return f"{method}_{what}" + ("" if start is None else f"_from_{start}")
+
+
+def _variant(row: dict) -> tuple:
+    return row["guidance"], row["others"], row["start"]
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    values = [float(value) for value in values]
+    return sum(values) / len(values) if values else None
+
+
+def _interval(rows: list[dict], key: str, resamples: int) -> list[float] | None:
+    """Of the mean over edits, when images are drawn anew: edits of one image depend on each other."""
+    if not rows:
+        return None
+    images = list(dict.fromkeys(row["image"] for row in rows))
+    sums = torch.tensor([sum(row[key] for row in rows if row["image"] == image) for image in images]).double()
+    counts = torch.tensor([sum(row["image"] == image for row in rows) for image in images]).double()
+    return ratio_interval(sums, counts, resamples=resamples).tolist()

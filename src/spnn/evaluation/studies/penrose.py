@@ -9,7 +9,7 @@ from spnn.evaluation.findings import Bars, Findings, Table
 from spnn.evaluation.study import Request, Samples, Study
 from spnn.latents import Pinv, with_pinv
 from spnn.metrics import NaturalNorm, PenroseErrors
-from spnn.sampling.generate import fastest_device
+from spnn.outputs import fastest_device
 
 __all__ = ["Penrose"]
 

@@ -5,18 +5,15 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from spnn.data.module import scale_to_unit_range
 from spnn.errors import InputError
 from spnn.evaluation.findings import Bars, Findings, Lines, Pictures, Table, Vectors
 from spnn.evaluation.study import Request, Samples, Study
 from spnn.evaluation.subject import means
-from spnn.metrics import ConstraintViolation, Diversity, inception_distances, judge_distances, pixel_metrics
-from spnn.sampling.generate import outputs_of
+from spnn.metrics import ConstraintViolation, Diversity, inception_distances, pixel_metrics
 
 __all__ = ["Reconstruction"]
 
 _MAJORITY = "majority"
-_REAL = 2000  # images that samples are compared with as a set
 _METRICS = ("agreement", "balanced_agreement", "mae")
 
 
@@ -80,8 +77,13 @@ class Reconstruction(Study):
                 entry |= self._diversity(samples[method].images)
             entries.append(entry)
         verdicts = [self._headline(entries)]
-        verdicts += self._realism(entries, images, seen)
-        parts = [self._table(entries), *self._by_attribute(compared), *self._violations(samples)]
+        verdicts += self._realism(entries, images)
+        parts = [
+            self._table(entries),
+            self._of_each(images, seen),
+            *self._by_attribute(compared),
+            *self._violations(samples),
+        ]
         few = min(count, self.config.shown)
         rows = {"held-out\nimage": subject.images[:few], **{method: x[:few] for method, x in images.items()}}
         parts.append(Pictures("grid", "Held-out images, and samples from their attributes", rows, subject.names[:few]))
@@ -116,32 +118,24 @@ class Reconstruction(Study):
         metric.update(torch.cat([images[:several, None], more], dim=1))
         return {"diversity": metric.compute().item()}
 
-    def _realism(self, entries: list[dict], images: dict[str, Tensor], seen: dict[str, dict[str, Tensor]]) -> list[str]:
-        """Add distances between the samples and real images, as sets, to the entries; say what real ones have."""
-        count = len(self.subject.names)
-        test = self.subject.source.split("test")
-        others = range(count, len(test)) if len(test) >= 2 * count else range(len(test))
-        others = others[:_REAL]
-        real = scale_to_unit_range(torch.stack([test[index]["image"] for index in others]))
-        floor = {}
-        judge = self.subject.models.judge
-        if judge is not None and count > 1:
-            logits = outputs_of(judge, real)
-            floor = judge_distances(logits, self.subject.seen["judge_"])
-            for entry in entries:
-                if entry["guidance"] in seen:
-                    entry |= judge_distances(logits, seen[entry["guidance"]]["judge_"])
-        if count > 1:
-            distances = inception_distances(real, self.subject.images, download=self.config.download)
-            if distances is not None:
-                floor |= distances
-                for entry in entries:
-                    if entry["guidance"] in images:
-                        entry |= inception_distances(real, images[entry["guidance"]])
-        if not floor:
-            return []
-        values = ", ".join(f"{name} {value:.3g}" for name, value in floor.items())
-        return [f"The held-out images themselves are this far from {len(real)} other real ones: {values}."]
+    def _realism(self, entries: list[dict], images: dict[str, Tensor]) -> list[str]:
+        """Add how samples look, as sets, beside real images, to the entries; say what real ones have, and whose
+        pictures are broken."""
+        real, said = self.subject.real, []
+        floor = self.subject.realism(self.subject.images)
+        several = len(self.subject.names) > 1
+        distances = inception_distances(real, self.subject.images, download=self.config.download) if several else None
+        floor |= distances or {}
+        for entry in entries:
+            if entry["guidance"] in images:
+                entry |= self.subject.realism(images[entry["guidance"]])
+                if distances is not None:
+                    entry |= inception_distances(real, images[entry["guidance"]])
+                if wrong := self.subject.broken(entry):
+                    said.append(f"THE PICTURES OF {entry['guidance']} ARE BROKEN, whatever agrees: {'; '.join(wrong)}.")
+        shown = {"saturated": "share of black or white", "judge_frechet": "judge_frechet", "fid": "fid", "kid": "kid"}
+        values = ", ".join(f"{title} {floor[name]:.3g}" for name, title in shown.items() if name in floor)
+        return [*said, f"The held-out images themselves, beside {len(real)} other real ones: {values}."]
 
     def _headline(self, entries: list[dict]) -> str:
         prefix = self.subject.most_trusted
@@ -168,10 +162,23 @@ class Reconstruction(Study):
             "diversity": "diversity",
             "judge_frechet": "judge Fréchet",
             "fid": "FID",
-            "largest_pixel": "max |x|",
+            "saturated": "black or white %",
+            "fine_energy_ratio": "fine detail, x real",
         }
         shown = {key: title for key, title in columns.items() if any(key in entry for entry in entries)}
         return Table("table", self._title(), shown, entries)
+
+    def _of_each(self, images: dict[str, Tensor], seen: dict[str, dict[str, Tensor]]) -> Table:
+        rows = []
+        for method, x in images.items():
+            whole = self.subject.wholeness_of_each(x)
+            agree = {p: ((y > 0) == (self.subject.seen[p] > 0)).double().mean(1) for p, y in seen[method].items()}
+            for i, name in enumerate(self.subject.names):
+                row = {f"{prefix}agreement": values[i].item() for prefix, values in agree.items()}
+                rows.append(
+                    {"guidance": method, "image": name, **row, **{key: v[i].item() for key, v in whole.items()}}
+                )
+        return Table("images", "Each image", {}, rows)
 
     def _by_attribute(self, compared: dict[str, dict[str, Tensor]]) -> list[Table | Bars]:
         names = self.subject.attributes

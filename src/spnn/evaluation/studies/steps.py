@@ -43,7 +43,10 @@ class Steps(Study):
                 seen = self.subject.logits(found.images)
                 values = self.subject.compare({prefix: y.sigmoid() for prefix, y in seen.items()})
                 per_image = None if found.seconds is None else found.seconds / len(found.images)
-                entries.append({"guidance": method, "steps": steps, **means(values), "seconds_per_image": per_image})
+                entries.append(
+                    {"guidance": method, "steps": steps, **means(values), "seconds_per_image": per_image}
+                    | self.subject.realism(found.images)
+                )
         columns = {
             "guidance": "guidance",
             "steps": "steps",
@@ -52,6 +55,8 @@ class Steps(Study):
             "judge_agreement": "judge %",
             "judge_agreement_interval": "95 % CI of it, %",
             "judge_mae": "judge MAE",
+            "saturated": "black or white %",
+            "fine_energy_ratio": "fine detail, x real",
             "seconds_per_image": "s an image",
         }
         shown = {key: title for key, title in columns.items() if key in entries[0]}
@@ -99,4 +104,7 @@ class Steps(Study):
                 f"{method}: best with {best['steps']} steps, {100 * best[f'{prefix}agreement']:.1f} % by {by}; "
                 f"{enough['steps']} are within its confidence interval ({100 * enough[f'{prefix}agreement']:.1f} %)."
             )
+            for entry in own:
+                if wrong := self.subject.broken(entry):
+                    said.append(f"THE PICTURES OF {method} with {entry['steps']} steps ARE BROKEN: {'; '.join(wrong)}.")
         return said

@@ -1,0 +1,148 @@
+r"""A network's outputs of images, and what its outputs of training images look like: where targets come from.
+
+No image meets a target that no image has. Logits of real labels are small, skewed and strongly correlated, so a large
+number in one coordinate, all others kept, asks for what the network never saw. :class:`TrainingOutputs` knows what it
+saw:
+
+- *typical* values of an attribute, quantiles of its logit among the training images that the network sees it in;
+- how the others *follow* coordinates :math:`S` that are set: with the mean :math:`\mu` and the covariance :math:`C` of
+  the training outputs, they move by the regression :math:`C_{\cdot S} C_{SS}^{-1} \Delta y_S`, the shift of their
+  conditional mean if outputs are normally distributed;
+- how *far* a target lies from them: the Mahalanobis distance
+  :math:`\sqrt{(y - \mu)^\top C^{-1} (y - \mu) / K}`, about 1 for a training image.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from spnn.replacing import replacing
+
+__all__ = ["TrainingOutputs", "fastest_device", "outputs_of"]
+
+_ENOUGH = 10_000  # training images, for quantiles and a covariance
+_LEVELS = torch.linspace(0, 1, 101)
+
+
+def fastest_device() -> torch.device:
+    """The accelerator of this process, or the CPU."""
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if accelerator is None:
+        return torch.device("cpu")
+    return torch.device(accelerator.type, int(os.environ.get("LOCAL_RANK", 0)))
+
+
+@torch.no_grad()
+def outputs_of(network: nn.Module, images: Tensor, batch_size: int = 64) -> Tensor:
+    """A network's outputs of images, [N, C, H, W] -> [N, ...] on the CPU; it is moved to the fastest device."""
+    device = fastest_device()
+    network = network.to(device)
+    return torch.cat([network(batch.to(device)).cpu() for batch in images.split(batch_size)])
+
+
+@dataclass(frozen=True)
+class TrainingOutputs:
+    """What the K logits of training images look like.
+
+    Attributes:
+        mean: [K].
+        covariance: [K, K].
+        present: Quantiles of each logit, in steps of 1 %, over the images that have the attribute and where the network
+            sees it, [101, K]; where there are none, over all that have it; NaN if no image has it.
+        absent: The same of images that lack it.
+        distance: Quantiles of the training images' own distances, [101].
+    """
+
+    mean: Tensor
+    covariance: Tensor
+    present: Tensor
+    absent: Tensor
+    distance: Tensor
+
+    @classmethod
+    def of(cls, y: Tensor, labels: Tensor) -> "TrainingOutputs":
+        """Describe logits [N, K] of images with labels [N, K] in {0, 1}."""
+        y, labels = y.double(), labels > 0.5
+        mean, covariance = y.mean(0), torch.cov(y.T).reshape(y.shape[1], y.shape[1])
+        distance = _distance(y, mean, covariance).quantile(_LEVELS.double())
+        found = mean, covariance, _quantiles(y, labels, y > 0), _quantiles(y, ~labels, y < 0), distance
+        return cls(*(tensor.float() for tensor in found))
+
+    @classmethod
+    def of_images(cls, network: nn.Module, images: Dataset) -> "TrainingOutputs":
+        """Describe a network's logits of a source's training images, at most 10,000, evenly spread."""
+        from spnn.data.module import collate  # here, for a list of runs needs no Lightning
+
+        count = min(len(images), _ENOUGH)
+        spread = Subset(images, [i * len(images) // count for i in range(count)])
+        y, labels = [], []
+        for batch in DataLoader(spread, batch_size=256, collate_fn=collate):
+            y.append(outputs_of(network, batch["image"].float() / 127.5 - 1, 256))
+            labels.append(batch["attributes"])
+        return cls.of(torch.cat(y), torch.cat(labels))
+
+    def save(self, path: Path) -> None:
+        """Write a file, in one step."""
+        with replacing(path) as unfinished:
+            save_file({field.name: getattr(self, field.name).contiguous() for field in fields(self)}, unfinished)
+
+    @classmethod
+    def load(cls, path: Path) -> "TrainingOutputs":
+        """Read what :meth:`save` wrote."""
+        return cls(**load_file(path))
+
+    def typical(self, attribute: int, has: bool, quantile: float) -> float:
+        """What images with (or without) an attribute show of it: this quantile of how clearly they do.
+
+        Returns:
+            A logit; NaN if no training image is of that kind.
+        """
+        level = round(100 * (quantile if has else 1 - quantile))
+        return (self.present if has else self.absent)[level, attribute].item()
+
+    def follow(self, y: Tensor, places: Sequence[int], values: Tensor, share: float = 1.0) -> Tensor:
+        """Set coordinates, and let the others follow.
+
+        Arguments:
+            y: Logits, [N, K].
+            places: S coordinates.
+            values: What they are set to, [N, S].
+            share: How far the others follow, from 0 (they are kept) to 1 (their regression on the set ones).
+
+        Returns:
+            The new logits, [N, K].
+        """
+        among = self.covariance[places][:, places].double()
+        among = among + 1e-6 * self.covariance.diagonal().mean() * torch.eye(len(places), dtype=torch.double)
+        slopes = torch.linalg.solve(among, self.covariance[places].double())  # [S, K]
+        moved = y + share * ((values - y[:, places]).double() @ slopes).to(y)
+        moved[:, places] = values
+        return moved
+
+    def far(self, y: Tensor) -> tuple[Tensor, float]:
+        """Distances of targets [N, K] from the training outputs, [N], and the distance within which all but one in a
+        hundred training images lie."""
+        return _distance(y.double(), self.mean.double(), self.covariance.double()).float(), self.distance[99].item()
+
+
+def _distance(y: Tensor, mean: Tensor, covariance: Tensor) -> Tensor:
+    # A little of the mean variance on the diagonal: outputs can be so correlated that C is singular to rounding.
+    spread = covariance + 1e-4 * covariance.diagonal().mean() * torch.eye(len(mean), dtype=covariance.dtype)
+    z = torch.linalg.solve_triangular(torch.linalg.cholesky(spread), (y - mean).T, upper=False)
+    return z.square().mean(0).sqrt()
+
+
+def _quantiles(y: Tensor, among: Tensor, seen: Tensor) -> Tensor:
+    """Quantiles of each column over the rows of a mask, where possible over those of another mask, too."""
+    columns = []
+    for k in range(y.shape[1]):
+        some = among[:, k] & seen[:, k] if (among[:, k] & seen[:, k]).any() else among[:, k]
+        values = y[some, k]
+        columns.append(values.quantile(_LEVELS.double()) if len(values) else torch.full((101,), torch.nan).double())
+    return torch.stack(columns, dim=1)
