@@ -12,7 +12,7 @@ demo: RUN := $(RUN)
 demo: install
 	$(BIN)/python train.py name=demo folder=$(RUN)
 	$(BIN)/python sample.py run=$(RUN)
-	$(BIN)/python sample.py run=$(RUN) task=edit 'edit.set={Eyeglasses: 6}'
+	$(BIN)/python sample.py run=$(RUN) task=edit 'edit.set={Eyeglasses: yes}'
 	$(BIN)/python evaluate.py run=$(RUN)
 	@printf '\nThe run:      %s\n' $(RUN)
 	@printf 'Pictures:     %s\n' $(RUN)/samples/reconstruct/grid.png $(RUN)/samples/edit/grid.png \

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from commands import REPOSITORY, command, configuration
@@ -102,9 +103,17 @@ def test_reconstruction_is_judged_against_images_and_labels(run, tmp_path):
     assert (tmp_path / "e/metrics.json").read_bytes() == (folder / "metrics.json").read_bytes()
     files = {path.name for path in folder.iterdir() if path.is_file()}
     assert files == {
-        "evaluate.yaml", "metrics.json", "findings.json", "attributes.csv", "table.csv", "table.md", "table.tex",
-        "agreement.png", "mae.png", "violation.png", "vectors.png", "grid.png", "grid.tiles.png",
+        "evaluate.yaml", "metrics.json", "findings.json", "attributes.csv", "images.csv", "table.csv",
+        "table.md", "table.tex", "agreement.png", "mae.png", "violation.png", "vectors.png", "grid.png",
+        "grid.tiles.png",
     }  # fmt: skip
+    with (folder / "images.csv").open() as file:
+        each = [row for row in csv.DictReader(file) if row["guidance"] == "nlbp_gentle"]
+    assert [row["image"] for row in each] == [f"{i:05d}" for i in range(30)]
+    for key in ("agreement", "judge_agreement", "saturated", "fine_energy"):
+        assert sum(float(row[key]) for row in each) / 30 == pytest.approx(best[key], abs=1e-5)
+    assert best["fine_energy_ratio"] == pytest.approx(best["fine_energy"] / best["real_fine_energy"])
+    assert 0.5 < best["fine_energy_ratio"] < 2 and "real_saturated" not in trivial
     assert len(list((folder / "nlbp").glob("*.png"))) == 30 + 8 * 3
     lines = next(p for p in json.loads((folder / "findings.json").read_text())["parts"] if p["kind"] == "Lines")
     guided, unguided = (lines["series"][name][1] for name in ("nlbp", "none"))
@@ -113,40 +122,135 @@ def test_reconstruction_is_judged_against_images_and_labels(run, tmp_path):
     assert "<h2>Reconstruction of 30 held-out images" in (tmp_path / "e/report.html").read_text()
 
 
+def each_edit(folder: Path) -> list[dict[str, str]]:
+    with (folder / "edits.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def share(rows: list[dict[str, str]], key: str = "took") -> float:
+    return sum(row[key] == "True" for row in rows) / len(rows)
+
+
 @pytest.mark.slow
-def test_edits_are_counted_beside_those_that_nobody_asked_for(run, tmp_path):
-    options = (
-        "study=edit",
-        "count=4",
-        "sampler.steps=30",
-        "study.attributes=[digit_0, digit_8]",
-        "study.values=[-5, 90%]",
-    )
-    (entry,), folder = evaluated(tmp_path / "e", run, *options)
-    with (folder / "settings.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert [row["attribute"] for row in rows] == ["digit_0", "digit_0", "digit_8", "digit_8"]
-    assert float(rows[1]["logit"]) == pytest.approx(math.log(9))
-    assert sum(float(row["success"]) for row in rows) / 4 == pytest.approx(entry["edit_success"])
-    assert entry["edit_success"] > 0.7 and entry["edit_flipped"] <= entry["edit_success"]
-    assert {"judge_edit_success", "judge_side_effects", "judge_unedited_changes"} <= set(entry)
-    matrix = next(p for p in json.loads((folder / "findings.json").read_text())["parts"] if p["kind"] == "Matrix")
-    assert matrix["values"][0][0] is None and matrix["values"][1][8] is None  # the edit itself is no side effect
-    assert (folder / "nlbp_gentle/digit_8_-5_00003.png").exists()
+def test_edits_set_what_no_classifier_sees_and_are_counted_beside_what_nobody_asked_for(run, tmp_path):
+    options = ("study=edit", "count=30", "sampler.steps=30", "study.attributes=[digit_0, digit_8]", "study.each=3")
+    entries, folder = evaluated(tmp_path / "e", run, *options, "study.others=[keep,follow]")
+    assert [(entry["guidance"], entry["others"]) for entry in entries] == [
+        ("nlbp_bounded", "keep"),
+        ("nlbp_bounded", "follow"),
+    ]
+    names, images = held_out(run.source, 0, 30)
+    seen = {"": run.surjection()(images) > 0, "judge_": run.judge()(images) > 0}
+    expected = []
+    for k in (0, 8):
+        for value in ("no", "yes"):
+            opposite = (seen[""][:, k] == (value == "no")) & (seen["judge_"][:, k] == (value == "no"))
+            expected += [(names[i], f"digit_{k}_{value}") for i in opposite.nonzero().flatten().tolist()[:3]]
+    rows = each_edit(folder)
+    assert len(expected) >= 8 and [(row["image"], row["edit"]) for row in rows] == 2 * expected
+    for entry in entries:
+        own = [row for row in rows if row["others"] == entry["others"]]
+        well = [row for row in own if row["well_judged"] == "True"]
+        assert entry["edits"] == len(well) == len(own)  # the judge tells digits well
+        for prefix in ("", "judge_"):
+            assert entry[f"{prefix}edit_success"] == pytest.approx(share(well, f"{prefix}took"))
+            low, high = entry[f"{prefix}edit_success_interval"]
+            assert low <= entry[f"{prefix}edit_success"] <= high
+            changed = sum(int(row[f"{prefix}side_effects"]) for row in well) / len(well)
+            assert entry[f"{prefix}side_effects"] == pytest.approx(changed)
+        assert entry["hard_edit_success"] is None and entry["unedited_judge_frechet"] > 0
+        saturated = [float(row["saturated"]) for row in own]
+        assert entry["saturated"] == pytest.approx(sum(saturated) / len(own), abs=1e-5)
+    for row in rows:  # by the pictures
+        picture = Image.open(folder / f"nlbp_bounded_{row['others']}" / f"{row['image']}_{row['edit']}.png")
+        image = torch.from_numpy(np.array(picture.convert("L")))[None, None] / 127.5 - 1
+        y, k = run.judge()(image)[0], int(row["edit"][6])
+        if abs(y[k]) > 0.5:  # not a matter of a byte's rounding
+            assert (row["judge_took"] == "True") == ((y[k] > 0) == row["edit"].endswith("yes"))
+    matrices = [p for p in json.loads((folder / "findings.json").read_text())["parts"] if p["kind"] == "Matrix"]
+    assert len(matrices) == 2
+    for matrix in matrices:
+        assert matrix["values"][0][0] is None and matrix["values"][1][8] is None  # the edit itself is no side effect
+    assert len(list((folder / "nlbp_bounded_unedited").glob("*.png"))) == 30
+
+
+@pytest.mark.slow
+def test_most_edits_of_digits_to_yes_take_and_few_without_guidance(run, tmp_path):
+    options = ("study=edit", "count=30", "study.values=[yes]", "study.each=2", "~methods.nlbp_bounded")
+    methods = ("+guidance@methods.nlbp_gentle=nlbp_gentle", "+guidance@methods.none=none")
+    (gentle, free), folder = evaluated(tmp_path / "e", run, *options, *methods)
+    assert gentle["others"] == "follow" and gentle["edits"] == free["edits"] >= 16
+    assert gentle["edit_success"] > 0.65 > free["edit_success"] + 0.25
+    assert gentle["judge_edit_success"] > free["judge_edit_success"] + 0.2
+    assert gentle["judge_unedited_changes"] < gentle["judge_side_effects"]  # the digit that it was
+    for row in (row for row in each_edit(folder) if row["guidance"] == "none"):  # from the same noise as unedited
+        edited, unedited = (
+            np.array(Image.open(folder / f"none_{name}.png"))
+            for name in (f"follow/{row['image']}_{row['edit']}", f"unedited/{row['image']}")
+        )
+        assert (edited == unedited).mean() > 0.99
+    bars = next(p for p in json.loads((folder / "findings.json").read_text())["parts"] if p["kind"] == "Bars")
+    names = [f"{method}, others follow: to yes" for method in ("nlbp_gentle", "none")]
+    assert list(bars["series"]) == names and len(bars["labels"]) == 10
+
+
+@pytest.mark.slow
+def test_edits_that_start_from_the_image_stay_closer_to_it(run, tmp_path):
+    options = ("study=edit", "count=12", "study.attributes=[digit_8]", "study.each=2", "sampler.steps=30")
+    entries, folder = evaluated(tmp_path / "e", run, *options, "study.starts=[null,100]")
+    assert [entry["start"] for entry in entries] == ["noise", 100]
+    far, near = entries
+    assert near["distance"] < far["distance"]
+    for entry in entries:
+        own = [float(row["distance"]) for row in each_edit(folder) if row["start"] == str(entry["start"])]
+        assert len(own) == 4 and entry["distance"] == pytest.approx(sum(own) / 4)  # two to no, two to yes
+
+
+@pytest.mark.slow
+def test_attributes_that_the_judge_tells_badly_are_counted_apart(run, tmp_path):
+    options = ("study=edit", "count=12", "sampler.steps=10", "study.values=[4]", "study.each=1")
+    (entry,), folder = evaluated(tmp_path / "e", run, *options, "study.well_judged=1", "study.others=[0.5]")
+    rows = each_edit(folder)
+    assert entry["edits"] == 0 and entry["edit_success"] is None is entry["judge_edit_success_interval"]
+    assert {row["well_judged"] for row in rows} == {"False"} and {row["others"] for row in rows} == {"0.5"}
+    assert entry["hard_judge_edit_success"] == pytest.approx(share(rows, "judge_took"))
 
 
 @pytest.mark.slow
 def test_several_attributes_are_set_at_once(run, tmp_path):
     options = ("study=multi", "count=6", "sampler.steps=30")
-    given = "study.settings=[{digit_3: 6, digit_5: -6}]"
-    entries, _ = evaluated(tmp_path / "given", run, *options, given)
-    assert [entry["others"] for entry in entries] == ["kept", "free"]
-    free = entries[1]
-    assert free["attributes_set"] == 2 and free["edit_success"] > 0.8 and free["joint_success"] <= free["edit_success"]
-    random, _ = evaluated(tmp_path / "random", run, *options, "study.sizes=[1,3]", "study.each=1")
-    again, _ = evaluated(tmp_path / "again", run, *options, "study.sizes=[1,3]", "study.each=1")
-    assert [entry["attributes_set"] for entry in random] == [1, 3, 1, 3]
-    assert random == again
+    given = "study.settings=[{digit_3: 6, digit_5: -6}, {digit_1: yes}]"
+    entries, folder = evaluated(tmp_path / "given", run, *options, given, "study.others=[keep,free]")
+    assert [(entry["others"], entry["attributes_set"]) for entry in entries] == [
+        ("keep", 1), ("keep", 2), ("free", 1), ("free", 2)
+    ]  # fmt: skip
+    rows = each_edit(folder)
+    assert len(rows) == 2 * 2 * 6 and {row["edit"] for row in rows} == {"digit_3_+6__digit_5_-6", "digit_1_yes"}
+    free = entries[3]
+    assert free["edit_success"] > 0.6 and free["edit_success"] <= free["each"]
+    own = [row for row in rows if (row["others"], row["attributes_set"]) == ("free", "2")]
+    assert len(own) == free["edits"] == 6 and free["edit_success"] == pytest.approx(share(own))
+    assert free["each"] == pytest.approx(sum(float(row["each"]) for row in own) / 6)
+
+
+@pytest.mark.slow
+def test_random_edits_are_drawn_again_and_set_what_an_image_does_not_show(run, tmp_path):
+    options = ("study=multi", "count=5", "sampler.steps=4", "study.sizes=[1,3]", "study.others=[follow]")
+    random, folder = evaluated(tmp_path / "random", run, *options)
+    again, _ = evaluated(tmp_path / "again", run, *options)
+    assert [entry["attributes_set"] for entry in random] == [1, 3] and random == again
+    names, images = held_out(run.source, 0, 5)
+    seen = run.judge()(images) > 0
+    rows = each_edit(folder)
+    assert [row["image"] for row in rows] == 2 * names
+    for row in rows:
+        edits = row["edit"].split("__")
+        assert len(edits) == int(row["attributes_set"])
+        for edit in edits:
+            shown = seen[names.index(row["image"]), int(edit[6])].item()
+            assert edit.endswith("no" if shown else "yes")
+    evaluated(tmp_path / "other", run, *options, "study.seed=1")
+    assert [row["edit"] for row in each_edit(tmp_path / "other/multi")] != [row["edit"] for row in rows]
 
 
 @pytest.mark.slow
@@ -266,10 +370,23 @@ def test_misuse_is_refused_before_anything_is_written(run, tmp_path):
     refused("diversity_samples at least 2", "study.diversity_samples=1")
     refused("needs run=<folder> and operator=trained", "operator=inpainting")
     refused("did you mean digit_8", "study=edit", "study.attributes=[digit8]")
-    refused("logits that say yes or no", "study=edit", "study.values=[0]")
-    refused("study.values must be a logit", "study=edit", "study.values=[much]")
+    refused("study.values must be yes, no, or logits that say either", "study=edit", "study.values=[0]")
+    refused("study.values must be yes, no, or logits that say either", "study=edit", "study.values=[]")
+    refused("study.values must be yes or no, a logit", "study=edit", "study.values=[much]")
+    refused("study.each must be a whole number", "study=edit", "study.each=0")
+    refused("study.others must be a list", "study=edit", "study.others=follow")
+    refused("study.others must be keep, follow, free", "study=edit", "study.others=[most]")
+    refused("study.starts must be a list", "study=edit", "study.starts=600")
+    refused("sampling can't start from step 1000", "study=multi", "study.starts=[1000]")
+    refused("study.quantile must lie between 0 and 1", "study=edit", "study.quantile=1")
+    (digit,) = run.source.split("test")[0]["attributes"].nonzero().flatten().tolist()
+    only = ("count=1", f"study.attributes=[digit_{digit}]", "study.values=[yes]")
+    refused("no held-out image shows the opposite of what is set", "study=edit", *only)
+    refused("names no guidance to edit with", "study=edit", "~methods.nlbp_bounded")
     refused("did you mean digit_8", "study=multi", "study.settings=[{digit8: 4}]")
-    refused("random settings need", "study=multi", "study.each=0")
+    refused("study.sizes must name numbers", "study=multi", "study.sizes=[2,0]")
+    refused("asks for 11 attributes of 10", "study=multi", "study.sizes=[11]")
+    refused("study.settings is a list of", "study=multi", "study.settings=[digit_8]")
     refused("no pseudo-inverse is called 'best'", "study=penrose", "study.pinv=[best]")
     refused("sampling steps must be 1 to 1000", "study=steps", "study.steps=[0]")
     refused("would convert the operator's weights", "trainer.precision=bf16-true")
@@ -293,3 +410,19 @@ def test_what_a_classifier_sees_in_the_images_themselves_agrees_with_itself(run)
     for prefix in ("", "judge_"):
         assert values[f"{prefix}agreement"].eq(1).all() and values[f"{prefix}mae"].eq(0).all()
         assert values[f"{prefix}label_agreement"].mean() > 0.95
+
+
+@pytest.mark.slow
+def test_real_images_to_compare_with_are_not_those_held_out_and_are_told_well(run):
+    subject = Subject(load_models(configuration("evaluate", f"run={run.folder}")), count=12, resamples=10)
+    names, others = held_out(run.source, 12, 168)
+    assert torch.equal(subject.real, others) and len(names) == len(subject.real_labels)
+    right = (run.judge()(others) > 0) == (subject.real_labels > 0)
+    has = subject.real_labels > 0
+    expected = [(right[has[:, k], k].double().mean() + right[~has[:, k], k].double().mean()) / 2 for k in range(10)]
+    assert subject.balanced_accuracy.tolist() == pytest.approx(torch.stack(expected).tolist(), abs=1e-5)
+    assert min(expected) > 0.8
+    assert subject.broken(subject.realism(subject.images)) == []
+    assert "fine detail" in subject.broken(subject.realism(torch.randn(12, 1, 8, 8)))[0]
+    few = Subject(load_models(configuration("evaluate", f"run={run.folder}")), count=100, resamples=10)
+    assert len(few.real) == len(few.real_labels) == 180  # too few are left: all of them

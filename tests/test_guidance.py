@@ -1,5 +1,8 @@
 """Guidance moves predicted clean images towards their targets; what each image becomes is its own business."""
 
+import math
+from functools import partial
+
 import pytest
 import torch
 
@@ -39,7 +42,18 @@ GUIDANCES = {
     "naive": lambda *a, **k: BackProjection(*a, schedule=PiecewiseStrength([(400, 0), (0, 1.0)]), rule="naive", **k),
     "gentle": lambda *a, **k: BackProjection(*a, schedule=ConstantStrength(0.5), stop=0.05, pinv="closed_form", **k),
     "gradient": lambda *a, **k: GradientGuidance(*a, schedule=LinearStrength(), rate=0.1, iterations=2, stop=0.05, **k),
+    "bounded": lambda *a, **k: BackProjection(*a, schedule=FULL, bound=0.08, exact=True, **k),
 }
+RULES = {
+    "nlbp": BackProjection,
+    "naive": partial(BackProjection, rule="naive"),
+    "gradient": partial(GradientGuidance, rate=0.1),
+}
+
+
+def length(move: torch.Tensor) -> torch.Tensor:
+    """Root mean square over each image's pixels."""
+    return (move.double() ** 2).flatten(1).mean(1).sqrt()
 
 
 @pytest.mark.parametrize("free", [False, True], ids=["all", "some free"])
@@ -158,6 +172,62 @@ def test_clipping_keeps_pixels_in_range():
         assert step.x0.abs().max() <= 1
 
 
+@pytest.mark.parametrize("rule", RULES)
+def test_long_moves_are_shortened_to_the_bound_and_short_ones_left_alone(rule):
+    network, make = net(), RULES[rule]
+    x = torch.randn(6, *SHAPE)
+    target = network(torch.randn(6, *SHAPE))
+    free = make(network, target, schedule=FULL)(x, 0)
+    lengths = length(free - x)
+    bound = lengths.median().item() * 1.001
+    bounded = make(network, target, schedule=FULL, bound=bound)(x, 0)
+    long = lengths > bound
+    assert 0 < long.sum() < 6
+    assert torch.equal(bounded[~long], free[~long])
+    torch.testing.assert_close(length(bounded - x)[long], torch.full_like(lengths[long], bound), rtol=1e-5, atol=0)
+    moves = ((moved - x)[long].flatten(1) for moved in (free, bounded))
+    torch.testing.assert_close(torch.cosine_similarity(*moves), torch.ones(int(long.sum())), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_bounded_move_is_clipped_after_it_is_shortened(rule):
+    network, make = net(), RULES[rule]
+    x, target = torch.randn(4, *SHAPE).sign() * 0.999, network(3 * torch.randn(4, *SHAPE))
+    bound = length(make(network, target, schedule=FULL)(x, 0) - x).min().item() / 2
+    bounded = make(network, target, schedule=FULL, bound=bound)(x, 0)
+    clipped = make(network, target, schedule=FULL, bound=bound, clip=True)(x, 0)
+    assert bounded.abs().max() > 1 and torch.equal(clipped, bounded.clamp(-1, 1))
+
+
+def test_images_that_need_no_move_stay_where_they_are_under_a_bound():
+    x = torch.randn(3, *SHAPE)
+    operator = AveragePool(2, SHAPE)
+    guidance = GradientGuidance(operator, operator(x), schedule=FULL, bound=0.1, logits=False)
+    assert torch.equal(guidance(x, 0), x)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_only_an_exact_last_step_meets_the_target_whatever_holds_the_others_back(exact):
+    network = net()
+    target = network(2 * torch.randn(5, *SHAPE))
+    schedule = PiecewiseStrength([(20, 1.0), (0, 0.0)])  # the last step is left to the prior
+    options = {"schedule": schedule, "bound": 0.02, "clip": True, "stop": 0.05}
+    guidance = BackProjection(network, target, exact=exact, **options)
+    *others, last = Sampler(SCHEDULE, 20).trajectory(PRIOR, ImageNoise(range(5), SHAPE), guidance)
+    met = [((network(step.x0) - target).abs() <= 1e-4).all(1).tolist() for step in (others[-1], last)]
+    assert met == [[False] * 5, [exact] * 5]
+
+
+def test_an_exact_last_step_keeps_free_coordinates():
+    network = net()
+    x, target = torch.randn(5, *SHAPE), torch.randn(5, 3)
+    free = torch.tensor([True, False, True]).expand(5, 3)
+    y = network(
+        BackProjection(network, target, schedule=ConstantStrength(0.5), bound=0.01, free=free, exact=True)(x, 0)
+    )
+    torch.testing.assert_close(y, torch.where(free, network(x), target), rtol=0, atol=1e-4)
+
+
 def test_strengths_say_what_they_are_at_each_level_of_noise():
     strength = PiecewiseStrength([(600, 0.5), (0, 1.0), (400, 0.0)])
     assert [strength(t) for t in (999, 600, 599, 400, 399, 0)] == [0.5, 0.5, 0.0, 0.0, 1.0, 1.0]
@@ -180,8 +250,12 @@ def test_strengths_say_what_they_are_at_each_level_of_noise():
         lambda: LinearStrength(noisy=2.0),
         lambda: NoiseStrength(half=0.0),
         lambda: BackProjection(net(), torch.zeros(1, 3), schedule=FULL, rule="linear"),
+        lambda: BackProjection(net(), torch.zeros(1, 3), schedule=FULL, rule="naive", exact=True),
+        lambda: BackProjection(net(), torch.zeros(1, 3), schedule=FULL, bound=0.0),
+        lambda: GradientGuidance(net(), torch.zeros(1, 3), schedule=FULL, bound=-0.1),
+        lambda: GradientGuidance(net(), torch.zeros(1, 3), schedule=FULL, bound=math.nan),
     ],
 )
-def test_strengths_and_rules_out_of_range_are_refused(make):
-    with pytest.raises(InputError, match=r"must|'linear'"):
+def test_strengths_bounds_and_rules_out_of_range_are_refused(make):
+    with pytest.raises(InputError, match=r"must|'linear'|only rule=nlbp"):
         make()

@@ -16,14 +16,17 @@ from spnn.metrics import (
     AttributeAgreement,
     ConstraintViolation,
     Diversity,
-    EditEffects,
     NaturalNorm,
     PenroseErrors,
     attribute_metrics,
+    broken,
+    fine_energy,
     inception_distances,
     judge_distances,
     mean_interval,
     measurement_metrics,
+    ratio_interval,
+    saturated,
 )
 from spnn.operators import AveragePool
 
@@ -141,17 +144,60 @@ def test_diversity_is_the_distance_of_pairs():
         metric.update(same[:, :1])
 
 
-def test_effects_of_edits_are_counted_by_hand():
-    metric = EditEffects(settings=2, attributes=3)  # setting 0: attribute 1 on; setting 1: attribute 2 off
-    before = torch.tensor([[1, 0, 0], [1, 1, 0], [0, 0, 1], [0, 0, 0]]).bool()
-    after = torch.tensor([[1, 1, 0], [0, 0, 0], [1, 1, 0], [0, 0, 0]]).bool()
-    setting, attribute = torch.tensor([0, 0, 1, 1]), torch.tensor([1, 1, 2, 2])
-    metric.update(setting, attribute, torch.tensor([True, True, False, False]), before, after)
-    effects = metric.compute()
-    assert effects["success"].tolist() == [1 / 2, 1.0]
-    assert effects["flipped"].tolist() == [1.0, 1.0]  # one image each had it otherwise
-    assert effects["side_effects"].tolist() == [1 / 2, 2 / 2]
-    assert effects["changed"].tolist() == [[1 / 2, 1.0, 0.0], [1 / 2, 1 / 2, 1 / 2]]
+def test_black_and_white_values_are_counted_by_hand():
+    black, white, grey = (torch.full((1, 2, 2), value) for value in (-1.0, 1.0, 0.3))
+    half = torch.cat([torch.full((1, 1, 2), 1.5), torch.zeros(1, 1, 2)], dim=1)  # beyond the range is white, too
+    nearly = torch.full((1, 2, 2), 253 / 127.5 - 1)  # 253 as a byte
+    assert saturated(torch.stack([black, white, grey, half, nearly])).tolist() == [1.0, 1.0, 0.0, 0.5, 0.0]
+
+
+def test_a_checkerboard_is_all_fine_detail_and_a_constant_has_none():
+    checkerboard = torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).tile(4, 4)[None]
+    constant, slow = torch.ones(1, 8, 8), torch.cos(torch.arange(8) * 2 * math.pi / 8).expand(1, 8, 8)
+    stripes = torch.tensor([1.0, -1.0]).repeat(4).expand(1, 8, 8)  # fine across, constant down
+    found = fine_energy(torch.stack([checkerboard, constant, slow, stripes, 0.5 * checkerboard + constant]))
+    assert found.tolist() == pytest.approx([1, 0, 0, 1, 0.25], abs=1e-6)
+
+
+def test_blur_takes_fine_detail_away_and_an_image_has_its_own_whatever_stands_beside_it():
+    noise = torch.randn(3, 3, 16, 16)
+    blurred = torch.nn.functional.avg_pool2d(noise, 3, stride=1, padding=1)
+    assert (fine_energy(blurred) < fine_energy(noise) / 4).all()
+    # White noise has its power spread evenly over all frequencies: 17 rows or columns of 32 are not fine.
+    many = fine_energy(torch.randn(200, 3, 32, 32)).mean().item()
+    assert many == pytest.approx(1 - (17 / 32) ** 2, abs=0.01)
+    for measure in (saturated, fine_energy):
+        together = measure(noise)
+        torch.testing.assert_close(torch.cat([measure(image[None]) for image in noise]), together)
+        torch.testing.assert_close(measure(torch.cat([noise, noise]))[:3], together)
+
+
+def test_broken_pictures_are_described_and_whole_ones_are_not():
+    real = {"saturated": 0.10, "fine_energy": 0.02}
+    whole = {"saturated": 0.2, "fine_energy": 0.03, "judge_frechet": 1.4}
+    assert broken(whole, real, {"judge_frechet": 1.0}) == [] == broken(real, real)
+    assert broken(whole | {"saturated": 0.25}, real) == [
+        "25.0 % of their values are black or white, of real images' 10.0 %"
+    ]
+    assert broken(whole | {"fine_energy": 0.05}, real) == ["they have 2.5 times the fine detail of real images"]
+    far = whole | {"judge_frechet": 3.0}
+    assert broken(far, real) == []  # nothing to compare with
+    assert broken(far, real, {"judge_frechet": 1.0}) == [
+        "the judge finds them 3.0 times as far from real images as unedited ones"
+    ]
+    assert len(broken({"saturated": 1.0, "fine_energy": 1.0, "judge_frechet": 9.0}, real, {"judge_frechet": 1.0})) == 3
+
+
+def test_the_interval_of_a_ratio_draws_images_with_all_their_values():
+    counts = torch.tensor([1.0, 3.0]).repeat(200)
+    sums = counts * (torch.arange(400) % 5 > 0)  # all values of an image are alike
+    low, high = ratio_interval(sums, counts, resamples=4000).tolist()
+    mean = (sums.sum() / counts.sum()).item()
+    deviation = ((sums - mean * counts).square().sum().sqrt() / counts.sum()).item()  # of a ratio, to first order
+    assert low < mean < high
+    assert (low, high) == pytest.approx((mean - 1.96 * deviation, mean + 1.96 * deviation), abs=0.005)
+    values = torch.randn(50)
+    assert torch.equal(ratio_interval(values, torch.ones(50)), mean_interval(values))
 
 
 def test_sets_of_the_same_features_are_at_no_distance_and_shifted_ones_at_the_square_of_the_shift():
@@ -197,12 +243,10 @@ def test_restorations_are_compared_with_the_clean_images():
 def batch(name: str) -> tuple[Metric, Callable[..., None], list[tuple]]:
     """A metric, how it is updated, and two batches."""
     p, w = torch.rand(10, 4), torch.rand(10, 4)
-    settings, attributes, on = torch.arange(10) % 2, torch.arange(10) % 4, torch.arange(10) % 3 == 0
     outputs, images = torch.randn(10, 3, 4), torch.randn(10, 3, 1, 4, 4)
     net, x, y = network(), torch.randn(10, 1, 4, 4), torch.randn(10, 3)
     metric, rows = {
         "agreement": (AttributeAgreement(resamples=50), (p, w)),
-        "edits": (EditEffects(2, 4), (settings, attributes, on, p > 0.5, w > 0.5)),
         "violation": (ConstraintViolation(3), (outputs, w)),
         "diversity": (Diversity(), (images,)),
         "penrose": (PenroseErrors(), (x, y)),
@@ -217,7 +261,7 @@ def batch(name: str) -> tuple[Metric, Callable[..., None], list[tuple]]:
     return metric, update, [tuple(row[:6] for row in rows), tuple(row[6:] for row in rows), rows]
 
 
-@pytest.mark.parametrize("name", ["agreement", "edits", "violation", "diversity", "penrose", "natural"])
+@pytest.mark.parametrize("name", ["agreement", "violation", "diversity", "penrose", "natural"])
 def test_batches_and_processes_do_not_show_in_a_metric(name):
     whole, update, (first, second, everything) = batch(name)
     update(whole, *everything)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import signal
 import subprocess
@@ -50,7 +51,9 @@ def test_reconstruction_leaves_all_that_it_says(run, tmp_path):
     assert json.loads((tmp_path / "s/metrics.json").read_text()) == metrics
 
 
-@pytest.mark.parametrize("guidance", ["none", "naive", "nlbp", "nlbp_gentle", "nlbp_published", "gradient"])
+@pytest.mark.parametrize(
+    "guidance", ["none", "naive", "nlbp", "nlbp_gentle", "nlbp_bounded", "nlbp_published", "gradient"]
+)
 def test_an_image_is_the_same_in_any_batch(guidance, run, tmp_path):
     options = (f"run={run.folder}", f"guidance={guidance}", "sampler.steps=20", "save=safetensors")
     _, together, _ = sampled(tmp_path / "together", *options, "count=5", "batch_size=5")
@@ -128,21 +131,101 @@ def test_a_job_that_fails_is_in_the_table(run):
     assert errors[0] is None and "there is no attribute 'digit8'" in errors[1]
 
 
+def targets(lines: list[dict]) -> torch.Tensor:
+    """The wanted logits, [N, K]; NaN where one is free."""
+    return torch.tensor([[math.nan if v is None else v for v in line["target"].values()] for line in lines])
+
+
 def test_edits_set_the_named_attributes_and_keep_the_others(run, tmp_path):
     y = run.surjection()(held_out(run.source, 0, 4)[1])
-    metrics, samples, lines = sampled(
-        tmp_path / "s", f"run={run.folder}", "task=edit", "edit.set={digit_8: 6, digit_1: 2%}", "count=4"
-    )
+    options = (f"run={run.folder}", "task=edit", "edit.set={digit_8: 6, digit_1: 2%}", "edit.others=keep", "count=4")
+    metrics, samples, lines = sampled(tmp_path / "s", *options)
     for i, line in enumerate(lines):
         assert line["target"]["digit_8"] == 6 and line["target"]["digit_1"] == pytest.approx(-3.8918, abs=1e-3)
         assert line["target"]["digit_4"] == pytest.approx(y[i, 4].item(), abs=1e-3)
     assert metrics["edit_success"] > 0.9 and "judge_edit_success" in metrics
     assert (samples["y"][:, 8] > 0).float().mean() > 0.7
+    assert metrics["given_saturated"] > 0 and 0 <= metrics["saturated"] <= 1
+
+
+def test_the_others_follow_unless_they_are_kept_or_free(run, tmp_path):
+    y = run.surjection()(held_out(run.source, 0, 4)[1])
+    options = (f"run={run.folder}", "task=edit", "edit.set={digit_8: 2}", "count=4", "sampler.steps=2")
+    shares = {"null": 1, "follow": 1, "1": 1, "0.5": 0.5, "0": 0, "keep": 0}
+    for others, share in shares.items():
+        wanted = targets(sampled(tmp_path / others, *options, f"edit.others={others}")[2])
+        expected = run.training_outputs.follow(y, [8], torch.full((4, 1), 2.0), share)
+        torch.testing.assert_close(wanted, expected, rtol=0, atol=1e-3)
+    assert (run.training_outputs.follow(y, [8], torch.full((4, 1), 2.0)) - y).abs().mean() > 0.1
+    free = targets(sampled(tmp_path / "free", *options, "edit.others=free")[2])
+    assert free.isnan().sum(0).tolist() == [4] * 8 + [0, 4] and (free[:, 8] == 2).all()
+
+
+def test_free_others_are_what_they_come_to_be_and_what_is_set_is_met(run, tmp_path):
+    exact = ("guidance=nlbp_bounded", "guidance.exact=true", "count=4")
+    _, samples, lines = sampled(
+        tmp_path / "s", f"run={run.folder}", "task=edit", "edit.set={digit_8: 2}", "edit.others=free", *exact
+    )
+    assert samples["y"][:, 8].tolist() == pytest.approx([2.0] * 4, abs=1e-3)
+    y = run.surjection()(held_out(run.source, 0, 4)[1])
+    assert (samples["y"] - y)[:, :8].abs().mean() > 0.5
+    assert [line["achieved"]["digit_8"] for line in lines] == pytest.approx([2.0] * 4, abs=1e-3)
+
+
+def test_yes_and_no_are_what_training_images_show(run, tmp_path, caplog):
+    y = run.surjection()(held_out(run.source, 0, 6)[1])
+    options = (f"run={run.folder}", "task=edit", "edit.set={digit_8: yes, digit_3: no}", "count=6")
+    metrics, _, lines = sampled(tmp_path / "s", *options, "edit.others=keep")
+    wanted, outputs = targets(lines), run.training_outputs
+    torch.testing.assert_close(wanted[:, 8], y[:, 8].clamp(min=outputs.typical(8, True, 0.8)), rtol=0, atol=1e-3)
+    torch.testing.assert_close(wanted[:, 3], y[:, 3].clamp(max=outputs.typical(3, False, 0.8)), rtol=0, atol=1e-3)
+    assert metrics["edit_success"] > 0.8
+    clearer = targets(sampled(tmp_path / "c", *options, "edit.quantile=0.95", "sampler.steps=2")[2])
+    assert clearer[:, 8].min().item() == pytest.approx(outputs.typical(8, True, 0.95), abs=1e-3)
+    options = (f"run={run.folder}", "task=generate", "generate.set={digit_8: yes}", "count=2", "sampler.steps=2")
+    generated = targets(sampled(tmp_path / "g", *options)[2])
+    assert generated[:, 8].tolist() == pytest.approx([outputs.typical(8, True, 0.8)] * 2, abs=1e-3)
+
+
+def test_targets_that_no_image_comes_near_are_said_before_sampling(run, tmp_path, caplog):
+    options = (f"run={run.folder}", "task=edit", "count=3", "sampler.steps=2")
+    sampled(tmp_path / "near", *options, "edit.set={digit_8: yes}")
+    sampled(tmp_path / "free", *options, "edit.set={digit_8: 200}", "edit.others=free")
+    assert "unlike any training image" not in caplog.text
+    sampled(tmp_path / "far", *options, "edit.set={digit_8: 200}", "edit.others=keep")
+    (said,) = (record.message for record in caplog.records if "unlike any training image" in record.message)
+    assert said.startswith("3 of 3 targets are unlike any training image: ") and "digit_8 +200.0" in said
+
+
+def test_broken_pictures_are_said_whatever_agrees(run, tmp_path, caplog):
+    options = (f"run={run.folder}", "count=4")
+    sampled(tmp_path / "whole", *options, "guidance=nlbp_gentle")
+    assert "pictures are broken" not in caplog.text
+    unbounded = ("guidance=nlbp", "guidance/schedule=constant", "guidance.clip=false")
+    metrics, *_ = sampled(
+        tmp_path / "broken", *options, *unbounded, "task=edit", "edit.set={digit_8: 200}", "edit.others=keep"
+    )
+    assert metrics["fine_energy"] > 2 * metrics["given_fine_energy"]
+    (said,) = (record.message for record in caplog.records if "pictures are broken" in record.message)
+    assert f"{metrics['fine_energy'] / metrics['given_fine_energy']:.1f} times the fine detail" in said
+
+
+def test_a_run_from_before_training_outputs_were_kept_can_be_edited(run, tmp_path):
+    old = Run.create(tmp_path / "old", run.config)
+    old.take_weights_from(run)
+    assert old.training_outputs_file.read_bytes() == run.training_outputs_file.read_bytes()
+    old.training_outputs_file.unlink()
+    options = ("task=edit", "edit.set={digit_8: yes}", "count=3", "sampler.steps=2")
+    before, now = (
+        targets(sampled(tmp_path / f"s{i}", f"run={which.folder}", *options)[2]) for i, which in enumerate((old, run))
+    )
+    torch.testing.assert_close(before, now, rtol=0, atol=1e-3)
+    assert not old.training_outputs_file.exists()  # a run's folder is its training's
 
 
 def test_an_edit_can_start_from_the_image_itself(run, tmp_path):
     images = held_out(run.source, 0, 6)[1]
-    options = (f"run={run.folder}", "task=edit", "edit.set={digit_8: 1}", "count=6")
+    options = (f"run={run.folder}", "task=edit", "edit.set={digit_8: 1}", "edit.others=keep", "count=6")
     _, near, _ = sampled(tmp_path / "near", *options, "sampler.start=100")
     _, far, _ = sampled(tmp_path / "far", *options)
     assert (near["image"] - images).abs().mean() < (far["image"] - images).abs().mean()
@@ -211,6 +294,9 @@ def test_prior_and_operator_from_elsewhere_need_no_run(tmp_path):
     options += ("operator._target_=spnn.SPNN.from_pretrained", "~operator.source", f"images={tmp_path / 'mine.png'}")
     _, _, lines = sampled(tmp_path / "e", *prior, *options, "task=edit", "edit.set={Eyeglasses: 3}")
     assert lines[0]["target"]["Eyeglasses"] == 3 and len(lines[0]["achieved"]) == 40
+    for asked in (["edit.set={Eyeglasses: yes}"], ["edit.set={Eyeglasses: 3}", "edit.others=follow"]):
+        with pytest.raises(InputError, match="need to know the outputs of training images"):
+            sampled(tmp_path / "x", *prior, *options, "task=edit", *asked)
 
 
 def test_misuse_is_answered_before_anything_is_sampled_or_moved(run, tmp_path):
@@ -225,7 +311,11 @@ def test_misuse_is_answered_before_anything_is_sampled_or_moved(run, tmp_path):
 
     refused("'digit8'; did you mean digit_8", "task=edit", "edit.set={digit8: 4}")
     refused("nothing to set", "task=edit")
-    refused("must be a logit", "task=edit", "edit.set={digit_8: high}")
+    refused("must be yes or no, a logit", "task=edit", "edit.set={digit_8: high}")
+    refused("edit.others must be keep, follow, free", "task=edit", "edit.set={digit_8: yes}", "edit.others=most")
+    refused("edit.others must be keep, follow, free", "task=edit", "edit.set={digit_8: yes}", "edit.others=false")
+    refused("edit.quantile must lie between 0 and 1", "task=edit", "edit.set={digit_8: yes}", "edit.quantile=80")
+    refused("generate.quantile must lie", "task=generate", "generate.set={digit_8: yes}", "generate.quantile=1")
     refused("test split has images 0 to", "count=1000")
     refused("there is no image or folder", "images=nowhere")
     refused("restore undoes a degradation", "task=restore", "operator=trained")

@@ -14,11 +14,13 @@ from spnn.data.files import find_images, load_image
 from spnn.errors import InputError
 from spnn.metrics import agreement_with, measurement_metrics, pixel_metrics
 from spnn.operators import AveragePool, inpainting
+from spnn.outputs import TrainingOutputs
 from spnn.sampling.images import own_images
 from spnn.sampling.pictures import save_animation
+from spnn.sampling.results import fault
 from spnn.sampling.run import requests
 from spnn.sampling.store import SampleStore
-from spnn.sampling.targets import as_logit, set_attributes
+from spnn.sampling.targets import far_targets, read_value, set_attributes, share_of
 from spnn.sampling.tasks import Problem, pose
 
 
@@ -28,16 +30,19 @@ def picture(path, color=(255, 0, 0), size=(40, 30), **options):
     return path
 
 
-def test_values_are_logits_or_probabilities():
-    assert as_logit("Bald", -4) == -4.0 and as_logit("Bald", 2.5) == 2.5
-    assert as_logit("Bald", "90%") == pytest.approx(math.log(9))
-    assert as_logit("Bald", " 2.5 %") == pytest.approx(math.log(0.025 / 0.975))
+def test_values_are_yes_or_no_logits_or_probabilities():
+    assert read_value("Bald", -4) == -4.0 and read_value("Bald", 2.5) == 2.5
+    assert read_value("Bald", "90%") == pytest.approx(math.log(9))
+    assert read_value("Bald", " 2.5 %") == pytest.approx(math.log(0.025 / 0.975))
+    assert read_value("Bald", "yes") is True is read_value("Bald", True)
+    assert read_value("Bald", "no") is False is read_value("Bald", False)
+    assert not isinstance(read_value("Bald", 1), bool) and not isinstance(read_value("Bald", 0), bool)
     for value in ("0%", "100%", "120%"):
         with pytest.raises(InputError, match="lies between 0 and 100 %"):
-            as_logit("Bald", value)
-    for value in ("high", "4", None, True, float("nan"), float("inf"), [1]):
-        with pytest.raises(InputError, match="must be a logit"):
-            as_logit("Bald", value)
+            read_value("Bald", value)
+    for value in ("high", "4", "Yes!", None, float("nan"), float("inf"), [1]):
+        with pytest.raises(InputError, match="the value of Bald must be yes or no, a logit"):
+            read_value("Bald", value)
 
 
 def test_set_attributes_leaves_the_others_and_the_original():
@@ -53,6 +58,67 @@ def test_set_attributes_leaves_the_others_and_the_original():
     for nothing in (None, {}, "Eyeglasses"):
         with pytest.raises(InputError, match=r"nothing to set: give `edit\.set="):
             set_attributes(y, CELEBA_ATTRIBUTES, nothing, "edit.set")
+
+
+NAMES = ("a", "b", "c")
+
+
+def known() -> TrainingOutputs:
+    """Of logits that go up and down together; no image has c."""
+    y = torch.randn(300, 1) + 0.5 * torch.randn(300, 3)
+    return TrainingOutputs.of(y, (y > 0).float() * torch.tensor([1.0, 1.0, 0.0]))
+
+
+def test_yes_is_at_least_typical_and_never_pulls_back_what_shows_more():
+    outputs, y = known(), torch.tensor([[-9.0, -9, -9], [0, 0, 0], [9, 9, 9]])
+    typical = outputs.typical(0, True, 0.8)
+    yes, which = set_attributes(y, NAMES, {"a": "yes"}, "edit.set", outputs)
+    assert yes[:, 0].tolist() == pytest.approx([typical, typical, 9]) and typical > 0
+    assert torch.equal(yes[:, 1:], y[:, 1:]) and which.tolist() == [True, False, False]
+    untypical = outputs.typical(0, False, 0.8)
+    no, _ = set_attributes(y, NAMES, {"a": False}, "edit.set", outputs)
+    assert no[:, 0].tolist() == pytest.approx([-9, untypical, untypical]) and untypical < 0
+    clearer, _ = set_attributes(y, NAMES, {"a": True}, "edit.set", outputs, quantile=0.95)
+    assert clearer[0, 0] == pytest.approx(outputs.typical(0, True, 0.95)) and clearer[0, 0] > typical
+
+
+def test_the_other_logits_follow_by_a_share_and_those_that_are_set_do_not():
+    outputs, y = known(), torch.randn(4, 3)
+    values = {"c": 2.0, "a": "yes"}
+    set_, which = set_attributes(y, NAMES, values, "edit.set", outputs)
+    followed, also = set_attributes(y, NAMES, values, "edit.set", outputs, share=0.4)
+    assert which.tolist() == also.tolist() == [True, False, True]
+    assert torch.equal(followed[:, which], set_[:, which]) and torch.equal(set_[:, 1], y[:, 1])
+    expected = outputs.follow(y, [2, 0], set_[:, [2, 0]], 0.4)
+    torch.testing.assert_close(followed, expected)
+    assert (followed[:, 1] > y[:, 1]).any()
+
+
+def test_what_needs_training_outputs_says_so_where_there_are_none():
+    y = torch.zeros(1, 3)
+    for values, share in (({"a": "yes"}, 0.0), ({"a": False}, 0.0), ({"a": 4}, 0.5)):
+        with pytest.raises(InputError, match=r"operator=trained\): give logits or probabilities in `edit\.set`"):
+            set_attributes(y, NAMES, values, "edit.set", share=share)
+    with pytest.raises(InputError, match=r"no training image has c, so yes says nothing: .* edit\.set='{c: 4}'"):
+        set_attributes(y, NAMES, {"c": "yes"}, "edit.set", known())
+    assert set_attributes(y, NAMES, {"c": "no"}, "edit.set", known())[0][0, 2] < 0
+
+
+def test_others_are_kept_follow_or_follow_by_a_share():
+    assert [share_of(others, "edit.others") for others in ("keep", "follow", 0, 0.25, 1)] == [0, 1, 0, 0.25, 1]
+    for others in ("free", "kept", "0.5", -0.1, 1.5, True, None, float("nan")):
+        with pytest.raises(InputError, match=r"edit\.others must be keep, follow, free, or a share from 0 to 1"):
+            share_of(others, "edit.others")
+
+
+def test_far_targets_are_counted_and_the_farthest_is_named():
+    outputs = known()
+    y = outputs.mean + outputs.covariance.diagonal().sqrt() * torch.tensor([[0.0, 0, 0], [0, 9, 0], [0, 0, -18]])
+    assert far_targets(["x"], y[:1], NAMES, outputs) is None
+    said = far_targets(["x", "y", "z"], y, NAMES, outputs)
+    distance, usual = outputs.far(y)
+    assert said.startswith(f"2 of 3 targets are unlike any training image: z is {distance[2]:.1f} away from the mean")
+    assert f"at most {usual:.1f} away (largest deviation: c {y[2, 2]:+.1f})" in said
 
 
 def test_images_are_cropped_around_the_middle_turned_and_scaled(tmp_path):
@@ -162,6 +228,13 @@ def test_seeds_of_a_target_do_not_depend_on_how_many_samples_it_has():
     assert torch.equal(three["y"], problem.y.repeat_interleave(3, 0))
 
 
+def test_every_sample_has_its_row_of_free_coordinates():
+    free = torch.tensor([True, False, True])
+    asked = requests(Problem(["a", "b"], torch.randn(2, 3), free=free), 5, 2)
+    assert asked["free"].tolist() == [free.tolist()] * 4
+    assert "free" not in requests(Problem(["a", "b"], torch.randn(2, 3)), 5, 2)
+
+
 def store(folder, count=5) -> SampleStore:
     return SampleStore(folder, [f"{i:05d}" for i in range(count)])
 
@@ -193,8 +266,14 @@ def test_an_interrupted_sampling_goes_on_with_what_is_missing(tmp_path):
 
 @pytest.mark.parametrize(
     "change",
-    [{"seed": 1}, {"trainer": {"precision": "bf16-mixed"}}, {"y": ASKED["y"] + 1}, {"image": torch.zeros(5, 1)}],
-    ids=["an option", "precision", "targets", "images"],
+    [
+        {"seed": 1},
+        {"trainer": {"precision": "bf16-mixed"}},
+        {"y": ASKED["y"] + 1},
+        {"image": torch.zeros(5, 1)},
+        {"free": torch.tensor([True, False]).repeat(5, 1)},
+    ],
+    ids=["an option", "precision", "targets", "images", "free coordinates"],
 )
 def test_another_sampling_does_not_go_on_with_an_interrupted_one(change, tmp_path):
     first = store(tmp_path / "s")
@@ -205,6 +284,15 @@ def test_another_sampling_does_not_go_on_with_an_interrupted_one(change, tmp_pat
     assert not store(tmp_path / "s").open(OmegaConf.merge(CONFIG, options), "sample.yaml", ASKED | tensors)
     assert store(tmp_path / "s").missing() == [0, 1, 2, 3, 4]
     assert len(list(tmp_path.glob("s.*/00003.png"))) == 1  # nothing is lost
+
+
+def test_a_sampling_goes_on_with_the_same_free_coordinates_alone(tmp_path):
+    asked = ASKED | {"free": torch.tensor([True, False]).repeat(5, 1)}
+    first = store(tmp_path / "s")
+    first.open(CONFIG, "sample.yaml", asked)
+    first.add(batch(3, 1))
+    assert store(tmp_path / "s").open(CONFIG, "sample.yaml", asked)
+    assert not store(tmp_path / "s").open(CONFIG, "sample.yaml", asked | {"free": ~asked["free"]})
 
 
 def test_metrics_count_what_was_asked_for():
@@ -218,8 +306,17 @@ def test_metrics_count_what_was_asked_for():
     x, clean = torch.full((1, 3, 2, 2), 0.5), torch.full((1, 3, 2, 2), 0.3)
     measured = measurement_metrics(torch.ones(1, 4), torch.zeros(1, 4), x, clean)
     assert measured["gap"] == 1 and measured["psnr"] == pytest.approx(20.0, abs=1e-3)
-    assert pixel_metrics(x) == {"finite": 1.0, "largest_pixel": 0.5}
+    assert pixel_metrics(x) == {"finite": 1.0, "largest_pixel": 0.5, "saturated": 0.0, "fine_energy": 0.0}
+    assert pixel_metrics(2 * x)["saturated"] == 1
     assert pixel_metrics(x / 0)["finite"] == 0.0
+
+
+def test_broken_pictures_are_told_beside_the_given_ones():
+    given = {"given_saturated": 0.0, "given_fine_energy": 0.02}
+    assert fault({"saturated": 0.01, "fine_energy": 0.03} | given) is None
+    said = fault({"saturated": 0.5, "fine_energy": 0.2} | given)
+    assert "50.0 % of their values are black or white" in said and "10.0 times the fine detail" in said
+    assert fault({"saturated": 0.5, "fine_energy": 0.2}) is None  # beside nothing
 
 
 def test_an_animation_has_a_picture_per_frame(tmp_path):

@@ -11,7 +11,7 @@ from spnn.data import AttributeData, Digits
 from spnn.data.order import ShuffledBatches
 from spnn.diffusion import NoiseSchedule, UNetPrior
 from spnn.errors import InputError, NonFiniteLossError
-from spnn.training import AdaptiveWeights, InverseStage, PriorStage, TaskStage
+from spnn.training import AdaptiveWeights, Adversary, InverseStage, PriorStage, TaskStage
 from spnn.training.checkpoints import LastCheckpoint, steps_in
 from spnn.training.learning_rate import warmup_constant_linear, warmup_cosine
 
@@ -162,6 +162,72 @@ def test_weights_of_attributes_follow_the_validation_losses_and_weigh_the_loss(t
     y, losses = stage.losses(image, image, attributes)
     wrong = (torch.where(attributes > 0, -y, y)).exp().double()
     assert losses["loss"].item() == pytest.approx((weights * wrong.log1p()).sum(1).mean().item(), rel=1e-4)
+
+
+def adversarial(reach: float, **options) -> TaskStage:
+    return TaskStage(net(), reconstruction_weight=0.0, noise=0.0, adversary=Adversary(reach, **options), optimizer=adam)
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_the_adversary_moves_the_first_images_within_its_reach_and_raises_their_loss(steps):
+    stage = adversarial(0.1, steps=steps, share=0.5)
+    image, attributes = torch.rand(9, 1, 8, 8) * 1.8 - 0.9, torch.randint(2, (9, 10)).float()
+    given = image.clone()
+    moved = stage.disturbed(image, attributes)
+    assert torch.equal(image, given) and torch.equal(moved[4:], image[4:]) and moved.abs().max() <= 1
+    length = (moved - image)[:4].square().mean((1, 2, 3)).sqrt()
+    assert (length <= 0.1 + 1e-6).all() and (length > 0.05).all()
+
+    def loss(x):
+        probability = stage.surjection(x).sigmoid()
+        return -torch.where(attributes > 0, probability, 1 - probability).log().sum(1)[:4]
+
+    assert (loss(moved) > loss(image)).all()
+    assert not moved.requires_grad and all(parameter.grad is None for parameter in stage.parameters())
+
+
+def test_one_step_of_the_adversary_goes_straight_up_the_gradient():
+    image, direction = torch.zeros(2, 1, 4, 4), torch.randn(2, 1, 4, 4)
+    moved = Adversary(0.05, steps=1, share=1)(image, lambda x, part: (x * direction[part]).sum())
+    expected = 0.05 * direction / direction.square().mean((1, 2, 3), keepdim=True).sqrt()
+    torch.testing.assert_close(moved, expected)
+    edge = Adversary(0.5, steps=2, share=1)(torch.ones(1, 1, 4, 4), lambda x, part: x.sum())
+    assert torch.equal(edge, torch.ones(1, 1, 4, 4))  # no further than white
+    flat = Adversary(0.5, steps=2, share=1)(image, lambda x, part: (0 * x).sum())
+    assert torch.equal(flat, image)
+
+
+@pytest.mark.parametrize("share, moved", [(0.0, 0), (0.25, 2), (1.0, 8)])
+def test_the_share_says_how_many_are_moved(share, moved):
+    image, attributes = torch.rand(8, 1, 8, 8) - 0.5, torch.randint(2, (8, 10)).float()
+    changed = (adversarial(0.1, share=share).disturbed(image, attributes) != image).flatten(1).any(1)
+    assert changed.tolist() == [True] * moved + [False] * (8 - moved)
+
+
+def test_how_an_image_is_moved_does_not_depend_on_its_batch():
+    stage = adversarial(0.1, steps=3, share=1.0)
+    image, attributes = torch.rand(5, 1, 8, 8) * 2 - 1, torch.randint(2, (5, 10)).float()
+    together = stage.disturbed(image, attributes)
+    for i in range(5):
+        alone = stage.disturbed(image[i : i + 1], attributes[i : i + 1])
+        torch.testing.assert_close(alone[0], together[i], rtol=0, atol=1e-5)
+
+
+def test_training_against_an_adversary_reproduces_itself_and_differs_from_training_without(tmp_path):
+    weights = {}
+    for name, adversary in (("first", Adversary(0.1)), ("again", Adversary(0.1)), ("without", None)):
+        torch.manual_seed(0)
+        network = net()
+        fit(TaskStage(network, reconstruction_weight=40.0, adversary=adversary, optimizer=adam), tmp_path)
+        weights[name] = torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
+    assert torch.equal(weights["first"], weights["again"])
+    assert not torch.allclose(weights["first"], weights["without"], atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{"reach": 0.0}, {"reach": -1.0}, {"steps": 0}, {"share": -0.1}, {"share": 1.1}])
+def test_an_adversary_out_of_range_is_refused(options):
+    with pytest.raises(InputError, match="an adversary needs a positive reach, at least one step and a share"):
+        Adversary(**{"reach": 0.1} | options)
 
 
 def test_accumulated_gradients_are_those_of_the_whole_batch(tmp_path):

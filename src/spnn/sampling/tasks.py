@@ -69,7 +69,7 @@ def reconstruct(config: DictConfig, models: Models, outputs: Callable[[Tensor], 
 def edit(config: DictConfig, models: Models, outputs: Callable[[Tensor], Tensor]) -> Problem:
     """Draw images from the logits of given ones, of which some are set; the others are kept, follow, or are free."""
     attributes, known = _need_attributes(models), models.training_outputs
-    others = config.edit.others or ("keep" if known is None else "follow")
+    others = ("keep" if known is None else "follow") if config.edit.others is None else config.edit.others
     free = others == "free"
     options = {"quantile": _quantile(config), "share": 0.0 if free else share_of(others, "edit.others")}
     names, images, label = _given_images(config, models)

@@ -1,0 +1,135 @@
+"""What a network's outputs of training images look like, and how targets follow from that."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from spnn.data import Digits
+from spnn.data.module import collate, scale_to_unit_range
+from spnn.outputs import TrainingOutputs, outputs_of
+
+
+def logits(count: int = 400, attributes: int = 5) -> tuple[Tensor, Tensor]:
+    """Correlated logits and labels that mostly agree with them."""
+    y = torch.randn(count, attributes) @ torch.randn(attributes, attributes) + torch.randn(attributes)
+    return y, (y + torch.randn(count, attributes) > 0).float()
+
+
+def regression(y: Tensor, places: list[int]) -> np.ndarray:
+    """Least squares, with an intercept, of all columns on some: [S, K]."""
+    given = np.column_stack([np.ones(len(y)), y[:, places].double().numpy()])
+    return np.linalg.lstsq(given, y.double().numpy(), rcond=None)[0][1:]
+
+
+@pytest.mark.parametrize("places", [[2], [3, 0], [0, 1, 2, 3, 4]], ids=str)
+def test_the_others_follow_by_least_squares(places):
+    y, labels = logits()
+    outputs, values = TrainingOutputs.of(y, labels), torch.randn(10, len(places)) * 3
+    followed = outputs.follow(y[:10], places, values)
+    expected = y[:10] + (values - y[:10, places]) @ torch.from_numpy(regression(y, places)).float()
+    torch.testing.assert_close(followed, expected, rtol=1e-3, atol=1e-3)
+    assert torch.equal(followed[:, places], values)
+
+
+def test_a_share_goes_part_of_the_way_and_what_is_set_is_set():
+    y, labels = logits()
+    outputs, places, values = TrainingOutputs.of(y, labels), [3, 1], torch.randn(10, 2) * 3
+    none, half, whole = (outputs.follow(y[:10], places, values, share) for share in (0.0, 0.5, 1.0))
+    assert all(torch.equal(followed[:, places], values) for followed in (none, half, whole))
+    others = [0, 2, 4]
+    assert torch.equal(none[:, others], y[:10, others])
+    torch.testing.assert_close(half[:, others], (y[:10, others] + whole[:, others]) / 2)
+    assert (whole - none)[:, others].abs().mean() > 0.1
+
+
+def test_following_leaves_the_original_alone():
+    y, labels = logits()
+    given = y[:10].clone()
+    TrainingOutputs.of(y, labels).follow(given, [1], torch.zeros(10, 1))
+    assert torch.equal(given, y[:10])
+
+
+def test_typical_is_a_quantile_of_the_images_in_which_the_network_sees_the_attribute():
+    y, labels = logits()
+    outputs = TrainingOutputs.of(y, labels)
+    for k in range(5):
+        recognised = y[:, k][(labels[:, k] == 1) & (y[:, k] > 0)].numpy()
+        lacking = y[:, k][(labels[:, k] == 0) & (y[:, k] < 0)].numpy()
+        assert outputs.typical(k, True, 0.8) == pytest.approx(np.quantile(recognised, 0.8), rel=1e-4)
+        assert outputs.typical(k, False, 0.8) == pytest.approx(np.quantile(lacking, 0.2), rel=1e-4)
+
+
+def test_where_the_network_never_sees_an_attribute_all_images_that_have_it_count():
+    y = -torch.rand(100, 2) - 1
+    labels = (torch.arange(100) < 30).float()[:, None].expand(100, 2)
+    typical = TrainingOutputs.of(y, labels).typical(1, True, 0.8)
+    assert typical == pytest.approx(np.quantile(y[:30, 1].numpy(), 0.8), rel=1e-4)
+
+
+def test_nothing_is_typical_of_what_no_image_has():
+    y, labels = logits()
+    labels[:, 2] = 0
+    outputs = TrainingOutputs.of(y, labels)
+    assert np.isnan(outputs.typical(2, True, 0.8)) and outputs.typical(2, False, 0.8) < 0
+    assert not np.isnan(outputs.typical(1, True, 0.8))
+
+
+def test_training_images_are_about_one_away_and_a_target_of_many_deviations_far():
+    y, labels = logits(2000)
+    outputs = TrainingOutputs.of(y, labels)
+    distance, usual = outputs.far(y)
+    assert distance.square().mean().sqrt().item() == pytest.approx(1, abs=0.01)
+    assert (distance <= usual).double().mean().item() == pytest.approx(0.99, abs=0.005)
+    by_hand = (y - y.mean(0)).double() @ torch.linalg.inv(torch.cov(y.T.double())) * (y - y.mean(0))
+    torch.testing.assert_close(distance, (by_hand.sum(1) / 5).sqrt().float(), rtol=0.02, atol=1e-3)
+    away = y.mean(0).clone()
+    away[2] += 18 * y[:, 2].std()
+    assert outputs.far(away[None])[0].item() > 18 / 5**0.5 > 1.5 * usual
+
+
+def test_what_is_saved_is_loaded(tmp_path):
+    y, labels = logits()
+    labels[:, 2] = 0  # which leaves numbers that are none
+    outputs = TrainingOutputs.of(y, labels)
+    outputs.save(tmp_path / "outputs.safetensors")
+    loaded = TrainingOutputs.load(tmp_path / "outputs.safetensors")
+    for name in ("mean", "covariance", "present", "absent", "distance"):
+        assert torch.equal(getattr(loaded, name).nan_to_num(7), getattr(outputs, name).nan_to_num(7))
+    assert [path.name for path in tmp_path.iterdir()] == ["outputs.safetensors"]
+
+
+def test_a_single_attribute_is_set_alone():
+    y, labels = logits(attributes=1)
+    outputs = TrainingOutputs.of(y, labels)
+    assert outputs.covariance.shape == (1, 1) and outputs.covariance.item() == pytest.approx(y.var().item(), rel=1e-5)
+    assert outputs.follow(y[:3], [0], torch.full((3, 1), 4.0)).tolist() == [[4.0]] * 3
+    deviations = ((y - y.mean()) / y.std()).abs().squeeze(1)
+    torch.testing.assert_close(outputs.far(y)[0], deviations, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.1, -7.3])
+def test_an_output_that_never_changes_moves_no_other(constant):
+    y, labels = logits()
+    y[:, 2] = constant
+    outputs = TrainingOutputs.of(y, labels)
+    followed = outputs.follow(y[:3], [2], torch.full((3, 1), 4.0))
+    others = [0, 1, 3, 4]
+    torch.testing.assert_close(followed[:, others], y[:3, others], rtol=0, atol=1e-3)
+    assert followed[:, 2].tolist() == [4.0] * 3
+    followed = outputs.follow(y[:3], [0], torch.full((3, 1), 4.0))
+    torch.testing.assert_close(followed[:, 2], y[:3, 2], rtol=0, atol=1e-3)
+    distance, _ = outputs.far(torch.cat([y[:3], followed]))
+    assert distance.isfinite().all()
+
+
+def test_the_outputs_of_images_are_described_whatever_the_batches():
+    digits, network = Digits().split("train"), nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).eval()
+    whole = next(iter(DataLoader(digits, batch_size=len(digits), collate_fn=collate)))
+    y = outputs_of(network, scale_to_unit_range(whole["image"]))
+    expected = TrainingOutputs.of(y, whole["attributes"])
+    found = TrainingOutputs.of_images(network, digits)
+    for name in ("mean", "covariance", "present", "absent", "distance"):
+        torch.testing.assert_close(getattr(found, name), getattr(expected, name), rtol=1e-4, atol=1e-4, equal_nan=True)
+    assert not torch.allclose(expected.mean, TrainingOutputs.of(-y, whole["attributes"]).mean, atol=1e-2)
