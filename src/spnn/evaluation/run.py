@@ -20,7 +20,7 @@ from spnn.evaluation.subject import Subject
 from spnn.evaluation.tables import print_table
 from spnn.outputs import outputs_of
 from spnn.runs import check_results_folder, fresh_folder
-from spnn.sampling.generate import check_counts, check_precision, generate
+from spnn.sampling.generate import check_counts, check_guidance, check_precision, generate
 from spnn.sampling.models import Models, load_models
 from spnn.sampling.results import described
 from spnn.sampling.store import SampleStore
@@ -84,6 +84,8 @@ def _sample(
     """Sample all that is asked for; only the first process gets it."""
     config = study.config
     asked = {name: request.rows() for name, request in requests.items()}
+    for name, request in requests.items():
+        check_guidance(models, request.guidance, asked[name])
     stores = {name: SampleStore(folder / name, request.names) for name, request in requests.items()}
     whole = SampleStore(folder, [])
     if rank_zero_only.rank == 0 and (top / _MARKER).exists():  # an evaluation from before there were studies

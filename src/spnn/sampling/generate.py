@@ -22,7 +22,7 @@ from spnn.sampling.models import Models
 from spnn.sampling.progress import SamplingProgress
 from spnn.sampling.store import SampleStore
 
-__all__ = ["check_counts", "check_precision", "generate"]
+__all__ = ["check_counts", "check_guidance", "check_precision", "generate"]
 
 
 def check_counts(config: DictConfig, *options: str) -> None:
@@ -39,6 +39,14 @@ def check_precision(trainer: DictConfig) -> None:
             f"trainer.precision={trainer.precision} would convert the operator's weights, and guidance would miss its "
             "target: choose 32-true, bf16-mixed or 16-mixed."
         )
+
+
+def check_guidance(models: Models, guidance: Callable[..., Guidance | None], asked: Mapping[str, Tensor]) -> None:
+    """Make the guidance of the first sample: it raises InputError if its options can't be met."""
+    if "y" in asked:
+        operator = models.operator.cpu()
+        free = asked["free"][:1] if "free" in asked else None
+        guidance(operator, asked["y"][:1], free=free, logits=models.attributes is not None)
 
 
 def generate(

@@ -13,7 +13,7 @@ from spnn.configs import instantiate
 from spnn.errors import InputError
 from spnn.outputs import outputs_of
 from spnn.runs import check_results_folder
-from spnn.sampling.generate import check_counts, check_precision, generate
+from spnn.sampling.generate import check_counts, check_guidance, check_precision, generate
 from spnn.sampling.models import load_models
 from spnn.sampling.results import fault, measure, save_metadata, save_pictures, save_tensors, track
 from spnn.sampling.store import SampleStore
@@ -50,6 +50,8 @@ def sample(config: DictConfig, folder: str | Path) -> dict[str, float]:
         if problem.images is None:
             raise InputError(f"sampler.start needs images to start from, but task={config.task} has none.")
         asked["image"] = problem.images.repeat_interleave(copies, 0)
+    guidance = instantiate(config.guidance)
+    check_guidance(models, guidance, asked)
     store = SampleStore(folder, names)
     if store.open(config, "sample.yaml", asked):
         log.info("%s: continuing; %d of %d images are there", folder, len(names) - len(store.missing()), len(names))
@@ -57,7 +59,7 @@ def sample(config: DictConfig, folder: str | Path) -> dict[str, float]:
     count, start = len(store.missing()), time.perf_counter()
     writes = generate(
         models,
-        instantiate(config.guidance),
+        guidance,
         sampler,
         asked,
         store,

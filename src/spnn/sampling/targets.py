@@ -137,7 +137,8 @@ def far_targets(names: Sequence[str], y: Tensor, attributes: Sequence[str], outp
     if not far:
         return None
     worst = max(far, key=distance.tolist().__getitem__)
-    k = ((y[worst] - outputs.mean).abs() / outputs.covariance.diagonal().sqrt()).argmax().item()
+    deviation = outputs.covariance.diagonal().sqrt().clamp(min=1e-6)
+    k = ((y[worst] - outputs.mean).abs() / deviation).argmax().item()
     return (
         f"{len(far)} of {len(y)} targets are unlike any training image: {names[worst]} is {distance[worst]:.1f} away "
         f"from the mean, where 99 % of training images are at most {usual:.1f} away (largest deviation: "

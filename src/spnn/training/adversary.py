@@ -44,7 +44,7 @@ class Adversary:
         """Return the batch with its first images moved.
 
         Arguments:
-            image: [B, C, H, W] in [-1, 1].
+            image: [B, C, H, W].
             loss: The loss of the images that a slice of the batch names, added up: an image's move does not depend on
                 the others.
         """
@@ -56,5 +56,5 @@ class Adversary:
                 (gradient,) = torch.autograd.grad(loss(moved, part), moved)
             size = gradient.square().mean((1, 2, 3), keepdim=True).sqrt()
             step = self.reach / self.steps * gradient / size.clamp(min=torch.finfo(size.dtype).tiny)
-            moved = (moved + step).detach().clamp(-1, 1)
+            moved = (moved + step).detach()
         return torch.cat([moved, image[part.stop :]])

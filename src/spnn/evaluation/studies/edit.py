@@ -68,7 +68,7 @@ class Edit(Study):
         well_judged: float = 0.8,
         shown: Sequence[str] | None = None,
     ):
-        self.values = [read_value("study.values", value) for value in values]
+        self.values = list(dict.fromkeys(read_value("study.values", value) for value in values))
         if not self.values or any(value == 0 and not isinstance(value, bool) for value in self.values):
             raise InputError(f"study.values must be yes, no, or logits that say either, not 0; got {list(values)}.")
         self._begin(each, others, starts, quantile, well_judged)
@@ -91,7 +91,7 @@ class Edit(Study):
         if not 0 < quantile < 1:
             raise InputError(f"study.quantile must lie between 0 and 1, got {quantile!r}.")
         self.shares = {str(one): None if one == "free" else share_of(one, "study.others") for one in others}
-        self.starts = list(starts)
+        self.starts = list(dict.fromkeys(starts))
         self.each, self.quantile, self.well_judged = each, quantile, well_judged
 
     def flips(self) -> list[Flip]:
@@ -203,7 +203,7 @@ class Edit(Study):
 
     def _told(self) -> Tensor:
         """Which attributes the most trusted classifier tells well, [K]."""
-        return self.subject.balanced_accuracy > self.well_judged
+        return self.subject.balanced_accuracy >= self.well_judged
 
     def _entries(self, rows: list[dict], images: Tensor, unedited: Tensor) -> list[dict[str, Any]]:
         """The main figures: one entry."""
@@ -273,11 +273,11 @@ class Edit(Study):
         network = self.subject.networks[prefix]
         after = (self.subject.outputs(network, images) > 0) != given[of]
         before = ((self.subject.outputs(network, unedited) > 0) != given)[of]
-        values = []
-        for k in places:
-            of_k = torch.tensor([k in flip.values for flip in self.made])
-            excess = (after[of_k].double() - before[of_k].double()).mean(0).tolist()
-            values.append([None if place == k else value for place, value in enumerate(excess)])
+        excess = after.double() - before.double()
+        for m, flip in enumerate(self.made):  # what was set is no side effect
+            excess[m, list(flip.values)] = torch.nan
+        of_each = [excess[[m for m, flip in enumerate(self.made) if k in flip.values]].nanmean(0) for k in places]
+        values = [[None if value != value else value for value in row.tolist()] for row in of_each]
         title = f"{name}: attributes (columns) that change with an edit (rows) beyond those that change without, %"
         labels = [self.subject.attributes[k] for k in places]
         return [Matrix(f"side_effects_{name}", title, labels, self.subject.attributes, values)]

@@ -42,7 +42,7 @@ class Multi(Edit):
         if settings is None and (not sizes or min(sizes) < 1):
             raise InputError(f"study.sizes must name numbers of attributes of at least 1, got {list(sizes)}.")
         self._begin(1, others, starts, quantile, well_judged)
-        self.settings, self.sizes, self.seed, self.shown = settings, list(sizes), seed, None
+        self.settings, self.sizes, self.seed, self.shown = settings, sorted(set(sizes)), seed, None
 
     def flips(self) -> list[Flip]:
         images = range(len(self.subject.names))
@@ -66,7 +66,10 @@ class Multi(Edit):
         if not setting or not isinstance(setting, Mapping):
             raise InputError(f"study.settings is a list of {{Attribute: value, ...}}; one of them is {setting!r}.")
         names = self.subject.attributes
-        return {attribute_index(name, names): read_value(name, value) for name, value in setting.items()}
+        read = {attribute_index(name, names): read_value(name, value) for name, value in setting.items()}
+        if any(value == 0 and not isinstance(value, bool) for value in read.values()):
+            raise InputError(f"a logit of 0 says neither yes nor no; study.settings has {dict(setting)}.")
+        return read
 
     def _entries(self, rows: list[dict], images: Tensor, unedited: Tensor) -> list[dict[str, Any]]:
         entries = []
