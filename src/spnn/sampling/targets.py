@@ -62,7 +62,7 @@ def set_attributes(
     option: str,
     outputs: TrainingOutputs | None = None,
     *,
-    quantile: float = 0.8,
+    quantile: float = 0.95,
     share: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Return a copy of the logits ``y`` [N, K] with the named attributes set, and which these are, a mask [K].

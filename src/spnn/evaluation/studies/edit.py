@@ -63,7 +63,7 @@ class Edit(Study):
         each: int = 4,
         others: Sequence[float | str] = ("follow",),
         starts: Sequence[int | None] = (None,),
-        quantile: float = 0.8,
+        quantile: float = 0.95,
         attributes: Sequence[str] | None = None,
         well_judged: float = 0.8,
         shown: Sequence[str] | None = None,

@@ -36,7 +36,7 @@ class Multi(Edit):
         seed: int = 0,
         others: Sequence[float | str] = ("follow", "keep"),
         starts: Sequence[int | None] = (None,),
-        quantile: float = 0.8,
+        quantile: float = 0.95,
         well_judged: float = 0.8,
     ):
         if settings is None and (not sizes or min(sizes) < 1):
