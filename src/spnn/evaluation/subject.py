@@ -1,5 +1,6 @@
 """What a study looks at: a run's models, held-out images, and what each classifier sees in them."""
 
+from collections.abc import Sequence
 from functools import cached_property
 
 import torch
@@ -118,12 +119,18 @@ class Subject:
         """Their means over other real images."""
         return {name: values.mean().item() for name, values in self.wholeness_of_each(self.real).items()}
 
-    def realism(self, images: Tensor, unedited: Tensor | None = None) -> dict[str, float]:
-        """How samples look as a set, beside real images and beside as many ``unedited`` samples, if there are such.
+    def realism(self, images: Tensor, unedited: Tensor | None = None, matched: Sequence[int] = ()) -> dict[str, float]:
+        """How samples look as a set, beside real images.
+
+        Arguments:
+            images: The samples, [N, C, H, W].
+            unedited: Samples that nothing was changed of, to hold edited ones against.
+            matched: Places among the real images of some that show what the edits set.
 
         Returns:
             ``saturated``, ``fine_energy``, their ``real_`` counterparts and ``fine_energy_ratio``; with a judge and
-            more than one image ``judge_frechet`` and ``judge_kernel``, and ``unedited_judge_frechet``.
+            more than one image ``judge_frechet`` and ``judge_kernel``, and, of as many images, the same of the unedited
+            and of the matched ones, as ``unedited_judge_frechet`` and so on.
         """
         found = {name: values.mean().item() for name, values in self.wholeness_of_each(images).items()}
         found |= {f"real_{name}": value for name, value in self.wholeness_of_real.items()}
@@ -132,11 +139,14 @@ class Subject:
             return found
         if unedited is None:
             return found | judge_distances(self.real_judged, self.outputs(self.models.judge, images))
-        count = min(len(images), len(unedited))  # Fréchet distances of other numbers are not to be compared
-        for prefix, x in (("", images), ("unedited_", unedited)):
-            some = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(0))[:count]]
+        judged = {prefix: self.outputs(self.models.judge, x) for prefix, x in (("", images), ("unedited_", unedited))}
+        if len(matched) > 1:
+            judged["matched_"] = self.real_judged[list(matched)]
+        count = min(map(len, judged.values()))  # Fréchet distances of other numbers are not to be compared
+        for prefix, y in judged.items():
+            some = y[torch.randperm(len(y), generator=torch.Generator().manual_seed(0))[:count]]
             if count > 1:
-                distances = judge_distances(self.real_judged, self.outputs(self.models.judge, some))
+                distances = judge_distances(self.real_judged, some)
                 found |= {f"{prefix}{name}": value for name, value in distances.items()}
         return found
 
@@ -144,8 +154,10 @@ class Subject:
     def broken(found: dict) -> list[str]:
         """What :meth:`realism` found to be wrong, in words; empty if nothing is."""
         real = {name: found[f"real_{name}"] for name in ("saturated", "fine_energy")}
-        unedited = {"judge_frechet": found["unedited_judge_frechet"]} if "unedited_judge_frechet" in found else None
-        return broken(found, real, unedited)
+        expected = [
+            found[f"{prefix}judge_frechet"] for prefix in ("unedited_", "matched_") if f"{prefix}judge_frechet" in found
+        ]
+        return broken(found, real, max(expected, default=None))
 
     @cached_property
     def majority(self) -> Tensor:

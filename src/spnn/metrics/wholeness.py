@@ -28,14 +28,14 @@ def fine_energy(images: Tensor) -> Tensor:
     return (power * fine).flatten(1).mean(1)
 
 
-def broken(own: dict[str, float], real: dict[str, float], unedited: dict[str, float] | None = None) -> list[str]:
+def broken(own: dict[str, float], real: dict[str, float], expected_frechet: float | None = None) -> list[str]:
     """What is wrong with a set of samples, in words; empty if nothing is.
 
     Arguments:
         own: Of the samples: ``saturated`` and ``fine_energy``, means over images, and, where there is a judge,
             ``judge_frechet``.
         real: ``saturated`` and ``fine_energy`` of real images.
-        unedited: ``judge_frechet`` of as many samples that nothing was changed of, if there are such.
+        expected_frechet: What ``judge_frechet`` of as many whole pictures of the same kind would be, if that is known.
     """
     found = []
     if own["saturated"] > 2 * real["saturated"] + 0.02:
@@ -46,7 +46,7 @@ def broken(own: dict[str, float], real: dict[str, float], unedited: dict[str, fl
     if own["fine_energy"] > 2 * real["fine_energy"]:
         ratio = own["fine_energy"] / max(real["fine_energy"], 1e-12)
         found.append(f"they have {ratio:.1f} times the fine detail of real images")
-    if unedited is not None and "judge_frechet" in own and own["judge_frechet"] > 1.5 * unedited["judge_frechet"]:
-        ratio = own["judge_frechet"] / unedited["judge_frechet"]
-        found.append(f"the judge finds them {ratio:.1f} times as far from real images as unedited ones")
+    if expected_frechet is not None and own.get("judge_frechet", 0) > 3 * expected_frechet:
+        ratio = own["judge_frechet"] / expected_frechet
+        found.append(f"the judge finds them {ratio:.1f} times as far from real images as whole pictures would be")
     return found

@@ -162,7 +162,7 @@ class Edit(Study):
                 own = self._rows(images, unedited)
                 variant = {"guidance": method, "others": others, "start": "noise" if start is None else start}
                 rows += [{**variant, **row} for row in own]
-                entries += [{**variant, **entry} for entry in self._entries(own, images, unedited)]
+                entries += [{**variant, **entry} for entry in self._entries(self.made, own, images, unedited)]
                 parts += self._side_effects(_key(method, others, start), images, unedited)
             parts.append(self._pictures(method, samples))
         table = Table("table", self._title(), self._columns(entries), entries)
@@ -205,9 +205,19 @@ class Edit(Study):
         """Which attributes the most trusted classifier tells well, [K]."""
         return self.subject.balanced_accuracy >= self.well_judged
 
-    def _entries(self, rows: list[dict], images: Tensor, unedited: Tensor) -> list[dict[str, Any]]:
+    def _entries(self, flips: list[Flip], rows: list[dict], images: Tensor, unedited: Tensor) -> list[dict[str, Any]]:
         """The main figures: one entry."""
-        return [self._means(rows) | self.subject.realism(images, unedited)]
+        return [self._means(rows) | self.subject.realism(images, unedited, self._real_with(flips))]
+
+    def _real_with(self, flips: list[Flip]) -> list[int]:
+        """For each edit a real image that shows what it sets, drawn at random; none where no real image does."""
+        seen, generator = self.subject.real_judged > 0, torch.Generator().manual_seed(0)
+        found = []
+        for flip in flips:
+            show = (seen[:, list(flip.values)] == torch.tensor(list(flip.on.values()))).all(1).nonzero().squeeze(1)
+            if len(show):
+                found.append(show[torch.randint(len(show), (), generator=generator)].item())
+        return found
 
     def _means(self, rows: list[dict]) -> dict[str, Any]:
         well = [row for row in rows if row["well_judged"]]
@@ -241,6 +251,7 @@ class Edit(Study):
             "fine_energy_ratio": "fine detail, x real",
             "judge_frechet": "judge Fréchet",
             "unedited_judge_frechet": "unedited",
+            "matched_judge_frechet": "real ones that show it",
         }
         if prefix:
             columns["edit_success"] = "by g: take %"
@@ -322,7 +333,8 @@ class Edit(Study):
             f"{', '.join(told) or 'none'}; the rest are 'told badly'. 'Others changed' counts the other attributes in "
             "which the sample differs from the held-out image; 'unedited', how many differ when nothing was set: those "
             "are not the edit's. 'Distance' is the root mean square of pixels in [-1, 1]. Intervals are 95 % "
-            "confidence intervals over images (bootstrap). Fréchet distances are of as many edited as unedited samples."
+            "confidence intervals over images (bootstrap). Fréchet distances are of equally many edited samples, "
+            "unedited samples, and real images that show what the edits set: rare attributes alone set these apart."
         )
 
     def _what(self) -> str:

@@ -71,7 +71,7 @@ class Multi(Edit):
             raise InputError(f"a logit of 0 says neither yes nor no; study.settings has {dict(setting)}.")
         return read
 
-    def _entries(self, rows: list[dict], images: Tensor, unedited: Tensor) -> list[dict[str, Any]]:
+    def _entries(self, flips: list[Flip], rows: list[dict], images: Tensor, unedited: Tensor) -> list[dict[str, Any]]:
         entries = []
         for size in sorted({row["attributes_set"] for row in rows}):
             places = [m for m, row in enumerate(rows) if row["attributes_set"] == size]
@@ -79,7 +79,11 @@ class Multi(Edit):
             each = {
                 f"{prefix}each": sum(row[f"{prefix}each"] for row in own) / len(own) for prefix in self.subject.seen
             }
-            found = self._means(own) | each | self.subject.realism(images[places], unedited)
+            found = (
+                self._means(own)
+                | each
+                | self.subject.realism(images[places], unedited, self._real_with([flips[m] for m in places]))
+            )
             entries.append({"attributes_set": size, **found})
         return entries
 
