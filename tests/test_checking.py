@@ -89,7 +89,7 @@ def test_what_hydra_cannot_compose_gets_the_nearest_full_name(words, meant):
         ("train", "callbacks.pictures.guidance.stop=x", "callbacks.pictures.guidance.stop must be a number"),
         ("sample", "sampler.steps=many", 'sampler.steps must be a whole number (the default is 50), got "many"'),
         ("sample", "+guidance.rulle=nlbp", "BackProjection takes no `rulle` (did you mean rule?)"),
-        ("evaluate", "methods.nlbp_bounded.stop=soon", "methods.nlbp_bounded.stop must be a number"),
+        ("evaluate", "methods.nlbp.stop=soon", "methods.nlbp.stop must be a number"),
         ("evaluate", "+study.trajectry=3", "Reconstruction takes no `trajectry` (did you mean trajectory?)"),
     ],
 )  # fmt: skip

@@ -114,7 +114,7 @@ def test_reconstruction_is_judged_against_images_and_labels(run, tmp_path):
         assert sum(float(row[key]) for row in each) / 30 == pytest.approx(best[key], abs=1e-5)
     assert best["fine_energy_ratio"] == pytest.approx(best["fine_energy"] / best["real_fine_energy"])
     assert 0.5 < best["fine_energy_ratio"] < 2 and "real_saturated" not in trivial
-    assert len(list((folder / "nlbp_bounded").glob("*.png"))) == 30 + 8 * 3
+    assert len(list((folder / "nlbp").glob("*.png"))) == 30 + 8 * 3
     lines = next(p for p in json.loads((folder / "findings.json").read_text())["parts"] if p["kind"] == "Lines")
     guided, unguided = (lines["series"][name][1] for name in ("nlbp_gentle", "none"))
     assert guided[0] == pytest.approx(unguided[0], abs=1e-3)  # no guidance yet at the noisiest step
@@ -338,7 +338,7 @@ def test_a_killed_study_goes_on_where_it_ended(run, tmp_path):
     process = subprocess.Popen(
         [sys.executable, "evaluate.py", *options], cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
-    parts = tmp_path / "e/reconstruction/nlbp_bounded/unfinished"
+    parts = tmp_path / "e/reconstruction/nlbp/unfinished"
     deadline = time.monotonic() + 300
     while not list(parts.glob("*.safetensors")) and time.monotonic() < deadline:
         assert process.poll() is None, process.stdout.read().decode()
@@ -347,13 +347,11 @@ def test_a_killed_study_goes_on_where_it_ended(run, tmp_path):
     process.wait()
     finished = {path.stem: path.stat().st_mtime_ns for path in parts.glob("*.safetensors")}
     assert 1 <= len(finished) < 3
-    pictures = {
-        name: (tmp_path / f"e/reconstruction/nlbp_bounded/{int(name):05d}.png").stat().st_mtime_ns for name in finished
-    }
+    pictures = {name: (tmp_path / f"e/reconstruction/nlbp/{int(name):05d}.png").stat().st_mtime_ns for name in finished}
     done = command("evaluate.py", *options)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     for name, written in pictures.items():  # not sampled again
-        assert (tmp_path / f"e/reconstruction/nlbp_bounded/{int(name):05d}.png").stat().st_mtime_ns == written
+        assert (tmp_path / f"e/reconstruction/nlbp/{int(name):05d}.png").stat().st_mtime_ns == written
     assert not list(tmp_path.rglob("unfinished")) and len(json.loads((tmp_path / "e/metrics.json").read_text())) == 3
 
 
@@ -367,7 +365,7 @@ def test_misuse_is_refused_before_anything_is_written(run, tmp_path):
     refused("test split has images 0 to", "count=1000")
     refused("count must be a whole number", "count=0")
     refused("resamples must be", "resamples=none")
-    refused("`methods` must name", "~methods.nlbp_bounded", "~methods.nlbp_gentle", "~methods.none")
+    refused("`methods` must name", "~methods.nlbp", "~methods.nlbp_gentle", "~methods.none")
     refused("must name .* none of it 'majority'", "+guidance@methods.majority=nlbp")
     refused("diversity_samples at least 2", "study.diversity_samples=1")
     refused("needs run=<folder> and operator=trained", "operator=inpainting")

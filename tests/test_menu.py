@@ -41,7 +41,7 @@ def test_defaults_are_marked_and_groups_of_other_scripts_are_absent():
 def test_the_words_of_the_menu_choose(script, needed):
     for group in groups(script):
         for place in group.places:
-            configuration(script, f"{place.word.replace('<name>', 'nlbp_bounded')}={group.options[0].stem}", needed)
+            configuration(script, f"{place.word.replace('<name>', 'nlbp')}={group.options[0].stem}", needed)
 
 
 def test_the_whole_config_can_be_shown():

@@ -85,7 +85,7 @@ def _sample(
     config = study.config
     asked = {name: request.rows() for name, request in requests.items()}
     for name, request in requests.items():
-        check_guidance(models, request.guidance, asked[name])
+        check_guidance(models, request.guidance, request.sampler or study.sampler(), asked[name])
     stores = {name: SampleStore(folder / name, request.names) for name, request in requests.items()}
     whole = SampleStore(folder, [])
     if rank_zero_only.rank == 0 and (top / _MARKER).exists():  # an evaluation from before there were studies

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from spnn.configs import instantiate
-from spnn.diffusion.guidance import Guidance
+from spnn.diffusion.guidance import Guidance, TargetGuidance
 from spnn.diffusion.sampler import ImageNoise, Sampler
 from spnn.errors import InputError
 from spnn.sampling.models import Models
@@ -41,12 +41,20 @@ def check_precision(trainer: DictConfig) -> None:
         )
 
 
-def check_guidance(models: Models, guidance: Callable[..., Guidance | None], asked: Mapping[str, Tensor]) -> None:
-    """Make the guidance of the first sample: it raises InputError if its options can't be met."""
+def check_guidance(
+    models: Models, guidance: Callable[..., Guidance | None], sampler: Sampler, asked: Mapping[str, Tensor]
+) -> None:
+    """Raise InputError if the guidance of the first sample can't be made, or would guide no step of the sampler."""
     if "y" in asked:
         operator = models.operator.cpu()
         free = asked["free"][:1] if "free" in asked else None
-        guidance(operator, asked["y"][:1], free=free, logits=models.attributes is not None)
+        made = guidance(operator, asked["y"][:1], free=free, logits=models.attributes is not None)
+        levels = sampler.levels()
+        if isinstance(made, TargetGuidance) and not made.exact and not any(map(made.schedule, levels)):
+            raise InputError(
+                f"no step is guided: sampling goes from t = {levels[0]} down (sampler.start={sampler.start}), where "
+                "guidance.schedule is 0. Start from a higher step, or choose another guidance/schedule."
+            )
 
 
 def generate(

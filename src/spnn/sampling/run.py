@@ -51,7 +51,7 @@ def sample(config: DictConfig, folder: str | Path) -> dict[str, float]:
             raise InputError(f"sampler.start needs images to start from, but task={config.task} has none.")
         asked["image"] = problem.images.repeat_interleave(copies, 0)
     guidance = instantiate(config.guidance)
-    check_guidance(models, guidance, asked)
+    check_guidance(models, guidance, sampler, asked)
     store = SampleStore(folder, names)
     if store.open(config, "sample.yaml", asked):
         log.info("%s: continuing; %d of %d images are there", folder, len(names) - len(store.missing()), len(names))

@@ -17,6 +17,7 @@ __all__ = ["Value", "attribute_index", "far_targets", "read_value", "set_attribu
 Value = float | bool
 """What an attribute is set to: a logit; or True or False, as images with or without it typically show."""
 
+_CLEAR = 0.2  # quantile of the training images that have an attribute, from which on an image clearly shows it
 _FOLLOW = {"keep": 0.0, "follow": 1.0}
 
 
@@ -67,8 +68,8 @@ def set_attributes(
 ) -> tuple[Tensor, Tensor]:
     """Return a copy of the logits ``y`` [N, K] with the named attributes set, and which these are, a mask [K].
 
-    ``yes`` is the given quantile of what training images that have the attribute show of it, and at least what ``y``
-    has already; ``no`` the same of those that lack it.
+    ``yes`` is the given quantile of what training images that have the attribute show of it, ``no`` the same of those
+    that lack it. An image that shows it as clearly as most of them keeps its logit: there is nothing to edit.
 
     Arguments:
         y: Logits, [N, K].
@@ -103,7 +104,9 @@ def set_attributes(
                     f"no training image {'has' if value else 'lacks'} {attributes[k]}, so {'yes' if value else 'no'} "
                     f"says nothing: give a logit, such as {option}='{{{attributes[k]}: {4 if value else -4}}}'."
                 )
-            columns.append(y[:, k].clamp(min=typical) if value else y[:, k].clamp(max=typical))
+            clear = outputs.typical(k, value, min(quantile, _CLEAR))
+            shows = y[:, k] >= clear if value else y[:, k] <= clear
+            columns.append(torch.where(shows, y[:, k], typical))
         else:
             columns.append(torch.full_like(y[:, k], value))
     places, wanted = list(read), torch.stack(columns, dim=1)
@@ -140,7 +143,7 @@ def far_targets(names: Sequence[str], y: Tensor, attributes: Sequence[str], outp
     deviation = outputs.covariance.diagonal().sqrt().clamp(min=1e-6)
     k = ((y[worst] - outputs.mean).abs() / deviation).argmax().item()
     return (
-        f"{len(far)} of {len(y)} targets are unlike any training image: {names[worst]} is {distance[worst]:.1f} away "
-        f"from the mean, where 99 % of training images are at most {usual:.1f} away (largest deviation: "
-        f"{attributes[k]} {y[worst, k]:+.1f}). There may be no picture of them: set less, or let the others follow."
+        f"{len(far)} of {len(y)} targets are unlike any training image. The furthest, {names[worst]}, is at "
+        f"{distance[worst]:.1f} deviations (99 % of training images: at most {usual:.1f}), mostly by {attributes[k]} = "
+        f"{y[worst, k]:+.1f}. There may be no picture of it: set less."
     )

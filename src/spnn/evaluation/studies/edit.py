@@ -17,6 +17,7 @@ from spnn.sampling.targets import Value, attribute_index, read_value, set_attrib
 
 __all__ = ["Edit", "Flip", "text_of"]
 
+_NORMAL = 1.96  # the deviations that hold 95 % of a normal distribution
 _UNEDITED = "unedited"
 _HARD = "hard_"  # the prefix of what is counted over attributes that the judge doesn't tell well
 
@@ -85,9 +86,9 @@ class Edit(Study):
         if not isinstance(each, int) or each < 1:
             raise InputError(f"study.each must be a whole number of at least 1, got {each!r}.")
         if isinstance(others, str | float | int) or not others:
-            raise InputError(f"study.others must be a list, such as [follow,keep], got {others!r}.")
+            raise InputError(f"study.others must be a list of at least one, such as [follow,keep], got {others!r}.")
         if isinstance(starts, str | int) or not starts:
-            raise InputError(f"study.starts must be a list, such as [null,600], got {starts!r}.")
+            raise InputError(f"study.starts must be a list of at least one, such as [null,600], got {starts!r}.")
         if not 0 < quantile < 1:
             raise InputError(f"study.quantile must lie between 0 and 1, got {quantile!r}.")
         self.shares = {str(one): None if one == "free" else share_of(one, "study.others") for one in others}
@@ -114,7 +115,8 @@ class Edit(Study):
             self.pictured = [attribute_index(name, self.subject.attributes) for name in self.shown]
         else:
             edited = sorted({k for flip in self.made for k in flip.values})
-            self.pictured = edited[:: -(-len(edited) // 8)]
+            few = min(8, len(edited))
+            self.pictured = [edited[i * len(edited) // few] for i in range(few)]
         images = torch.tensor([flip.image for flip in self.made])
         seeds = self.seeds().squeeze(1)
         names = [f"{self.subject.names[flip.image]}_{self._label(flip)}" for flip in self.made]
@@ -243,7 +245,7 @@ class Edit(Study):
             "edits": "edits",
             f"{prefix}edit_success": f"{by}take %",
             f"{prefix}edit_success_interval": "95 % CI, %",
-            f"{_HARD}{prefix}edit_success": f"{by}take, told badly %",
+            f"{_HARD}{prefix}edit_success": f"{by}take, hard to judge %",
             f"{prefix}side_effects": f"{by}others changed",
             f"{prefix}unedited_changes": "unedited",
             "distance": "distance to the image",
@@ -255,7 +257,9 @@ class Edit(Study):
         }
         if prefix:
             columns["edit_success"] = "by g: take %"
-        return {key: title for key, title in columns.items() if any(key in entry for entry in entries)}
+        if self.starts == [None]:
+            del columns["start"], columns["distance"]
+        return {key: title for key, title in columns.items() if any(entry.get(key) is not None for entry in entries)}
 
     def _by_attribute(self, rows: list[dict]) -> list[Bars]:
         """How often edits of each attribute take, those that are judged well first."""
@@ -272,7 +276,7 @@ class Edit(Study):
                     for k in places
                 ]
         series = {name: values for name, values in series.items() if any(value is not None for value in values)}
-        labels = [self.subject.attributes[k] + ("" if told[k] else " (told badly)") for k in places]
+        labels = [self.subject.attributes[k] + ("" if told[k] else " (hard to judge)") for k in places]
         return [Bars("success", f"edits that take, by the {self.subject.classifier(prefix)}", labels, series)]
 
     def _side_effects(self, name: str, images: Tensor, unedited: Tensor) -> list[Matrix]:
@@ -330,7 +334,7 @@ class Edit(Study):
             f"{self._what()} The other logits {others}; an image is drawn, from noise or from the image with noise on "
             f"it. 'Take' is how often the {by} sees in the sample what was set, over the {len(told)} attributes that "
             f"it tells well on real test images (balanced accuracy of at least {100 * self.well_judged:.0f} %): "
-            f"{', '.join(told) or 'none'}; the rest are 'told badly'. 'Others changed' counts the other attributes in "
+            f"{', '.join(told) or 'none'}; the rest are counted apart. 'Others changed' counts the other attributes in "
             "which the sample differs from the held-out image; 'unedited', how many differ when nothing was set: those "
             "are not the edit's. 'Distance' is the root mean square of pixels in [-1, 1]. Intervals are 95 % "
             "confidence intervals over images (bootstrap). Fréchet distances are of equally many edited samples, "
@@ -355,6 +359,11 @@ class Edit(Study):
                 f"{100 * low:.0f} to {100 * high:.0f}), by the {self.subject.classifier(prefix)}; "
                 f"{entry[f'{prefix}side_effects']:.1f} other attributes change, "
                 f"{entry[f'{prefix}unedited_changes']:.1f} without any edit."
+            )
+        elif entry[f"{_HARD}{prefix}edit_success"] is not None:
+            yield (
+                f"{name}: {100 * entry[f'{_HARD}{prefix}edit_success']:.1f} % of edits take, but all are of attributes "
+                f"that the {self.subject.classifier(prefix)} can't tell well."
             )
         if wrong := self.subject.broken(entry):
             yield f"{name}: THE PICTURES ARE BROKEN, whatever else is said of them: {'; '.join(wrong)}."
@@ -389,4 +398,7 @@ def _interval(rows: list[dict], key: str, resamples: int) -> list[float] | None:
     images = list(dict.fromkeys(row["image"] for row in rows))
     sums = torch.tensor([sum(row[key] for row in rows if row["image"] == image) for image in images]).double()
     counts = torch.tensor([sum(row["image"] == image for row in rows) for image in images]).double()
+    if sums.sum() in (0, counts.sum()):  # all the same: other sets of images are, too; Wilson's interval isn't a point
+        edge = _NORMAL**2 / (len(images) + _NORMAL**2)
+        return [0.0, edge] if sums.sum() == 0 else [1 - edge, 1.0]
     return ratio_interval(sums, counts, resamples=resamples).tolist()
