@@ -209,7 +209,7 @@ def test_edits_that_start_from_the_image_stay_closer_to_it(run, tmp_path):
 @pytest.mark.slow
 def test_attributes_that_the_judge_tells_badly_are_counted_apart(run, tmp_path):
     options = ("study=edit", "count=12", "sampler.steps=10", "study.values=[4]", "study.each=1")
-    (entry,), folder = evaluated(tmp_path / "e", run, *options, "study.well_judged=1", "study.others=[0.5]")
+    (entry,), folder = evaluated(tmp_path / "e", run, *options, "study.well_judged=1.01", "study.others=[0.5]")
     rows = each_edit(folder)
     assert entry["edits"] == 0 and entry["edit_success"] is None is entry["judge_edit_success_interval"]
     assert {row["well_judged"] for row in rows} == {"False"} and {row["others"] for row in rows} == {"0.5"}
@@ -218,7 +218,8 @@ def test_attributes_that_the_judge_tells_badly_are_counted_apart(run, tmp_path):
 
 @pytest.mark.slow
 def test_several_attributes_are_set_at_once(run, tmp_path):
-    options = ("study=multi", "count=6", "sampler.steps=30")
+    guidance = ("~methods.nlbp_bounded", "+guidance@methods.gentle=nlbp_gentle")
+    options = ("study=multi", "count=6", "sampler.steps=30", *guidance)
     given = "study.settings=[{digit_3: 6, digit_5: -6}, {digit_1: yes}]"
     entries, folder = evaluated(tmp_path / "given", run, *options, given, "study.others=[keep,free]")
     assert [(entry["others"], entry["attributes_set"]) for entry in entries] == [

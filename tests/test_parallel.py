@@ -97,4 +97,4 @@ def test_a_run_on_two_devices_has_the_losses_of_one_on_one(tmp_path):
             losses.append([float(row["val/loss"]) for row in rows if row["val/loss"]])
         assert losses[0] == pytest.approx(losses[1], rel=1e-3) and losses[0]
         ours, theirs = (load_file(run / stage / "weights.safetensors") for run in (one, two))
-        torch.testing.assert_close(theirs, ours, rtol=0, atol=1e-5)
+        torch.testing.assert_close(theirs, ours, rtol=0, atol=3e-5)  # the adversary scales gradients to a length

@@ -71,7 +71,9 @@ def known() -> TrainingOutputs:
 
 def test_yes_is_at_least_typical_and_never_pulls_back_what_shows_more():
     outputs, y = known(), torch.tensor([[-9.0, -9, -9], [0, 0, 0], [9, 9, 9]])
-    typical = outputs.typical(0, True, 0.95)
+    typical, clear = outputs.typical(0, True, 0.95), outputs.typical(0, True, 0.2)
+    kept, _ = set_attributes(torch.full((1, 3), clear + 0.01), NAMES, {"a": "yes"}, "edit.set", outputs, share=1)
+    torch.testing.assert_close(kept, torch.full((1, 3), clear + 0.01))  # it shows already: nothing moves
     yes, which = set_attributes(y, NAMES, {"a": "yes"}, "edit.set", outputs)
     assert yes[:, 0].tolist() == pytest.approx([typical, typical, 9]) and typical > 0
     assert torch.equal(yes[:, 1:], y[:, 1:]) and which.tolist() == [True, False, False]
@@ -117,7 +119,9 @@ def test_far_targets_are_counted_and_the_farthest_is_named():
     assert far_targets(["x"], y[:1], NAMES, outputs) is None
     said = far_targets(["x", "y", "z"], y, NAMES, outputs)
     distance, usual = outputs.far(y)
-    assert said.startswith(f"2 of 3 targets are unlike any training image: z is {distance[2]:.1f} away from the mean")
+    assert said.startswith(
+        f"2 of 3 targets are unlike any training image. The furthest, z, is at {distance[2]:.1f} deviations"
+    )
     assert f"at most {usual:.1f} away (largest deviation: c {y[2, 2]:+.1f})" in said
 
 
