@@ -122,7 +122,7 @@ def test_far_targets_are_counted_and_the_farthest_is_named():
     assert said.startswith(
         f"2 of 3 targets are unlike any training image. The furthest, z, is at {distance[2]:.1f} deviations"
     )
-    assert f"at most {usual:.1f} away (largest deviation: c {y[2, 2]:+.1f})" in said
+    assert f"at most {usual:.1f}), mostly by c = {y[2, 2]:+.1f}." in said
 
 
 def test_images_are_cropped_around_the_middle_turned_and_scaled(tmp_path):
