@@ -174,16 +174,16 @@ def test_blur_takes_fine_detail_away_and_an_image_has_its_own_whatever_stands_be
 
 def test_broken_pictures_are_described_and_whole_ones_are_not():
     real = {"saturated": 0.10, "fine_energy": 0.02}
-    whole = {"saturated": 0.2, "fine_energy": 0.03, "judge_frechet": 1.4}
+    whole = {"saturated": 0.2, "fine_energy": 0.03, "judge_frechet": 2.9}
     assert broken(whole, real, 1.0) == [] == broken(real, real)
     assert broken(whole | {"saturated": 0.25}, real) == [
         "25.0 % of their values are black or white, of real images' 10.0 %"
     ]
     assert broken(whole | {"fine_energy": 0.05}, real) == ["they have 2.5 times the fine detail of real images"]
-    far = whole | {"judge_frechet": 3.0}
+    far = whole | {"judge_frechet": 4.0}
     assert broken(far, real) == []  # nothing to compare with
     assert broken(far, real, 1.0) == [
-        "the judge finds them 3.0 times as far from real images as whole pictures would be"
+        "the judge finds them 4.0 times as far from real images as whole pictures would be"
     ]
     assert len(broken({"saturated": 1.0, "fine_energy": 1.0, "judge_frechet": 9.0}, real, 1.0)) == 3
 
