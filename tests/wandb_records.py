@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,18 @@ _BLOCK, _FILE_HEADER, _CHUNK_HEADER = 32768, 7, 7
 _WHOLE, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
 
 
-def records(path: Path) -> list[Record]:
-    """All records of a ``run-<id>.wandb`` file."""
+def records(path: Path, seconds: float = 60) -> list[Record]:
+    """All records of a ``run-<id>.wandb`` file. W&B's service writes it in a process of its own, and may still be
+    at it when the run has ended here: the last record says how the run ended, and is waited for."""
+    end = time.monotonic() + seconds
+    while True:
+        found = _written(path)
+        if any(record.WhichOneof("record_type") == "exit" for record in found) or time.monotonic() > end:
+            return found
+        time.sleep(0.1)
+
+
+def _written(path: Path) -> list[Record]:
     content, place, parts, found = path.read_bytes(), _FILE_HEADER, b"", []
     while place + _CHUNK_HEADER <= len(content):
         if _BLOCK - place % _BLOCK < _CHUNK_HEADER:  # a block's rest is padding
