@@ -62,7 +62,7 @@ class Subject:
         """Their labels, [M, K] in {0, 1}."""
         test, count = self.source.split("test"), len(self.images)
         first = count if len(test) >= 2 * count else 0
-        return torch.from_numpy(test.attributes[first : first + len(self.real)]).float()
+        return torch.tensor(test.attributes[first : first + len(self.real)]).float()
 
     @cached_property
     def real_judged(self) -> Tensor:
