@@ -250,6 +250,16 @@ def test_random_edits_are_drawn_again_and_set_what_an_image_does_not_show(run, t
         for edit in edits:
             shown = seen[names.index(row["image"]), int(edit[6])].item()
             assert edit.endswith("no" if shown else "yes")
+    _, others = held_out(run.source, 5, len(run.source.split("test")) - 5)
+    seen = run.judge()(others) > 0
+    for row in rows:
+        show = torch.stack([seen[:, int(edit[6])] == edit.endswith("yes") for edit in row["edit"].split("__")]).all(0)
+        assert float(row["real_share"]) == pytest.approx(show.double().mean().item())
+    for entry in random:
+        own = [row for row in rows if row["attributes_set"] == str(entry["attributes_set"])]
+        common = [row for row in own if float(row["real_share"]) >= 0.01]
+        assert entry["common_edits"] == len(common) and {0, len(own)} != {len(common)}
+        assert entry["common_judge_edit_success"] == (share(common, "judge_took") if common else None)
     evaluated(tmp_path / "other", run, *options, "study.seed=1")
     assert [row["edit"] for row in each_edit(tmp_path / "other/multi")] != [row["edit"] for row in rows]
 

@@ -17,20 +17,31 @@ def logits(count: int = 400, attributes: int = 5) -> tuple[Tensor, Tensor]:
     return y, (y + torch.randn(count, attributes) > 0).float()
 
 
-def regression(y: Tensor, places: list[int]) -> np.ndarray:
-    """Least squares, with an intercept, of all columns on some: [S, K]."""
-    given = np.column_stack([np.ones(len(y)), y[:, places].double().numpy()])
-    return np.linalg.lstsq(given, y.double().numpy(), rcond=None)[0][1:]
+def regression(y: Tensor, labels: Tensor, places: list[int]) -> np.ndarray:
+    """The slopes of all columns on some, [S, K], where images with and without each of these weigh alike."""
+    weights = [np.where(has, 1 / has.sum(), 1 / (~has).sum()) for has in (labels.T.numpy() > 0.5)]
+    balanced = np.mean([np.cov(y.double().numpy().T, aweights=weights[k]) for k in places], axis=0)
+    return np.linalg.solve(balanced[places][:, places], balanced[places])
 
 
 @pytest.mark.parametrize("places", [[2], [3, 0], [0, 1, 2, 3, 4]], ids=str)
-def test_the_others_follow_by_least_squares(places):
+def test_the_others_follow_by_regression(places):
     y, labels = logits()
     outputs, values = TrainingOutputs.of(y, labels), torch.randn(10, len(places)) * 3
     followed = outputs.follow(y[:10], places, values)
-    expected = y[:10] + (values - y[:10, places]) @ torch.from_numpy(regression(y, places)).float()
-    torch.testing.assert_close(followed, expected, rtol=1e-3, atol=1e-3)
+    slopes = torch.from_numpy(regression(y, labels, places)).float()
+    torch.testing.assert_close(followed, y[:10] + (values - y[:10, places]) @ slopes, rtol=1e-3, atol=1e-3)
     assert torch.equal(followed[:, places], values)
+
+
+def test_a_rare_attribute_takes_along_what_images_with_it_show():
+    """Among images without it, its logit goes with another output, and neither means anything."""
+    has, noise = torch.arange(4000) < 40, torch.randn(4000)
+    y = torch.stack([torch.where(has, 6.0, -6.0) + noise, noise + torch.where(has, 1.0, 0.0)], dim=1)
+    outputs = TrainingOutputs.of(y, has[:, None].float().expand(-1, 2))
+    moved = outputs.follow(y[-10:], [0], torch.full((10, 1), 6.0))[:, 1] - y[-10:, 1]
+    assert (moved - 1).abs().max() < 0.5
+    assert TrainingOutputs.of(y, torch.ones(4000, 2)).follow(y[-10:], [0], torch.full((10, 1), 6.0))[:, 1].mean() > 5
 
 
 def test_a_share_goes_part_of_the_way_and_what_is_set_is_set():
@@ -95,7 +106,7 @@ def test_what_is_saved_is_loaded(tmp_path):
     outputs = TrainingOutputs.of(y, labels)
     outputs.save(tmp_path / "outputs.safetensors")
     loaded = TrainingOutputs.load(tmp_path / "outputs.safetensors")
-    for name in ("mean", "covariance", "present", "absent", "distance"):
+    for name in ("mean", "covariance", "balanced", "present", "absent", "distance"):
         assert torch.equal(getattr(loaded, name).nan_to_num(7), getattr(outputs, name).nan_to_num(7))
     assert [path.name for path in tmp_path.iterdir()] == ["outputs.safetensors"]
 
@@ -130,6 +141,6 @@ def test_the_outputs_of_images_are_described_whatever_the_batches():
     y = outputs_of(network, scale_to_unit_range(whole["image"]))
     expected = TrainingOutputs.of(y, whole["attributes"])
     found = TrainingOutputs.of_images(network, digits)
-    for name in ("mean", "covariance", "present", "absent", "distance"):
+    for name in ("mean", "covariance", "balanced", "present", "absent", "distance"):
         torch.testing.assert_close(getattr(found, name), getattr(expected, name), rtol=1e-4, atol=1e-4, equal_nan=True)
     assert not torch.allclose(expected.mean, TrainingOutputs.of(-y, whole["attributes"]).mean, atol=1e-2)

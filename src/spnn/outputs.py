@@ -5,9 +5,10 @@ number in one coordinate, all others kept, asks for what the network never saw. 
 saw:
 
 - *typical* values of an attribute, quantiles of its logit among the training images that the network sees it in;
-- how the others *follow* coordinates :math:`S` that are set: with the mean :math:`\mu` and the covariance :math:`C` of
-  the training outputs, they move by the regression :math:`C_{\cdot S} C_{SS}^{-1} \Delta y_S`, the shift of their
-  conditional mean if outputs are normally distributed;
+- how the others *follow* coordinates :math:`S` that are set: by the regression
+  :math:`B_{\cdot S} B_{SS}^{-1} \Delta y_S`, where :math:`B` is the mean over :math:`S` of balanced covariances: images
+  that have the attribute weigh as much, together, as those that lack it. Otherwise the regression on a rare attribute
+  would describe the images that lack it, and extrapolate far beyond those that have it;
 - how *far* a target lies from them: the Mahalanobis distance
   :math:`\sqrt{(y - \mu)^\top C^{-1} (y - \mu) / K}`, about 1 for a training image.
 """
@@ -53,6 +54,7 @@ class TrainingOutputs:
     Attributes:
         mean: [K].
         covariance: [K, K].
+        balanced: For each attribute, the covariance over images that have it and as many that lack it, [K, K, K].
         present: Quantiles of each logit, in steps of 1 %, over the images that have the attribute and where the network
             sees it, [101, K]; where there are none, over all that have it; NaN if no image has it.
         absent: The same of images that lack it.
@@ -61,6 +63,7 @@ class TrainingOutputs:
 
     mean: Tensor
     covariance: Tensor
+    balanced: Tensor
     present: Tensor
     absent: Tensor
     distance: Tensor
@@ -69,9 +72,10 @@ class TrainingOutputs:
     def of(cls, y: Tensor, labels: Tensor) -> "TrainingOutputs":
         """Describe logits [N, K] of images with labels [N, K] in {0, 1}."""
         y, labels = y.double(), labels > 0.5
-        mean, covariance = y.mean(0), torch.cov(y.T).reshape(y.shape[1], y.shape[1])
+        mean, covariance = y.mean(0), _covariance(y)
+        balanced = torch.stack([_covariance(y, has) for has in labels.T])
         distance = _distance(y, mean, covariance).quantile(_LEVELS.double())
-        found = mean, covariance, _quantiles(y, labels, y > 0), _quantiles(y, ~labels, y < 0), distance
+        found = mean, covariance, balanced, _quantiles(y, labels, y > 0), _quantiles(y, ~labels, y < 0), distance
         return cls(*(tensor.float() for tensor in found))
 
     @classmethod
@@ -118,9 +122,10 @@ class TrainingOutputs:
         Returns:
             The new logits, [N, K].
         """
-        among = self.covariance[places][:, places].double()
-        among = among + 1e-6 * self.covariance.diagonal().mean() * torch.eye(len(places), dtype=torch.double)
-        slopes = torch.linalg.solve(among, self.covariance[places].double())  # [S, K]
+        covariance = self.balanced[places].double().mean(0)
+        among = covariance[places][:, places]
+        among = among + 1e-6 * covariance.diagonal().mean() * torch.eye(len(places), dtype=torch.double)
+        slopes = torch.linalg.solve(among, covariance[places])  # [S, K]
         moved = y + share * ((values - y[:, places]).double() @ slopes).to(y)
         moved[:, places] = values
         return moved
@@ -129,6 +134,14 @@ class TrainingOutputs:
         """Distances of targets [N, K] from the training outputs, [N], and the distance within which all but one in a
         hundred training images lie."""
         return _distance(y.double(), self.mean.double(), self.covariance.double()).float(), self.distance[99].item()
+
+
+def _covariance(y: Tensor, has: Tensor | None = None) -> Tensor:
+    """[K, K]; given which images have something, [N], they weigh as much, together, as those that don't."""
+    weights = None
+    if has is not None and 0 < has.sum() < len(has):
+        weights = torch.where(has, 1 / has.sum(), 1 / (~has).sum())
+    return torch.cov(y.T, aweights=weights).reshape(y.shape[1], y.shape[1])
 
 
 def _distance(y: Tensor, mean: Tensor, covariance: Tensor) -> Tensor:

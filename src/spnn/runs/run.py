@@ -178,7 +178,7 @@ class Run:
     @property
     def training_outputs_file(self) -> Path:
         """Where phase 1 writes them. Phase 2 changes no output."""
-        return self.folder / "task" / "outputs.safetensors"
+        return self.folder / "task" / "training_outputs.safetensors"
 
     def weights(self, stage: str) -> Path:
         """The file with a finished stage's weights."""

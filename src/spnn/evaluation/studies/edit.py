@@ -15,7 +15,7 @@ from spnn.evaluation.study import Request, Samples, Study
 from spnn.metrics import ratio_interval
 from spnn.sampling.targets import Value, attribute_index, read_value, set_attributes, share_of
 
-__all__ = ["Edit", "Flip", "text_of"]
+__all__ = ["Edit", "Flip", "mean", "text_of"]
 
 _NORMAL = 1.96  # the deviations that hold 95 % of a normal distribution
 _UNEDITED = "unedited"
@@ -191,6 +191,7 @@ class Edit(Study):
                 "edit": self._label(flip),
                 "attributes_set": len(places),
                 "well_judged": bool(told[places].all()),
+                "real_share": self._showing(flip).double().mean().item(),
             }
             for prefix, seen in self.subject.seen.items():
                 right = after[prefix][m, places] == on
@@ -213,24 +214,28 @@ class Edit(Study):
 
     def _real_with(self, flips: list[Flip]) -> list[int]:
         """For each edit a real image that shows what it sets, drawn at random; none where no real image does."""
-        seen, generator = self.subject.real_judged > 0, torch.Generator().manual_seed(0)
-        found = []
+        generator, found = torch.Generator().manual_seed(0), []
         for flip in flips:
-            show = (seen[:, list(flip.values)] == torch.tensor(list(flip.on.values()))).all(1).nonzero().squeeze(1)
+            show = self._showing(flip).nonzero().squeeze(1)
             if len(show):
                 found.append(show[torch.randint(len(show), (), generator=generator)].item())
         return found
 
+    def _showing(self, flip: Flip) -> Tensor:
+        """Which real images show what an edit sets, [R]."""
+        seen = self.subject.real_judged[:, list(flip.values)] > 0
+        return (seen == torch.tensor(list(flip.on.values()))).all(1)
+
     def _means(self, rows: list[dict]) -> dict[str, Any]:
         well = [row for row in rows if row["well_judged"]]
-        found: dict[str, Any] = {"edits": len(well), "distance": _mean(row["distance"] for row in rows)}
+        found: dict[str, Any] = {"edits": len(well), "distance": mean(row["distance"] for row in rows)}
         for prefix in self.subject.networks:
             found |= {
-                f"{prefix}edit_success": _mean(row[f"{prefix}took"] for row in well),
+                f"{prefix}edit_success": mean(row[f"{prefix}took"] for row in well),
                 f"{prefix}edit_success_interval": _interval(well, f"{prefix}took", self.subject.resamples),
-                f"{prefix}side_effects": _mean(row[f"{prefix}side_effects"] for row in well),
-                f"{prefix}unedited_changes": _mean(row[f"{prefix}unedited_changes"] for row in well),
-                f"{_HARD}{prefix}edit_success": _mean(row[f"{prefix}took"] for row in rows if not row["well_judged"]),
+                f"{prefix}side_effects": mean(row[f"{prefix}side_effects"] for row in well),
+                f"{prefix}unedited_changes": mean(row[f"{prefix}unedited_changes"] for row in well),
+                f"{_HARD}{prefix}edit_success": mean(row[f"{prefix}took"] for row in rows if not row["well_judged"]),
             }
         return found
 
@@ -270,9 +275,7 @@ class Edit(Study):
             own = [row for row in rows if _variant(row) == variant]
             for word, on in (("to yes", True), ("to no", False)):
                 series[f"{self._named(variant)}: {word}"] = [
-                    _mean(
-                        row[f"{prefix}took"] for row, flip in zip(own, self.made, strict=True) if flip.on.get(k) is on
-                    )
+                    mean(row[f"{prefix}took"] for row, flip in zip(own, self.made, strict=True) if flip.on.get(k) is on)
                     for k in places
                 ]
         series = {name: values for name, values in series.items() if any(value is not None for value in values)}
@@ -386,7 +389,8 @@ def _variant(row: dict) -> tuple:
     return row["guidance"], row["others"], row["start"]
 
 
-def _mean(values: Iterable[float]) -> float | None:
+def mean(values: Iterable[float]) -> float | None:
+    """None of no values."""
     values = [float(value) for value in values]
     return sum(values) / len(values) if values else None
 

@@ -8,10 +8,12 @@ from torch import Tensor
 
 from spnn.errors import InputError
 from spnn.evaluation.findings import Bars
-from spnn.evaluation.studies.edit import Edit, Flip
+from spnn.evaluation.studies.edit import Edit, Flip, mean
 from spnn.sampling.targets import attribute_index, read_value
 
 __all__ = ["Multi"]
+
+_COMMON = 0.01  # the share of real images that show a combination, from which on it is no contradiction
 
 
 class Multi(Edit):
@@ -76,19 +78,25 @@ class Multi(Edit):
         for size in sorted({row["attributes_set"] for row in rows}):
             places = [m for m, row in enumerate(rows) if row["attributes_set"] == size]
             own = [rows[m] for m in places]
-            each = {
-                f"{prefix}each": sum(row[f"{prefix}each"] for row in own) / len(own) for prefix in self.subject.seen
-            }
+            each = {f"{prefix}each": mean(row[f"{prefix}each"] for row in own) for prefix in self.subject.seen}
+            seen = [row for row in own if row["real_share"] >= _COMMON]
+            common = {f"common_{key}": value for key, value in self._means(seen).items()}
             found = (
                 self._means(own)
                 | each
+                | common
                 | self.subject.realism(images[places], unedited, self._real_with([flips[m] for m in places]))
             )
             entries.append({"attributes_set": size, **found})
         return entries
 
     def _columns(self, entries: list[dict]) -> dict[str, str]:
-        return super()._columns(entries) | {f"{self.subject.most_trusted}each": "each as set %"}
+        prefix = self.subject.most_trusted
+        return super()._columns(entries) | {
+            f"{prefix}each": "each as set %",
+            "common_edits": "edits that real images show",
+            f"common_{prefix}edit_success": "of these take %",
+        }
 
     def _by_attribute(self, rows: list[dict]) -> list[Bars]:
         return []
@@ -98,5 +106,6 @@ class Multi(Edit):
             return "Several attributes are set at once in the logits of held-out images."
         return (
             "In the logits of each held-out image several attributes, drawn at random, are set to what the image "
-            "doesn't show, contradictions included. An edit takes if all of them are as set."
+            "doesn't show, contradictions included. An edit takes if all of them are as set. 'Edits that real images "
+            f"show' are those whose combination at least {100 * _COMMON:.0f} % of real images show."
         )
