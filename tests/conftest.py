@@ -2,9 +2,13 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads that wait for each other on busy cores cost most of the time
 
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 from commands import REPOSITORY, succeed
+from filelock import FileLock
 
 import spnn.entry  # noqa: F401 - registers the resolvers that configs use
 from spnn.runs import Run
@@ -22,8 +26,11 @@ def reference() -> dict:
 
 
 @pytest.fixture(scope="session")
-def run(tmp_path_factory) -> Run:
-    """A run of all stages on digits."""
-    folder = tmp_path_factory.mktemp("runs") / "digits"
-    succeed("train.py", "experiment=digits", "stage.prior.trainer.max_steps=300", f"folder={folder}")
-    return Run(folder)
+def run(tmp_path_factory, worker_id) -> Run:
+    """A run of all stages on digits: trained once for all processes of the tests, each of which has its own copy."""
+    base = tmp_path_factory.getbasetemp()
+    trained = Path(base if worker_id == "master" else base.parent, "trained")
+    with FileLock(f"{trained}.lock"):
+        if not trained.exists():
+            succeed("train.py", "experiment=digits", "stage.prior.trainer.max_steps=300", f"folder={trained}")
+    return Run(shutil.copytree(trained, tmp_path_factory.mktemp("runs") / "digits"))

@@ -1,11 +1,11 @@
-"""What `--help` and docs/reference.md say of the choices that there are."""
+"""What `--help` says of the choices that there are."""
 
 import re
 
 import pytest
-from commands import REPOSITORY, configuration, succeed
+from commands import configuration, succeed
 
-from spnn.menu import CONFIGS, groups, menu, own_options, reference, sentence
+from spnn.menu import CONFIGS, groups, menu, own_options, sentence
 
 FILES = sorted(CONFIGS.rglob("*.yaml"))
 
@@ -53,17 +53,3 @@ def test_lines_fit_the_terminal(monkeypatch):
     lines = menu("train").splitlines()
     assert max(map(len, lines)) <= 100
     assert re.search(r"^ {20,}\S", menu("train"), re.MULTILINE)  # what is wrapped stays in its column
-
-
-def test_the_reference_is_what_the_generator_prints():
-    assert (REPOSITORY / "docs/reference.md").read_text() == reference(), "python -m spnn.menu > docs/reference.md"
-
-
-def test_the_reference_holds_every_option_and_links_that_lead_somewhere():
-    text = reference()
-    for path in FILES:
-        group = str(path.parent.relative_to(CONFIGS))
-        if group not in (".", "hydra/job_logging", "debug/data"):
-            assert f"<code>{group}={path.stem}</code>" in text
-    headings = {line.removeprefix("### ").replace("/", "") for line in text.splitlines() if line.startswith("### ")}
-    assert set(re.findall(r"\(#(.*?)\)", text)) == headings

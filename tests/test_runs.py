@@ -98,7 +98,7 @@ def test_runs_are_filtered_by_options_metrics_and_status(tmp_path):
         found("network.mixin=cayley")
     with pytest.raises(InputError, match="which is not a number"):
         Condition("task/loss<little")
-    with pytest.raises(InputError, match="is no condition"):
+    with pytest.raises(InputError, match="is not a valid condition"):
         Condition("finished")
 
 

@@ -169,7 +169,7 @@ def test_own_images_of_one_name_stay_apart(tmp_path):
     names, images = own_images([str(tmp_path / "x"), str(tmp_path / "y")], 0, None, (3, 8, 8))
     assert len(set(names)) == 4 and names[-1] == "other" and images.shape == (4, 3, 8, 8)
     assert own_images(str(tmp_path / "y"), 1, 1, (3, 8, 8))[0] == ["face"]
-    with pytest.raises(InputError, match=r"3 images were found in .*, but images 2 to 4 are asked"):
+    with pytest.raises(InputError, match=r"3 images were found in .*; images 2 to 4 were requested"):
         own_images(str(tmp_path / "y"), 2, 3, (3, 8, 8))
 
 

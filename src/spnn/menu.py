@@ -1,8 +1,4 @@
-"""What can be chosen: read from the comments of ``conf/``, for ``--help`` and for ``docs/reference.md``.
-
-::
-
-    python -m spnn.menu > docs/reference.md
+"""What can be chosen: read from the comments of ``conf/``, for ``--help``.
 
 A group's sentence is the comment on its line in a ``defaults`` list, an option's the first one of its file.
 """
@@ -14,10 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["CONFIGS", "Group", "groups", "menu", "own_options", "reference", "sentence"]
+__all__ = ["CONFIGS", "Group", "groups", "menu", "own_options", "sentence"]
 
 CONFIGS = Path(__file__).parents[2] / "conf"
-SCRIPTS = ("train", "sample", "evaluate")
 
 _OF_SWEEPS = {  # Hydra's own groups, in no defaults list
     "hydra/launcher": "where the jobs of a sweep (-m) are run; by default here, one after another",
@@ -109,9 +104,9 @@ def menu(script: str) -> str:
         lines += _columns(rows)
     lines += ["", "Options of its own, each set by name=value:"]
     lines += _columns([(f"    {name}={default}", comment) for name, default, comment in own_options(script)])
-    lines += ["", "So is every value inside of a group, by its full name, such as trainer.devices=2.", ""]
-    lines += ["  docs/reference.md".ljust(34) + "what each of them means"]
-    lines += [f"  python {script}.py --cfg job".ljust(34) + "all of them, as they are chosen"]
+    lines += ["", "Set a value inside a group by its full name, e.g. trainer.devices=2.", ""]
+    lines += ["  conf/<group>/<option>.yaml".ljust(34) + "its values, each with a comment"]
+    lines += [f"  python {script}.py --cfg job".ljust(34) + "all values, as chosen"]
     return "\n".join(lines)
 
 
@@ -122,76 +117,3 @@ def _columns(rows: list[tuple[str, str]]) -> Iterator[str]:
     for name, text in rows:
         head = name.ljust(left) if len(name) < left - 1 else f"{name}  "
         yield textwrap.fill(head + text, width, subsequent_indent=" " * left, break_on_hyphens=False).rstrip()
-
-
-def reference() -> str:
-    """All scripts, groups and options in Markdown."""
-    used = {script: groups(script) for script in SCRIPTS}
-    parts = [
-        "# Reference",
-        "Every option of the three commands. `group=option` chooses an option of a group; `name=value` sets a value, "
-        "by its full name where it is inside of a group: `stage.task.batch_size=64`. Several, `name=1,2`, are a sweep "
-        "with `-m`.",
-        "*Made from the comments in `conf/` by `python -m spnn.menu > docs/reference.md`.*",
-        " · ".join(f"[{group}](#{_anchor(group)})" for group in _by_name(used)),
-    ]
-    for script, of_script in used.items():
-        parts += [f"## {script}.py", sentence(CONFIGS / f"{script}.yaml")]
-        rows = [(f"`{name}`", f"`{default}`", comment) for name, default, comment in own_options(script)]
-        parts += [_table(("option", "default", "what"), rows)]
-        rows = [
-            (f"[`{place.word}`](#{_anchor(group.name)})", f"`{place.default}`" if place.default else "", place.sentence)
-            for group in of_script
-            for place in group.places
-        ]
-        parts += [_table(("group", "default", "what"), rows)]
-    parts.append("## Groups")
-    for name, of_scripts in _by_name(used).items():
-        group = next(iter(of_scripts.values()))
-        uses: dict[tuple[str, str], list[str]] = {}
-        for script, one in of_scripts.items():
-            for place in one.places:
-                uses.setdefault((place.word, place.sentence), []).append(f"`{script}.py`")
-        said = [f"- `{word}` of {', '.join(scripts)}: {_escaped(text)}" for (word, text), scripts in uses.items()]
-        parts += [f"### {name}", "\n".join(said)]
-        defaults = {path.stem: [] for path in group.options}
-        for script, one in of_scripts.items():
-            for place in one.places:
-                defaults.get(place.default, []).append(f"`{script}.py`")
-        rows = [
-            (f"`{path.stem}`", ", ".join(dict.fromkeys(defaults[path.stem])), sentence(path)) for path in group.options
-        ]
-        parts += [_table(("option", "default of", "what"), rows)]
-        parts += [_folded(f"{name}={path.stem}", path.read_text()) for path in group.options]
-    return "\n\n".join(parts) + "\n"
-
-
-def _by_name(used: dict[str, list[Group]]) -> dict[str, dict[str, Group]]:
-    """Groups by name, then by script."""
-    names = dict.fromkeys(group.name for of_script in used.values() for group in of_script)
-    return {
-        name: {script: group for script, of_script in used.items() for group in of_script if group.name == name}
-        for name in names
-    }
-
-
-def _anchor(group: str) -> str:
-    return group.replace("/", "")
-
-
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    lines = [head, ("---",) * len(head), *rows]
-    return "\n".join("| " + " | ".join(_escaped(cell).replace("|", "\\|") for cell in line) + " |" for line in lines)
-
-
-def _escaped(text: str) -> str:
-    """Text in which only code may have a ``<``."""
-    return "".join(part if part[:1] == "`" else part.replace("<", "&lt;") for part in re.split("(`[^`]*`)", text))
-
-
-def _folded(title: str, text: str) -> str:
-    return f"<details><summary><code>{title}</code></summary>\n\n```yaml\n{text.rstrip()}\n```\n\n</details>"
-
-
-if __name__ == "__main__":
-    print(reference(), end="")

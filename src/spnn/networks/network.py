@@ -67,7 +67,7 @@ class SPNN(
         if not plan:
             raise InputError("the plan has no blocks.")
         if outputs is not None and plan[-1].setdefault("channels", outputs) != outputs:
-            raise InputError(f"the plan's last block gives {plan[-1]['channels']} outputs, but {outputs} are asked.")
+            raise InputError(f"the plan's last block gives {plan[-1]['channels']} outputs; {outputs} were requested.")
         blocks = []
         for i, arguments in enumerate(plan):
             try:

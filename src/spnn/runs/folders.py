@@ -17,7 +17,7 @@ def check_results_folder(folder: str | Path, marker: str) -> Path:
     """
     folder = Path(folder)
     if folder.exists() and any(folder.iterdir()) and not (folder / marker).exists():
-        raise InputError(f"{folder} holds other things than earlier results: choose another `folder`.")
+        raise InputError(f"{folder} is not empty and holds no earlier results: choose another `folder`.")
     return folder
 
 

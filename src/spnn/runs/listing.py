@@ -101,7 +101,7 @@ class Condition:
     def __init__(self, text: str):
         match = re.fullmatch(r"([^<>=!]+)(!=|<=|>=|=|<|>)(.*)", text)
         if match is None:
-            raise InputError(f"{text!r} is no condition: write name=value, with =, !=, <, <=, > or >=.")
+            raise InputError(f"{text!r} is not a valid condition: use name=value, with =, !=, <, <=, > or >=.")
         self.name, self.sign, self.value = match.groups()
         if self.sign in _COMPARISONS and not _is_number(self.value):
             raise InputError(f"{text!r} compares with {self.value!r}, which is not a number.")

@@ -24,7 +24,7 @@ def held_out(source: Source, first: int, count: int) -> tuple[list[str], Tensor]
     dataset = source.split("test")
     if not 0 <= first < first + count <= len(dataset):
         raise InputError(
-            f"the test split has images 0 to {len(dataset) - 1}, but {first} to {first + count - 1} are asked."
+            f"the test split has images 0 to {len(dataset) - 1}; {first} to {first + count - 1} were requested."
         )
     images = torch.stack([dataset[index]["image"] for index in range(first, first + count)])
     return [f"{index:05d}" for index in range(first, first + count)], scale_to_unit_range(images).contiguous()
@@ -47,7 +47,7 @@ def own_images(
     paths = found[first:] if count is None else found[first : first + count]
     if not paths or (count is not None and len(paths) < count):
         asked = f"from {first} on" if count is None else f"{first} to {first + count - 1}"
-        raise InputError(f"{len(found)} images were found in {where}, but images {asked} are asked.")
+        raise InputError(f"{len(found)} images were found in {where}; images {asked} were requested.")
     names = [path.stem for path in paths]
     for i, path in enumerate(paths):
         if names.count(path.stem) > 1:  # of different folders or formats

@@ -30,7 +30,7 @@ def measure(
 ) -> dict[str, float]:
     """Metrics of samples ``x`` [M, C, H, W], ``per_target`` for each target, whose outputs are ``y``.
 
-    The judge compares by its own lights: what it sees in the image that the target is from, but for edited attributes.
+    The judge's targets are its own predictions on the source image, except for edited attributes.
     ``download`` says whether a metric may download its network.
     """
     metrics = dict(pixel_metrics(x))

@@ -60,7 +60,7 @@ class WandbLog(WandbLogger):
     ):
         mode = mode or os.environ.get("WANDB_MODE") or None
         if mode not in _MODES:
-            raise InputError(f"W&B's mode is online, offline or disabled (null: as there is a key), not {mode!r}.")
+            raise InputError(f"W&B's mode is online, offline or disabled (null: online if a key is set), not {mode!r}.")
         import wandb
 
         super().__init__(

@@ -369,7 +369,7 @@ class Edit(Study):
                 f"that the {self.subject.classifier(prefix)} can't tell well."
             )
         if wrong := self.subject.broken(entry):
-            yield f"{name}: THE PICTURES ARE BROKEN, whatever else is said of them: {'; '.join(wrong)}."
+            yield f"{name}: THE PICTURES ARE BROKEN, however many edits take: {'; '.join(wrong)}."
 
 
 _WORDS = {"keep": "are kept", "follow": "follow by regression on the training images", "free": "are free"}

@@ -20,9 +20,9 @@ _METRICS = ("agreement", "balanced_agreement", "mae")
 class Reconstruction(Study):
     """Each method draws an image for each held-out image's logits, from the same noise.
 
-    Agreement is judged twice: by the network that guided the sampling, and by an independent judge, who compares the
-    sample with the held-out image by its own lights; and both are compared with the labels, too. Beside the methods
-    stands the trivial answer, always the value that most training images have: on rare attributes it is hard to beat.
+    Agreement is measured twice, by the network that guided the sampling and by an independent judge. Each one's targets
+    are its own predictions on the held-out image; both are compared with the labels, too. Beside the methods stands the
+    trivial answer, always the value that most training images have: on rare attributes it is hard to beat.
 
     Arguments:
         trajectory: At how many steps the constraint's violation is measured; 0: not at all.
