@@ -5,7 +5,8 @@ import re
 import pytest
 from commands import configuration, succeed
 
-from spnn.menu import CONFIGS, groups, menu, own_options, sentence
+from spnn.menu import groups, menu, own_options, sentence
+from spnn.search_path import CONFIGS
 
 FILES = sorted(CONFIGS.rglob("*.yaml"))
 

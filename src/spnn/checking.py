@@ -51,13 +51,13 @@ def check(config: DictConfig, hydra: DictConfig) -> None:
         raise InputError("\n".join(faults))
 
 
-def hint(error: BaseException | None, name: str, folder: Path, words: Sequence[str]) -> str:
+def hint(error: BaseException | None, name: str, folders: Sequence[Path], words: Sequence[str]) -> str:
     """What the words of a command line may have meant that Hydra could not compose; empty if nothing is near.
 
     Arguments:
         error: What Hydra raised.
         name: The config's name.
-        folder: That of the configs.
+        folders: Where configs are found; the script's in the last of them.
         words: The command line's.
     """
     if isinstance(error, MissingConfigException) and error.options:
@@ -68,11 +68,13 @@ def hint(error: BaseException | None, name: str, folder: Path, words: Sequence[s
     if not isinstance(error, ConfigCompositionException):
         return ""
     words = [word for word in words if "=" in word and not word.startswith(("-", "+"))]
-    with initialize_config_dir(str(folder), version_base="1.3"):
-        groups = compose(name, return_hydra_config=True).hydra.runtime.choices
+    *own, main = folders
+    also = [f"hydra.searchpath=[{','.join(f'file://{folder}' for folder in own)}]"]
+    with initialize_config_dir(str(main), version_base="1.3"):
+        groups = compose(name, also, return_hydra_config=True).hydra.runtime.choices
         chosen = [word.partition(",")[0] for word in words if _key(word) in groups]  # of a sweep, its first option
         try:
-            config = compose(name, chosen, return_hydra_config=True)
+            config = compose(name, also + chosen, return_hydra_config=True)
         except ConfigCompositionException:
             return ""
     names = {*_names(OmegaConf.to_container(config)), *config.hydra.runtime.choices}

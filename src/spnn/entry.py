@@ -1,5 +1,6 @@
 """What the entry scripts share: Hydra, with errors that a user can mend shown as their message alone."""
 
+import argparse
 import errno
 import functools
 import hashlib
@@ -26,7 +27,8 @@ from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryV
 
 from spnn.checking import check, hint
 from spnn.errors import InputError, NonFiniteLossError
-from spnn.menu import CONFIGS, menu
+from spnn.menu import menu, program
+from spnn.search_path import config_folders
 from spnn.sweeps import Failed
 
 __all__ = ["entry_point", "job_folder"]
@@ -91,6 +93,7 @@ OmegaConf.register_new_resolver("fast_precision", fast_precision)
 OmegaConf.register_new_resolver("started", started)
 OmegaConf.register_new_resolver("cores", cores)
 OmegaConf.register_new_resolver("menu", lambda script: menu(script).replace("$", "$$"))  # of a string.Template
+OmegaConf.register_new_resolver("program", program)
 OmegaConf.register_new_resolver("or", lambda *values: next((value for value in values if value is not None), None))
 
 
@@ -104,16 +107,20 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
     """Turn ``f(config)`` into a command that composes ``conf/<config_name>.yaml`` with the command line."""
 
     def decorate(function: Callable[[DictConfig], Any]) -> Callable[[], None]:
-        run = hydra.main(config_path=str(CONFIGS), config_name=config_name, version_base="1.3")(
-            Job(function, config_name)
-        )
-
         @functools.wraps(function)
         def command() -> None:
+            program, *words = sys.argv
+            if words[:1] == [config_name]:  # `spnn train ...`
+                del words[0]
+            folders, given = config_folders(), _given_folder(words)
+            job = Job(function, config_name, sys.argv)
+            main = folders[-1 if given else 0]
+            run = hydra.main(config_path=str(main), config_name=config_name, version_base="1.3")(job)
+            sys.argv = [program, *(f"--config-dir={folder}" for folder in folders[1:] if not given), *words]
             try:
                 run()
             except SystemExit as end:  # Hydra has printed its message; what it could not compose is in the context
-                if text := hint(end.__context__, config_name, CONFIGS, sys.argv[1:]):
+                if text := hint(end.__context__, config_name, [*given, *folders], words):
                     print(text, file=sys.stderr)
                 raise
 
@@ -122,19 +129,29 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
     return decorate
 
 
+def _given_folder(words: list[str]) -> list[Path]:
+    """The folder of configs that a command line adds, if any; then ``conf/`` here isn't searched."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config-dir", "-cd", type=Path)
+    given = parser.parse_known_args(words)[0].config_dir
+    return [] if given is None else [given.resolve()]
+
+
 class Job:
     """What Hydra calls with a composed config. A class, which the processes of any launcher import by its name.
 
     Arguments:
         function: Does the work.
         script: The script that it is the main function of.
+        words: The whole command line, for the record and for the processes that Lightning starts with it.
     """
 
-    def __init__(self, function: Callable[[DictConfig], Any], script: str):
+    def __init__(self, function: Callable[[DictConfig], Any], script: str, words: list[str]):
         functools.update_wrapper(self, function)
-        self.function, self.script = function, script
+        self.function, self.script, self.words = function, script, words
 
     def __call__(self, config: DictConfig) -> Any:
+        sys.argv = self.words  # Hydra has parsed its part of it
         logging.captureWarnings(True)
         for message in _IRRELEVANT_WARNINGS:
             warnings.filterwarnings("ignore", message)
@@ -170,4 +187,4 @@ def with_readable_errors(function: Callable[[DictConfig], Any], config: DictConf
     except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
         # What stands before and in the lines below names OmegaConf's types.
         what = "Missing" + str(error).partition("\n")[0].rpartition("Missing")[2]
-        raise CompactHydraException(f"{what}; see `python {script}.py --help`.") from None
+        raise CompactHydraException(f"{what}; see `{program(script)} --help`.") from None

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["CONFIGS", "Group", "groups", "menu", "own_options", "sentence"]
+from spnn.search_path import CONFIGS, config_folders, find_all
 
-CONFIGS = Path(__file__).parents[2] / "conf"
+__all__ = ["Group", "groups", "menu", "own_options", "program", "sentence"]
 
 _OF_SWEEPS = {  # Hydra's own groups, in no defaults list
     "hydra/launcher": "where the jobs of a sweep (-m) are run; by default here, one after another",
@@ -43,7 +43,12 @@ class Group:
     @property
     def options(self) -> list[Path]:
         """The files of its options."""
-        return sorted((CONFIGS / self.name).glob("*.yaml"))
+        return find_all(config_folders(), f"{self.name}/*.yaml")
+
+
+def program(script: str) -> str:
+    """How a command is called: by a checkout's script, or by what is installed."""
+    return f"python {script}.py" if (CONFIGS.parent / f"{script}.py").exists() else f"spnn {script}"
 
 
 def sentence(path: Path) -> str:
@@ -59,20 +64,25 @@ def sentence(path: Path) -> str:
 
 def own_options(script: str) -> list[tuple[str, str, str]]:
     """The options of a script itself: name, default, comment."""
-    text = (CONFIGS / f"{script}.yaml").read_text().partition("\nhydra:")[0]
+    text = _main(script).read_text().partition("\nhydra:")[0]
     return [match for match in _OPTION.findall(text) if match[0] != "defaults"]
 
 
 def groups(script: str) -> list[Group]:
     """The groups that a script's ``defaults`` name, and those that their options name in turn."""
     found: dict[str, Group] = {}
-    for _, name, package, default, comment in _defaults(CONFIGS / f"{script}.yaml"):
+    for _, name, package, default, comment in _defaults(_main(script)):
         word = f"{name}@{package}" if package else name
         found.setdefault(name, Group(name)).places.append(Place(word, default, comment))
     for group in list(found.values()):
         _add_inner(group, found)
     sweeps = [Group(name, [Place(name, None, text)]) for name, text in _OF_SWEEPS.items()]
     return [*found.values(), *(group for group in sweeps if group.options)]
+
+
+def _main(script: str) -> Path:
+    (path,) = find_all(config_folders(), f"{script}.yaml")
+    return path
 
 
 def _defaults(path: Path) -> list[tuple[str, ...]]:
@@ -106,7 +116,7 @@ def menu(script: str) -> str:
     lines += _columns([(f"    {name}={default}", comment) for name, default, comment in own_options(script)])
     lines += ["", "Set a value inside a group by its full name, e.g. trainer.devices=2.", ""]
     lines += ["  conf/<group>/<option>.yaml".ljust(34) + "its values, each with a comment"]
-    lines += [f"  python {script}.py --cfg job".ljust(34) + "all values, as chosen"]
+    lines += [f"  {program(script)} --cfg job".ljust(34) + "all values, as chosen"]
     return "\n".join(lines)
 
 

@@ -31,9 +31,9 @@ from filelock import FileLock, Timeout
 from spnn.errors import InputError
 from spnn.replacing import replacing
 
-__all__ = ["Record", "read_status"]
+__all__ = ["Record", "environment", "read_status"]
 
-_REPOSITORY = Path(__file__).parents[3]
+_REPOSITORY = Path(__file__).resolve().parents[3]  # of a checkout
 
 
 class Record(AbstractContextManager):
@@ -69,7 +69,7 @@ class Record(AbstractContextManager):
             "command": shlex.join([Path(sys.executable).name, *sys.argv]),
             "overrides": self.overrides,
             "git": self._git_state(len(self._content["starts"]) + 1),
-            "environment": _environment(),
+            "environment": environment(),
         }
         self._content["starts"].append(start)
         self._write(status="running", stage=None, reason=None)
@@ -104,6 +104,8 @@ class Record(AbstractContextManager):
 
     def _git_state(self, number: int) -> dict[str, Any] | None:
         """Commit and branch of the code; what is not committed goes to ``changes_<number>.diff``."""
+        if _git("rev-parse", "--show-toplevel") != str(_REPOSITORY):  # none, or one around a virtual environment
+            return None
         commit = _git("rev-parse", "HEAD")
         if commit is None:
             return None
@@ -156,9 +158,8 @@ def _git(*words: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def _environment() -> dict[str, Any]:
+def environment() -> dict[str, Any]:
     """Machine and versions."""
-
     cuda = torch.cuda.is_available()
     return {
         "host": socket.gethostname(),

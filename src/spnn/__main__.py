@@ -1,0 +1,40 @@
+"""``spnn train | sample | evaluate | runs | doctor``: the commands of a checkout's scripts, in any folder."""
+
+import importlib
+import os
+import sys
+
+__all__ = ["main"]
+
+_MODULES = {
+    "train": "spnn.commands.train",
+    "sample": "spnn.commands.sample",
+    "evaluate": "spnn.commands.evaluate",
+    "runs": "spnn.runs.__main__",
+    "doctor": "spnn.commands.doctor",
+}
+_USAGE = """usage: spnn COMMAND [option=value ...]
+
+  train       train the stages of an experiment
+  sample      sample images for a task
+  evaluate    evaluate a run on held-out images
+  runs        list runs, find the best, show one, compare two
+  doctor      say what is installed, and what would not work
+
+`spnn COMMAND --help` shows a command's choices. A folder conf/ in the working directory is searched before the
+package's own configs, and modules in the working directory can be named in them."""
+
+
+def main() -> int | None:
+    """Run the command that ``sys.argv`` names; return its exit status."""
+    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if name not in _MODULES:
+        print(_USAGE, file=sys.stdout if name in ("-h", "--help") else sys.stderr)
+        return 0 if name in ("-h", "--help") else 2
+    sys.path.insert(0, os.getcwd())  # as `python train.py` does
+    command = importlib.import_module(_MODULES[name]).main
+    return command(sys.argv[2:]) if name == "runs" else command()  # Hydra's commands read sys.argv themselves
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""The commands: ``spnn train``, ``sample``, ``evaluate``, ``runs`` and ``doctor``."""

@@ -1,0 +1,103 @@
+"""The installed package: its commands in an empty folder, with configs and code of one's own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from commands import REPOSITORY
+
+MINE = """# @package _global_
+# An experiment of my own.
+defaults:
+  - override /data: digits
+  - override /network: digits
+  - override /prior: unet_digits
+name: mine
+stage: {task: {module: {optimizer: {_target_: mine.Slow}}}}
+"""
+CODE = """from torch.optim import SGD
+
+
+class Slow(SGD):
+    def __init__(self, params, lr, fused):
+        super().__init__(params, lr=1e-9)
+"""
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory) -> Path:
+    """A folder with the wheel's contents alone."""
+    folder = tmp_path_factory.mktemp("installed")
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    for command in (["wheel", str(REPOSITORY), "--no-build-isolation", "-w", str(folder)], ["install", "--target"]):
+        words = command if command[0] == "wheel" else [*command, str(folder), *map(str, folder.glob("*.whl"))]
+        subprocess.run([*pip, *words, "--no-deps"], check=True, capture_output=True, text=True)
+    return folder
+
+
+@pytest.fixture
+def spnn(installed, tmp_path):
+    """Runs `spnn <words>` in an empty folder, as the installed console command."""
+
+    def call(*words: str) -> subprocess.CompletedProcess:
+        environment = {**os.environ, "PYTHONPATH": str(installed)}  # comes before this checkout's
+        command = [sys.executable, str(installed / "bin/spnn"), *words]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
+
+    return call
+
+
+def write_own(folder: Path) -> None:
+    """A config and the class that it names."""
+    (folder / "conf/experiment").mkdir(parents=True)
+    (folder / "conf/experiment/mine.yaml").write_text(MINE)
+    (folder / "mine.py").write_text(CODE)
+
+
+@pytest.mark.slow
+def test_the_commands_need_no_checkout(spnn, tmp_path):
+    write_own(tmp_path)
+    for words in (
+        ["train", "experiment=mine", "debug=fast", "folder=outputs/a"],
+        ["sample", "run=outputs/a", "count=2", "sampler.steps=2"],
+        ["evaluate", "run=outputs/a", "count=2", "sampler.steps=2", "study=penrose"],
+    ):
+        done = spnn(*words)
+        assert done.returncode == 0, done.stdout + done.stderr
+    record = json.loads((tmp_path / "outputs/a/run.json").read_text())
+    assert record["status"] == "finished" and record["starts"][0]["git"] is None
+    assert record["starts"][0]["command"].endswith("bin/spnn train experiment=mine debug=fast folder=outputs/a")
+    assert (tmp_path / "outputs/a/samples/reconstruct/grid.png").exists()
+    listed = spnn("runs", "list", "status=finished").stdout
+    assert "outputs/a" in listed
+
+
+@pytest.mark.slow
+def test_a_sweep_finds_the_launcher_and_ones_own_code(spnn, tmp_path):
+    write_own(tmp_path)
+    sweep = ("train", "-m", "experiment=mine", "debug=fast", "stages=[task]", "seed=1,2", "hydra/launcher=joblib")
+    done = spnn(*sweep)
+    assert done.returncode == 0 and "comparison of 2 jobs" in done.stdout, done.stdout + done.stderr
+    assert len(list(tmp_path.glob("outputs/**/weights.safetensors"))) == 2
+
+
+def test_ones_own_options_are_in_the_menu_and_in_the_hints(spnn, tmp_path):
+    write_own(tmp_path)
+    printed = spnn("train", "--help").stdout
+    assert (
+        "    mine                   An experiment of my own." in printed
+        and "  spnn train experiment=digits " in printed
+    )
+    misspelt = spnn("train", "experiment=mine", "stage.task.batch_sise=3")
+    assert misspelt.returncode == 1 and "did you mean stage.task.batch_size?" in misspelt.stderr
+
+
+def test_the_doctor_says_what_is_found(spnn, installed, tmp_path):
+    done = spnn("doctor")
+    assert done.returncode == 0 and done.stdout.splitlines()[-1] == "no problems found"
+    assert f"{installed}/spnn" in done.stdout and "found       sweeps side by side" in done.stdout
+    unknown = spnn("trian")
+    assert unknown.returncode == 2 and "usage: spnn COMMAND" in unknown.stderr
