@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 RUN    ?= outputs/demo/$(shell date +%Y-%m-%d_%H-%M-%S)
 
-.PHONY: demo test benchmark install format clean
+.PHONY: demo test nightly benchmark install format clean
 
 # Train the default experiment, sample from it, evaluate it, and say where the pictures are.
 demo: RUN := $(RUN)
@@ -23,6 +23,10 @@ test: install
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+# The tests that `make test` leaves out, too: launchers, and the report in a browser (Debian: apt install chromium).
+nightly: install
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m ""
 
 # The core, a sampling step and the readers of data beside plainly written ones; some 20 minutes on two cores.
 benchmark: install

@@ -153,7 +153,7 @@ def screenshot(page: Path, work: Path, *options: str, size: str = "1100,1500") -
     return np.asarray(Image.open(work / "page.png").convert("RGB")).astype(int)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @needs_chromium
 @pytest.mark.parametrize("scheme, ground", [("light", 255), ("dark", 20)])
 def test_the_page_is_drawn_in_light_and_dark(scheme, ground, report, tmp_path):
@@ -165,7 +165,7 @@ def test_the_page_is_drawn_in_light_and_dark(scheme, ground, report, tmp_path):
     assert len(np.unique(shot.reshape(-1, 3) // 16, axis=0)) > 20  # and there are colours
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @needs_chromium
 @pytest.mark.parametrize("width", [390, 800])
 def test_nothing_is_wider_than_the_screen(width, report, tmp_path):

@@ -93,7 +93,7 @@ ONE_STEP = (
 )
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_every_launcher_runs_jobs_and_goes_on_with_those_of_another(tmp_path):
     seeds, done = [1], {}
     for launcher in ("joblib", "submitit_local", "ray"):
