@@ -18,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from spnn.errors import InputError, nearest, nearest_path
 from spnn.signatures import KINDS, MAPPING, NUMBER, WHOLE, kinds, parameters
 
-__all__ = ["check", "hint"]
+__all__ = ["check", "hint", "names_of"]
 
 _FILES = ("experiment", "debug")  # groups whose options set values of the others
 _OBJECTS = ("callbacks", "logger", "methods", "stage.*.callbacks")  # of any names, null or made by a `_target_`
@@ -77,7 +77,7 @@ def hint(error: BaseException | None, name: str, folders: Sequence[Path], words:
             config = compose(name, also + chosen, return_hydra_config=True)
         except ConfigCompositionException:
             return ""
-    names = {*_names(OmegaConf.to_container(config)), *config.hydra.runtime.choices}
+    names = {*names_of(OmegaConf.to_container(config)), *config.hydra.runtime.choices}
     unknown = [key for key in map(_key, words) if key not in names]
     if not unknown:  # but inside of a value, as in stage.task={batch_sise: 3}
         unknown = [getattr(error.__cause__, "full_key", None) or ""]
@@ -109,11 +109,11 @@ def _reference(config: DictConfig, hydra: DictConfig) -> DictConfig:
                 return compose(name, said)
 
 
-def _names(config: Any, prefix: str = "") -> Iterator[str]:
+def names_of(config: Any, prefix: str = "") -> Iterator[str]:
     """The dotted names of all that a config holds."""
     for name, value in config.items() if isinstance(config, dict) else ():
         yield f"{prefix}{name}"
-        yield from _names(value, f"{prefix}{name}.")
+        yield from names_of(value, f"{prefix}{name}.")
 
 
 class _Comparison:
@@ -125,7 +125,7 @@ class _Comparison:
     """
 
     def __init__(self, reference: dict, added: Sequence[str]):
-        self.names, self.added = list(_names(reference)), added
+        self.names, self.added = list(names_of(reference)), added
 
     def faults(self, key: str, found: Any, known: Any) -> Iterator[str]:
         """What is wrong below a value whose default is ``known``."""

@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from spnn.configs import instantiate
 from spnn.errors import InputError
-from spnn.evaluation.findings import Table
+from spnn.evaluation.findings import Findings, Table
 from spnn.evaluation.report import save_report
 from spnn.evaluation.results import save_findings, track
 from spnn.evaluation.study import Request, Samples, Study
@@ -23,10 +23,10 @@ from spnn.runs import check_results_folder, fresh_folder
 from spnn.sampling.generate import check_counts, check_guidance, check_precision, generate
 from spnn.sampling.models import Models, load_models
 from spnn.sampling.results import described
-from spnn.sampling.store import SampleStore
+from spnn.sampling.store import MemoryStore, SampleStore, Store
 from spnn.tracking import log_table, tracking
 
-__all__ = ["evaluate"]
+__all__ = ["conclude", "evaluate"]
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +78,24 @@ def evaluate(config: DictConfig) -> list[dict]:
     return json.loads((folder / "metrics.json").read_text())
 
 
+def conclude(study: Study, models: Models, config: DictConfig) -> Findings:
+    """Run a study in memory.
+
+    Arguments:
+        study: Not begun.
+        models: Those of a run.
+        config: Of ``evaluate.py``; its folder and loggers are left alone.
+    """
+    check_precision(config.trainer)
+    check_counts(config, "count", "batch_size", "shown", "resamples")
+    study.begin(Subject(models, config.count, config.resamples), config)
+    requests = study.requests()
+    stores = {name: MemoryStore(request.names) for name, request in requests.items()}
+    for request in requests.values():
+        check_guidance(models, request.guidance, request.sampler or study.sampler(), request.rows())
+    return study.conclude({name: _draw(study, name, requests[name], models, stores[name]) for name in requests})
+
+
 def _sample(
     study: Study, requests: dict[str, Request], models: Models, folder: Path, top: Path
 ) -> tuple[dict[str, Samples], list[SampleStore]]:
@@ -93,29 +111,32 @@ def _sample(
     whole.open(config, _MARKER, {"y": study.subject.y})
     for name, store in stores.items():
         store.open(config, _MARKER, asked[name])
-    samples = {}
-    for name, request in requests.items():
-        store = stores[name]
-        before, start = len(store.missing()), time.perf_counter()
-        writes = generate(
-            models,
-            request.guidance,
-            request.sampler or study.sampler(),
-            asked[name],
-            store,
-            trainer=config.trainer,
-            batch_size=config.batch_size,
-            frames=request.frames,
-            frames_of="outputs",
-            compile=config.compile,
-            title=f"{study.name} {name}",
-        )
-        seconds = time.perf_counter() - start
-        if writes:
-            found = store.collect()
-            whole_time = seconds if before == len(request.names) else None
-            samples[name] = Samples(found["image"], found.get("frames"), whole_time)
+    samples = {name: _draw(study, name, request, models, stores[name]) for name, request in requests.items()}
     return samples, [*stores.values(), whole]
+
+
+def _draw(study: Study, name: str, request: Request, models: Models, store: Store) -> Samples | None:
+    """Sample what the store lacks; None in a process that doesn't write."""
+    config = study.config
+    before, start = len(store.missing()), time.perf_counter()
+    writes = generate(
+        models,
+        request.guidance,
+        request.sampler or study.sampler(),
+        request.rows(),
+        store,
+        trainer=config.trainer,
+        batch_size=config.batch_size,
+        frames=request.frames,
+        frames_of="outputs",
+        compile=config.compile,
+        title=f"{study.name} {name}",
+    )
+    seconds = time.perf_counter() - start
+    if not writes:
+        return None
+    found = store.collect()
+    return Samples(found["image"], found.get("frames"), seconds if before == len(request.names) else None)
 
 
 def _described(

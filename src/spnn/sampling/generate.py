@@ -20,7 +20,7 @@ from spnn.diffusion.sampler import ImageNoise, Sampler
 from spnn.errors import InputError
 from spnn.sampling.models import Models
 from spnn.sampling.progress import SamplingProgress
-from spnn.sampling.store import SampleStore
+from spnn.sampling.store import Store
 
 __all__ = ["check_counts", "check_guidance", "check_precision", "generate"]
 
@@ -62,7 +62,7 @@ def generate(
     guidance: Callable[..., Guidance | None],
     sampler: Sampler,
     asked: Mapping[str, Tensor],
-    store: SampleStore,
+    store: Store,
     *,
     trainer: DictConfig,
     batch_size: int,
@@ -108,7 +108,7 @@ class _Sampling(L.LightningModule):
         guidance: Callable[..., Guidance | None],
         sampler: Sampler,
         asked: Mapping[str, Tensor],
-        store: SampleStore,
+        store: Store,
         batch_size: int,
         frames: int,
         frames_of: Literal["image", "outputs"],
@@ -156,7 +156,7 @@ class _Sampling(L.LightningModule):
 class _Writer(BasePredictionWriter):
     """Hands each batch to the store as it comes."""
 
-    def __init__(self, store: SampleStore):
+    def __init__(self, store: Store):
         super().__init__(write_interval="batch")
         self.store = store
 

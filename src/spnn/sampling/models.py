@@ -14,7 +14,7 @@ from spnn.outputs import TrainingOutputs
 from spnn.runs import Run
 from spnn.surjection import Surjection
 
-__all__ = ["Models", "load_models"]
+__all__ = ["Models", "attributes_of", "load_models"]
 
 
 @dataclass(frozen=True)
@@ -90,10 +90,15 @@ def _load_operator(
         owner = _need(config.run, run, "operator")
         return owner.surjection(), tuple(owner.source.attributes), owner
     operator = instantiate(config, **blanks(config, image_shape=image_shape))
+    return operator, attributes_of(operator), None
+
+
+def attributes_of(operator: Surjection | None) -> tuple[str, ...] | None:
+    """Names of an operator's outputs, as far as it tells attributes: of 40, CelebA's; else numbers."""
     if not isinstance(operator, SPNN):
-        return operator, None, None
-    names = CELEBA_ATTRIBUTES if operator.num_outputs == len(CELEBA_ATTRIBUTES) else None
-    return operator, names or tuple(f"attribute_{i}" for i in range(operator.num_outputs)), None
+        return None
+    known = operator.num_outputs == len(CELEBA_ATTRIBUTES)
+    return CELEBA_ATTRIBUTES if known else tuple(f"attribute_{i}" for i in range(operator.num_outputs))
 
 
 def _need(folder: str | Path | None, run: Run | None, what: str) -> Run:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -22,7 +23,7 @@ def save_image(image: Tensor, path: str | Path) -> None:
     Image.fromarray(to_bytes(image)).save(path)
 
 
-def save_grid(rows: dict[str, Tensor], labels: Sequence[str], path: str | Path, per_band: int = 8) -> None:
+def save_grid(rows: dict[str, Tensor], labels: Sequence[str], path: str | Path | BinaryIO, per_band: int = 8) -> None:
     """Draw images that belong together under each other, and such columns side by side, in bands.
 
     Arguments:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -20,15 +21,15 @@ from spnn.sampling.pictures import save_animation, save_grid, save_strip
 from spnn.sampling.tasks import Problem
 from spnn.tracking import log_picture, log_table
 
-__all__ = ["described", "fault", "measure", "save_metadata", "save_pictures", "save_tensors", "track"]
+__all__ = ["described", "fault", "measure", "save_metadata", "save_overview", "save_pictures", "save_tensors", "track"]
 
 _LOGGED = 200  # samples in a logged table
 
 
 def measure(
-    problem: Problem, models: Models, x: Tensor, y: Tensor | None, per_target: int, *, download: bool = False
+    problem: Problem, models: Models, x: Tensor, y: Tensor | None, *, download: bool = False
 ) -> dict[str, float]:
-    """Metrics of samples ``x`` [M, C, H, W], ``per_target`` for each target, whose outputs are ``y``.
+    """Metrics of samples ``x`` [M, C, H, W], as many for each target, whose outputs are ``y``.
 
     The judge's targets are its own predictions on the source image, except for edited attributes.
     ``download`` says whether a metric may download its network.
@@ -39,6 +40,7 @@ def measure(
         metrics |= {f"given_{name}": given[name] for name in ("saturated", "fine_energy")}
     if problem.y is None:
         return metrics
+    per_target = len(x) // len(problem.names)
     wanted = problem.y.repeat_interleave(per_target, 0)
     if models.attributes is None:
         clean = problem.images.repeat_interleave(per_target, 0) if problem.clean else None
@@ -110,14 +112,9 @@ def save_pictures(
         samples: ``image`` [M, C, H, W], ``y`` [M, ...] if there is an operator, ``frames`` [M, F, C, H, W] if kept.
         steps: The F steps of the frames.
     """
-    shown = min(len(problem.names), config.shown)
-    per_target = len(samples["image"]) // len(problem.names)
-    by_target = samples["image"].unflatten(0, (-1, per_target))[:shown]
-    labels = [problem.label] if per_target == 1 else [f"{problem.label} {i + 1}" for i in range(per_target)]
-    rows = {label: images[:shown] for label, images in problem.rows.items()}
-    rows |= {label: by_target[:, i] for i, label in enumerate(labels)}
     files = [folder / "grid.png"]
-    save_grid(rows, _captions(problem, models, samples, per_target)[:shown], files[0])
+    save_overview(files[0], problem, models, samples, config.shown)
+    per_target = len(samples["image"]) // len(problem.names)
     few = min(len(samples["image"]), 8)
     if config.trajectory == "strip":
         files.append(folder / "trajectory.png")
@@ -127,6 +124,19 @@ def save_pictures(
         files.append(folder / "trajectory.gif")
         save_animation(samples["frames"][:few], files[-1])
     return files
+
+
+def save_overview(
+    file: Path | BinaryIO, problem: Problem, models: Models, samples: Mapping[str, Tensor], most: int
+) -> None:
+    """Draw the targets' pictures and the samples, of ``most`` targets, as a PNG; arguments as :func:`save_pictures`."""
+    shown = min(len(problem.names), most)
+    per_target = len(samples["image"]) // len(problem.names)
+    by_target = samples["image"].unflatten(0, (-1, per_target))[:shown]
+    labels = [problem.label] if per_target == 1 else [f"{problem.label} {i + 1}" for i in range(per_target)]
+    rows = {label: images[:shown] for label, images in problem.rows.items()}
+    rows |= {label: by_target[:, i] for i, label in enumerate(labels)}
+    save_grid(rows, _captions(problem, models, samples, per_target)[:shown], file)
 
 
 def _captions(problem: Problem, models: Models, samples: Mapping[str, Tensor], per_target: int) -> list[str]:

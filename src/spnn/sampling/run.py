@@ -1,8 +1,10 @@
-"""`sample.py`: sample images for a task, and write them with a labelled grid, their metadata and metrics."""
+"""Sample images for a task: what is asked for, the drawing, and what `sample.py` writes of it."""
 
 import json
 import logging
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -10,22 +12,93 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from spnn.configs import instantiate
+from spnn.diffusion.guidance import Guidance
+from spnn.diffusion.sampler import Sampler
 from spnn.errors import InputError
 from spnn.outputs import outputs_of
 from spnn.runs import check_results_folder
 from spnn.sampling.generate import check_counts, check_guidance, check_precision, generate
-from spnn.sampling.models import load_models
+from spnn.sampling.models import Models, load_models
 from spnn.sampling.results import fault, measure, save_metadata, save_pictures, save_tensors, track
-from spnn.sampling.store import SampleStore
+from spnn.sampling.store import SampleStore, Store
 from spnn.sampling.tasks import Problem, pose
 from spnn.tracking import tracking
 
-__all__ = ["SEEDS_APART", "sample"]
+__all__ = ["SEEDS_APART", "Sampling", "draw", "prepare", "sample"]
 
 log = logging.getLogger(__name__)
 
 _FRAMES = {None: 0, "strip": 10, "gif": 50}
 SEEDS_APART = 1_000_000  # seeds of a target's samples: far enough that targets' seeds don't meet
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """What is to be drawn, and how.
+
+    Attributes:
+        problem: The N targets.
+        names: Of the M samples, one or several for each target.
+        asked: A row for each sample, see :func:`~spnn.sampling.generate.generate`.
+        sampler, guidance: What they are drawn by.
+    """
+
+    problem: Problem
+    names: list[str]
+    asked: dict[str, Tensor]
+    sampler: Sampler
+    guidance: Callable[..., Guidance | None]
+
+
+def prepare(
+    config: DictConfig,
+    models: Models,
+    *,
+    problem: Problem | None = None,
+    images: Tensor | None = None,
+    guidance: Callable[..., Guidance | None] | None = None,
+) -> Sampling:
+    """Pose ``config.task``, and check that it can be drawn; nothing is written.
+
+    Arguments:
+        config: Of ``sample.py``.
+        models: What it works with.
+        problem: The problem, if it isn't to be posed by the config.
+        images: One's own images, [N, C, H, W] in [-1, 1], instead of those that the config names.
+        guidance: Makes the guidance of a batch of targets, instead of ``config.guidance``.
+
+    Raises:
+        InputError: If an option, an image or an attribute is missing or unknown.
+    """
+    _check(config)
+    problem = problem or pose(config, models, lambda given: outputs_of(models.operator, given), images)
+    copies = config.n_per_target
+    names = problem.names if copies == 1 else [f"{name}_{copy}" for name in problem.names for copy in range(copies)]
+    asked = requests(problem, config.seed + config.first, copies)
+    sampler = instantiate(config.sampler, schedule=models.prior.schedule)
+    if sampler.start is not None:
+        if problem.images is None:
+            raise InputError(f"sampler.start needs images to start from, but task={config.task} has none.")
+        asked["image"] = problem.images.repeat_interleave(copies, 0)
+    guidance = guidance or instantiate(config.guidance)
+    check_guidance(models, guidance, sampler, asked)
+    return Sampling(problem, names, asked, sampler, guidance)
+
+
+def draw(sampling: Sampling, models: Models, store: Store, config: DictConfig) -> bool:
+    """Draw what the store lacks; return whether this is the process that should write results."""
+    return generate(
+        models,
+        sampling.guidance,
+        sampling.sampler,
+        sampling.asked,
+        store,
+        trainer=config.trainer,
+        batch_size=config.batch_size,
+        frames=_FRAMES[config.trajectory],
+        compile=config.compile,
+        title=config.task,
+    )
 
 
 def sample(config: DictConfig, folder: str | Path) -> dict[str, float]:
@@ -41,47 +114,25 @@ def sample(config: DictConfig, folder: str | Path) -> dict[str, float]:
     _check(config)
     folder = check_results_folder(folder, marker="sample.yaml")
     models = load_models(config)
-    problem = pose(config, models, lambda images: outputs_of(models.operator, images))
-    copies = config.n_per_target
-    names = problem.names if copies == 1 else [f"{name}_{copy}" for name in problem.names for copy in range(copies)]
-    asked = requests(problem, config.seed + config.first, copies)
-    sampler = instantiate(config.sampler, schedule=models.prior.schedule)
-    if sampler.start is not None:
-        if problem.images is None:
-            raise InputError(f"sampler.start needs images to start from, but task={config.task} has none.")
-        asked["image"] = problem.images.repeat_interleave(copies, 0)
-    guidance = instantiate(config.guidance)
-    check_guidance(models, guidance, sampler, asked)
+    sampling = prepare(config, models)
+    problem, names, asked = sampling.problem, sampling.names, sampling.asked
     store = SampleStore(folder, names)
     if store.open(config, "sample.yaml", asked):
         log.info("%s: continuing; %d of %d images are there", folder, len(names) - len(store.missing()), len(names))
-    frames = _FRAMES[config.trajectory]
     count, start = len(store.missing()), time.perf_counter()
-    writes = generate(
-        models,
-        guidance,
-        sampler,
-        asked,
-        store,
-        trainer=config.trainer,
-        batch_size=config.batch_size,
-        frames=frames,
-        compile=config.compile,
-        title=config.task,
-    )
-    seconds = time.perf_counter() - start
-    if not writes:
+    if not draw(sampling, models, store, config):
         return {}
+    seconds = time.perf_counter() - start
     samples = store.collect()
     if models.operator is not None:
         samples["y"] = outputs_of(models.operator, samples["image"])
-    metrics = measure(problem, models, samples["image"], samples.get("y"), copies, download=config.download)
+    metrics = measure(problem, models, samples["image"], samples.get("y"), download=config.download)
     metrics |= {"seconds": seconds, "images_per_second": count / seconds}
     save_tensors(config.save, folder, {"image": samples["image"], **({"y": samples["y"]} if "y" in samples else {})})
     save_metadata(folder / "metadata.jsonl", names, problem, models, asked["seed"].tolist(), samples.get("y"))
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
-    levels = sampler.levels()
-    steps = [levels[place] for place in sampler.evenly_spread(frames)]
+    levels = sampling.sampler.levels()
+    steps = [levels[place] for place in sampling.sampler.evenly_spread(_FRAMES[config.trajectory])]
     pictures = save_pictures(folder, config, problem, models, samples, steps)
     job = f"sample {config.task}"
     group = models.run.title if models.run else "samples"

@@ -7,6 +7,7 @@ step, and a PNG per image. The folder ``unfinished`` is removed when all are the
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from lightning.pytorch.utilities import rank_zero_only
@@ -19,10 +20,44 @@ from spnn.replacing import replacing
 from spnn.runs import fresh_folder
 from spnn.sampling.pictures import save_image
 
-__all__ = ["SampleStore"]
+__all__ = ["MemoryStore", "SampleStore", "Store"]
 
 # Options without effect on the samples; of the trainer's, the precision has one.
 _WITHOUT_EFFECT = ("batch_size", "compile", "download", "folder", "logger", "report", "trainer")
+
+
+class Store(Protocol):
+    """Where samples go: ``names`` of them, which are ``missing``, a place to ``add`` a batch."""
+
+    names: Sequence[str]
+
+    def missing(self) -> list[int]: ...
+    def add(self, batch: Mapping[str, Tensor]) -> None: ...
+    def collect(self) -> dict[str, Tensor]: ...
+
+
+class MemoryStore:
+    """Samples in memory, of one process.
+
+    Arguments:
+        names: One per sample.
+    """
+
+    def __init__(self, names: Sequence[str]):
+        self.names, self.batches = names, []
+
+    def missing(self) -> list[int]:
+        """Indices of the samples that are not there yet."""
+        there = {index for batch in self.batches for index in batch["index"].tolist()}
+        return [index for index in range(len(self.names)) if index not in there]
+
+    def add(self, batch: Mapping[str, Tensor]) -> None:
+        """Keep a batch, see :meth:`SampleStore.add`."""
+        self.batches.append(dict(batch))
+
+    def collect(self) -> dict[str, Tensor]:
+        """All samples, in order."""
+        return _in_order(self.batches)
 
 
 class SampleStore:
@@ -76,14 +111,17 @@ class SampleStore:
 
     def collect(self) -> dict[str, Tensor]:
         """All samples, in order."""
-        parts = [load_file(path) for path in sorted(self.parts.glob("*.safetensors"))]
-        together = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-        order = together.pop("index").argsort()
-        return {name: tensor[order] for name, tensor in together.items()}
+        return _in_order([load_file(path) for path in sorted(self.parts.glob("*.safetensors"))])
 
     def close(self) -> None:
         """Forget the parts: the results are written."""
         shutil.rmtree(self.parts)
+
+
+def _in_order(batches: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    together = {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
+    order = together.pop("index").argsort()
+    return {name: tensor[order] for name, tensor in together.items()}
 
 
 def _with_effect(config: DictConfig) -> dict:

@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 __all__ = ["TASKS", "Problem", "pose"]
 
+Outputs = Callable[[Tensor], Tensor]
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -43,36 +45,38 @@ class Problem:
     label: str = "sample"
 
 
-def pose(config: DictConfig, models: Models, outputs: Callable[[Tensor], Tensor]) -> Problem:
+def pose(config: DictConfig, models: Models, outputs: Outputs, images: Tensor | None = None) -> Problem:
     """Pose ``config.task``.
 
     Arguments:
         config: Of ``sample.py``.
         models: What it works with.
         outputs: The operator's outputs of images, [N, C, H, W] -> [N, ...].
+        images: The images to work on, [N, C, H, W] in [-1, 1], instead of those that the config names.
 
     Raises:
         InputError: If the task lacks something, an image or an attribute is unknown, or a value can't be read.
     """
-    return TASKS[config.task](config, models, outputs)
+    given = None if images is None else _checked(images, models)
+    return TASKS[config.task](config, models, outputs, given)
 
 
-def reconstruct(config: DictConfig, models: Models, outputs: Callable[[Tensor], Tensor]) -> Problem:
+def reconstruct(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | None) -> Problem:
     """Draw images from nothing but the operator's outputs of given ones."""
     _need_operator(models)
-    names, images, label = _given_images(config, models)
+    names, images, label = _given_images(config, models, given)
     y = outputs(images)
     rows = {label: images} if models.attributes else {label: images, "measured": _picture(models, y)}
     return Problem(names, y, images=images, clean=True, rows=rows, label="reconstruction")
 
 
-def edit(config: DictConfig, models: Models, outputs: Callable[[Tensor], Tensor]) -> Problem:
+def edit(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | None) -> Problem:
     """Draw images from the logits of given ones, of which some are set; the others are kept, follow, or are free."""
     attributes, known = _need_attributes(models), models.training_outputs
     others = ("keep" if known is None else "follow") if config.edit.others is None else config.edit.others
     free = others == "free"
     options = {"quantile": _quantile(config), "share": 0.0 if free else share_of(others, "edit.others")}
-    names, images, label = _given_images(config, models)
+    names, images, label = _given_images(config, models, given)
     y, edited = set_attributes(outputs(images), attributes, config.edit.set, "edit.set", known, **options)
     if known is not None and not free and (warning := far_targets(names, y, attributes, known)):
         log.warning("%s", warning)
@@ -87,7 +91,7 @@ def edit(config: DictConfig, models: Models, outputs: Callable[[Tensor], Tensor]
     )
 
 
-def generate(config: DictConfig, models: Models, outputs: Callable[[Tensor], Tensor]) -> Problem:
+def generate(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | None) -> Problem:
     """Draw images of which some logits are given and the others are free."""
     attributes = _need_attributes(models)
     count = config.count or 16
@@ -103,7 +107,7 @@ def generate(config: DictConfig, models: Models, outputs: Callable[[Tensor], Ten
     return Problem(names, y, free=~edited, edited=edited, label=_settings(config.generate.set))
 
 
-def restore(config: DictConfig, models: Models, outputs: Callable[[Tensor], Tensor]) -> Problem:
+def restore(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | None) -> Problem:
     """Undo a known degradation of given images, or of images that suffer from it already."""
     _need_operator(models)
     if models.attributes is not None:
@@ -112,7 +116,7 @@ def restore(config: DictConfig, models: Models, outputs: Callable[[Tensor], Tens
             "distorted. An image is drawn from its attributes by task=reconstruct."
         )
     if not config.restore.degraded:
-        return replace(reconstruct(config, models, outputs), label="restored")
+        return replace(reconstruct(config, models, outputs, given), label="restored")
     if config.images is None:
         raise InputError("restore.degraded=true takes your own degraded images: give them as `images`.")
     shape = models.prior.image_shape
@@ -125,19 +129,32 @@ def restore(config: DictConfig, models: Models, outputs: Callable[[Tensor], Tens
     return Problem(names, y, rows={"measured": _picture(models, y)}, label="restored")
 
 
-def unconditional(config: DictConfig, models: Models, outputs: Callable[[Tensor], Tensor]) -> Problem:
+def unconditional(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | None) -> Problem:
     """Draw images from the prior alone."""
     return Problem([f"{config.first + i:05d}" for i in range(config.count or 16)], None)
 
 
-TASKS: dict[str, Callable[[DictConfig, Models, Callable[[Tensor], Tensor]], Problem]] = {
+TASKS: dict[str, Callable[[DictConfig, Models, Outputs, Tensor | None], Problem]] = {
     task.__name__: task for task in (reconstruct, edit, generate, restore, unconditional)
 }
 
 
-def _given_images(config: DictConfig, models: Models) -> tuple[list[str], Tensor, str]:
+def _checked(images: Tensor, models: Models) -> Tensor:
+    shape = tuple(models.prior.image_shape)
+    if images.ndim != 4 or tuple(images.shape[1:]) != shape or len(images) == 0:
+        raise InputError(f"expected images of shape [N, {', '.join(map(str, shape))}], got {list(images.shape)}.")
+    if not images.is_floating_point() or images.isnan().any() or images.abs().max() > 1.5:
+        raise InputError(
+            f"expected floating-point images in [-1, 1], got {images.dtype} from {images.min()} to {images.max()}."
+        )
+    return images.detach().float().cpu()
+
+
+def _given_images(config: DictConfig, models: Models, given: Tensor | None) -> tuple[list[str], Tensor, str]:
     """Names, images and a label of what the user gives, or of the run's held-out images."""
     shape = models.prior.image_shape
+    if given is not None:
+        return [f"{i:05d}" for i in range(len(given))], given, "given"
     if config.images is not None:
         return *own_images(config.images, config.first, config.count, shape), "given"
     if models.run is None:

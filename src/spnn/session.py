@@ -1,0 +1,299 @@
+"""The commands in memory: a session draws, edits, restores and evaluates without a folder or a process of its own.
+
+::
+
+    run = Session.load("outputs/mine")
+    images, y = run.held_out(4)
+    edited = run.edit(images, {"Smiling": "yes"}, steps=50, seed=0)
+    edited.images, edited.metrics["edit_success"]          # a notebook shows its pictures
+    run.evaluate("reconstruction", count=100)["judge_agreement"]
+
+Each call composes the config that the command of the same words would, so the images are the command's. One process, on
+the fastest device.
+"""
+
+import io
+import logging
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+from torch import Tensor, nn
+
+from spnn.composing import composed
+from spnn.configs import instantiate
+from spnn.diffusion.guidance import Guidance
+from spnn.errors import InputError
+from spnn.evaluation.findings import Findings
+from spnn.evaluation.run import conclude
+from spnn.outputs import outputs_of
+from spnn.sampling.images import held_out
+from spnn.sampling.models import Models, attributes_of, load_models
+from spnn.sampling.results import measure, save_overview
+from spnn.sampling.run import draw, prepare
+from spnn.sampling.store import MemoryStore
+from spnn.sampling.tasks import Problem
+from spnn.surjection import Surjection
+
+__all__ = ["Drawn", "Evaluation", "Session"]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Samples, and what they were drawn for. A notebook shows them as a picture.
+
+    Attributes:
+        images: The samples, [M, C, H, W], about in [-1, 1]; as many of each target, one target after the other.
+        outputs: The operator's outputs of them, [M, ...]; None without an operator.
+        problem: What was wanted: ``problem.y`` [N, ...], and which of it was ``free`` or ``edited``.
+        metrics: As in ``metrics.json`` of ``sample.py``: agreement, wholeness, gaps.
+        models: What they were drawn with.
+    """
+
+    images: Tensor
+    outputs: Tensor | None
+    problem: Problem
+    metrics: dict[str, float]
+    models: Models
+
+    def _repr_png_(self) -> bytes:
+        samples = {"image": self.images, **({} if self.outputs is None else {"y": self.outputs})}
+        file = io.BytesIO()
+        save_overview(file, self.problem, self.models, samples, most=16)
+        return file.getvalue()
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a study found.
+
+    Attributes:
+        findings: Its tables, charts and pictures.
+    """
+
+    findings: Findings
+
+    @property
+    def entries(self) -> list[dict[str, Any]]:
+        """The main figures, a dictionary per method or setting."""
+        return self.findings.entries
+
+    def __getitem__(self, name: str) -> Any:
+        """A figure of the first entry, by its name."""
+        if name not in self.entries[0]:
+            raise InputError(f"there is no figure {name!r}; there are {', '.join(self.entries[0])}.")
+        return self.entries[0][name]
+
+
+class Session:
+    """Models with frozen weights, and what can be done with them.
+
+    Arguments:
+        prior: The diffusion prior.
+        operator: The surjection ``g``; None to draw from the prior alone.
+        judge: A classifier of the same attributes that guidance never sees.
+        attributes: Names of the operator's outputs, if these are logits of attributes; by default numbers, or CelebA's
+            where it is a network with 40 outputs.
+    """
+
+    def __init__(
+        self,
+        prior: nn.Module,
+        operator: Surjection | None = None,
+        judge: nn.Module | None = None,
+        *,
+        attributes: Sequence[str] | None = None,
+    ):
+        names = attributes_of(operator) if attributes is None else tuple(attributes)
+        self.models, self.choices, self.values = Models(prior, operator, names, judge, None), (), {}
+        for model in (prior, operator, judge):
+            if model is not None:
+                model.eval().requires_grad_(False)
+
+    temporary: tempfile.TemporaryDirectory | None = None
+    """The folder of a run that is removed with the session."""
+
+    @classmethod
+    def load(cls, run: str | Path, *choices: str) -> "Session":
+        """The models of a run's folder, or others: ``Session.load("outputs/mine", "operator=super_resolution")``.
+
+        Raises:
+            InputError: If there is no such run, or it lacks a model.
+        """
+        session = cls.__new__(cls)
+        session.choices, session.values = choices, {"run": str(run)}
+        session.models = load_models(composed("sample", choices, session.values))
+        return session
+
+    @classmethod
+    def train(cls, *choices: str, folder: str | Path | None = None, **values: Any) -> "Session":
+        """Train what a command line asks for, and load it: ``Session.train("experiment=digits", seed=1)``.
+
+        Arguments:
+            *choices: As for ``train.py``.
+            folder: Where to; None for one that is removed with the session.
+            **values: Options of ``train.py`` itself.
+
+        Raises:
+            InputError: If an option is unknown, or no prior would be trained.
+        """
+        from spnn.training import train  # brings Lightning's training, which sampling does without
+
+        temporary = tempfile.TemporaryDirectory() if folder is None else None
+        folder = Path(temporary.name, "run") if temporary else Path(folder)
+        config = composed("train", choices, {**values, "folder": str(folder)})
+        if "prior" not in config.stages and config.from_run is None:
+            raise InputError(f"a session draws from a prior, but stages={list(config.stages)} trains none: add prior.")
+        with _as_commands():
+            train(config, folder, said=list(choices))
+        session = cls.load(folder)
+        session.temporary = temporary
+        return session
+
+    def close(self) -> None:
+        """Remove the folder that :meth:`train` made, if it did; it goes with the session otherwise."""
+        if self.temporary is not None:
+            self.temporary.cleanup()
+
+    def held_out(self, count: int, first: int = 0) -> tuple[Tensor, Tensor | None]:
+        """Images of the run's test split, [N, C, H, W] in [-1, 1], and the operator's outputs of them, [N, ...].
+
+        Raises:
+            InputError: If there is no run, or there are fewer images.
+        """
+        if self.models.run is None:
+            raise InputError("held-out images are a run's: make the session by Session.load(<folder>).")
+        _, images = held_out(self.models.run.source, first, count)
+        return images, self.outputs(images) if self.models.operator is not None else None
+
+    def outputs(self, images: Tensor) -> Tensor:
+        """The operator's outputs of images [N, C, H, W], [N, ...]."""
+        with _as_commands():
+            return outputs_of(self.models.operator, images)
+
+    def reconstruct(self, images: Tensor, **options: Any) -> Drawn:
+        """Draw images from nothing but the operator's outputs of given ones; options as :meth:`draw`."""
+        return self.draw("reconstruct", images, **options)
+
+    def edit(self, images: Tensor, set: Mapping[str, Any], *, others: str | float | None = None, **options) -> Drawn:
+        """Set attributes of images: ``{"Smiling": "yes", "Male": 2.5}``; ``others`` keep, follow or are free."""
+        return self.draw("edit", images, **_with(options, {"edit.set": dict(set), "edit.others": others}))
+
+    def generate(self, set: Mapping[str, Any], count: int = 16, **options: Any) -> Drawn:
+        """Draw images that show some attributes, the others free."""
+        return self.draw("generate", **_with(options, {"generate.set": dict(set), "count": count}))
+
+    def unconditional(self, count: int = 16, **options: Any) -> Drawn:
+        """Draw images from the prior alone."""
+        return self.draw("unconditional", **_with(options, {"count": count}))
+
+    def solve(self, y: Tensor, **options: Any) -> Drawn:
+        """Draw images whose outputs are ``y``, [N, ...]: any inverse problem of the session's operator.
+
+        Raises:
+            InputError: If there is no operator, or ``y`` doesn't have the shape of its outputs.
+        """
+        if self.models.operator is None:
+            raise InputError("there is nothing to solve for: the session has no operator.")
+        expected = self.outputs(torch.zeros(1, *self.models.prior.image_shape)).shape[1:]
+        if y.shape[1:] != expected or len(y) == 0:
+            raise InputError(f"expected outputs of shape {['N', *expected]}, got {list(y.shape)}.")
+        names = [f"{i:05d}" for i in range(len(y))]
+        return self.draw("reconstruct", problem=Problem(names, y.detach().float().cpu()), **options)
+
+    def draw(
+        self,
+        task: str,
+        images: Tensor | None = None,
+        *,
+        problem: Problem | None = None,
+        steps: int | None = None,
+        start: int | None = None,
+        seed: int = 0,
+        per_target: int = 1,
+        guidance: str | Callable[..., Guidance | None] | None = None,
+        values: Mapping[str, Any] | None = None,
+        choices: Sequence[str] = (),
+    ) -> Drawn:
+        """Draw samples as ``sample.py task=<task>`` does.
+
+        Arguments:
+            task: reconstruct, edit, generate, restore or unconditional.
+            images: The images to work on, [N, C, H, W] in [-1, 1]; None for the run's held-out ones.
+            problem: What is wanted, instead of what the task poses.
+            steps: Of the sampler; None for the default.
+            start: The step whose noise is put on the images to start from.
+            seed: Target i starts from the noise of ``seed + i``.
+            per_target: Samples of each target.
+            guidance: An option of ``conf/guidance``, or what makes a guidance: ``(operator, y, free=, logits=)``.
+            values: Other options by their full names: ``{"sampler.eta": 0}``.
+            choices: Other options of groups: ``["sampler=ddim"]``.
+
+        Raises:
+            InputError: If an option, an image or an attribute is missing or unknown.
+        """
+        words = [f"task={task}", *([f"guidance={guidance}"] if isinstance(guidance, str) else [])]
+        own = {"sampler.steps": steps, "sampler.start": start, "seed": seed, "n_per_target": per_target}
+        config = self._composed("sample", [*words, *choices], {**own, **(values or {})})
+        with _as_commands():
+            made = guidance if callable(guidance) else None
+            sampling = prepare(config, self.models, problem=problem, images=images, guidance=made)
+            store = MemoryStore(sampling.names)
+            draw(sampling, self.models, store, config)
+            x = store.collect()["image"]
+            y = None if self.models.operator is None else outputs_of(self.models.operator, x)
+            metrics = measure(sampling.problem, self.models, x, y, download=config.download)
+        return Drawn(x, y, sampling.problem, metrics, self.models)
+
+    def evaluate(
+        self,
+        study: str = "reconstruction",
+        *,
+        values: Mapping[str, Any] | None = None,
+        choices: Sequence[str] = (),
+        **options: Any,
+    ) -> Evaluation:
+        """Run a study as ``evaluate.py study=<study>`` does.
+
+        Arguments:
+            study: An option of ``conf/study``.
+            values: Other options by their full names: ``{"study.others": ["keep"]}``.
+            choices: Other options of groups: ``["+guidance@methods.naive=naive"]``.
+            **options: Of ``evaluate.py`` itself: ``count=100``, ``seed=0``.
+
+        Raises:
+            InputError: If there is no run, it lacks a model, or an option can't be met.
+        """
+        config = self._composed("evaluate", [f"study={study}", *choices], {**options, **(values or {})})
+        with _as_commands():
+            return Evaluation(conclude(instantiate(config.study), self.models, config))
+
+    def _composed(self, name: str, choices: Sequence[str], values: Mapping[str, Any]) -> DictConfig:
+        config = composed(name, [*self.choices, *choices], {**self.values, **values})
+        config.trainer.devices = 1
+        return config
+
+
+def _with(options: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of :meth:`Session.draw`, with more values."""
+    return {**options, "values": {**values, **(options.get("values") or {})}}
+
+
+@contextmanager
+def _as_commands() -> Iterator[None]:
+    """What the commands set for a whole process: no TF32, which would break ``g g† = identity``, and no tips by
+    Lightning."""
+    tf32, logger = torch.backends.cudnn.allow_tf32, logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    level = logger.level
+    torch.backends.cudnn.allow_tf32 = False
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = tf32
+        logger.setLevel(level)
