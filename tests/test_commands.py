@@ -235,5 +235,5 @@ def test_results_keep_earlier_ones_and_spare_other_folders(tmp_path):
         check_results_folder(folder, marker="sample.yaml")
     assert {(path / "sample.yaml").read_text() for path in tmp_path.iterdir()} == {"0", "1", "2"}
     assert (folder / "sample.yaml").read_text() == "2"
-    with pytest.raises(InputError, match="holds other things"):
+    with pytest.raises(InputError, match="is not empty and holds no earlier results"):
         check_results_folder(tmp_path, marker="sample.yaml")

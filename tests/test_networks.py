@@ -307,7 +307,7 @@ def test_what_is_wrong_with_a_plan_is_said_when_it_is_built(plan, message):
 
 
 def test_wrong_outputs_and_inputs_are_named():
-    with pytest.raises(InputError, match="gives 4 outputs, but 5"):
+    with pytest.raises(InputError, match="gives 4 outputs; 5 were requested"):
         network(outputs=5)
     with pytest.raises(InputError, match=r"expected images of shape \[B, 3, 8, 8\]"):
         network()(torch.randn(1, 3, 16, 16))
