@@ -31,11 +31,14 @@ class Slow(SGD):
 def installed(tmp_path_factory) -> Path:
     """A folder with the wheel's contents alone."""
     folder = tmp_path_factory.mktemp("installed")
-    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    for command in (["wheel", str(REPOSITORY), "--no-build-isolation", "-w", str(folder)], ["install", "--target"]):
-        words = command if command[0] == "wheel" else [*command, str(folder), *map(str, folder.glob("*.whl"))]
-        subprocess.run([*pip, *words, "--no-deps"], check=True, capture_output=True, text=True)
+    pip("wheel", str(REPOSITORY), "--no-build-isolation", "-w", str(folder))
+    pip("install", "--target", str(folder), *map(str, folder.glob("*.whl")))
     return folder
+
+
+def pip(command: str, *words: str) -> None:
+    whole = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", command, "--no-deps", *words]
+    subprocess.run(whole, check=True, capture_output=True, text=True)
 
 
 @pytest.fixture

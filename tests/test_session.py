@@ -8,6 +8,7 @@ import torch
 from commands import configuration
 
 from spnn import Session
+from spnn.composing import composed
 from spnn.diffusion import BackProjection, ConstantStrength, GaussianMixturePrior
 from spnn.errors import InputError
 from spnn.evaluation import evaluate
@@ -110,6 +111,14 @@ def test_a_session_trains_without_a_folder():
     assert y.shape == (2, 10)
     trained.close()
     assert not folder.exists()
+
+
+def test_ones_own_configs_come_first_as_in_the_commands(tmp_path, monkeypatch):
+    (tmp_path / "conf/guidance").mkdir(parents=True)
+    (tmp_path / "conf/guidance/naive.yaml").write_text("# Mine.\nmine: 3\n")
+    monkeypatch.chdir(tmp_path)
+    assert composed("sample", ["guidance=naive"]).guidance == {"mine": 3}
+    assert composed("sample", ["guidance=gradient"]).guidance.rate > 0
 
 
 def test_mistakes_are_named_and_nothing_of_the_process_is_changed(session):

@@ -11,11 +11,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra.errors import ConfigCompositionException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 
 from spnn.errors import InputError, nearest, nearest_path
+from spnn.search_path import searching
 from spnn.signatures import KINDS, MAPPING, NUMBER, WHOLE, kinds, parameters
 
 __all__ = ["check", "hint", "names_of"]
@@ -57,7 +58,7 @@ def hint(error: BaseException | None, name: str, folders: Sequence[Path], words:
     Arguments:
         error: What Hydra raised.
         name: The config's name.
-        folders: Where configs are found; the script's in the last of them.
+        folders: Where configs are found, the first before the second.
         words: The command line's.
     """
     if isinstance(error, MissingConfigException) and error.options:
@@ -68,13 +69,11 @@ def hint(error: BaseException | None, name: str, folders: Sequence[Path], words:
     if not isinstance(error, ConfigCompositionException):
         return ""
     words = [word for word in words if "=" in word and not word.startswith(("-", "+"))]
-    *own, main = folders
-    also = [f"hydra.searchpath=[{','.join(f'file://{folder}' for folder in own)}]"]
-    with initialize_config_dir(str(main), version_base="1.3"):
-        groups = compose(name, also, return_hydra_config=True).hydra.runtime.choices
+    with searching(folders):
+        groups = compose(name, return_hydra_config=True).hydra.runtime.choices
         chosen = [word.partition(",")[0] for word in words if _key(word) in groups]  # of a sweep, its first option
         try:
-            config = compose(name, also + chosen, return_hydra_config=True)
+            config = compose(name, chosen, return_hydra_config=True)
         except ConfigCompositionException:
             return ""
     names = {*names_of(OmegaConf.to_container(config)), *config.hydra.runtime.choices}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hydra import compose, initialize_config_dir
+from hydra import compose
 from hydra.errors import ConfigCompositionException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -11,7 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 import spnn.entry  # noqa: F401 - registers the resolvers that configs use
 from spnn.checking import names_of
 from spnn.errors import InputError, nearest, nearest_path
-from spnn.search_path import config_folders
+from spnn.search_path import config_folders, searching
 
 __all__ = ["composed"]
 
@@ -27,11 +27,9 @@ def composed(name: str, choices: Sequence[str] = (), values: Mapping[str, Any] |
     Raises:
         InputError: If there is no such option, or it can't have that value.
     """
-    *own, main = config_folders()
-    search = f"hydra.searchpath=[{','.join(f'file://{folder}' for folder in own)}]"
-    with initialize_config_dir(str(main), version_base="1.3"):
+    with searching(config_folders()):
         try:
-            config = compose(name, [search, *choices])
+            config = compose(name, list(choices))
         except MissingConfigException as error:
             option = str(error.missing_cfg_file).rpartition("/")[2]
             options = error.options or []

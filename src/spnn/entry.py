@@ -11,7 +11,8 @@ import re
 import signal
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from spnn.menu import menu, program
 from spnn.search_path import config_folders
 from spnn.sweeps import Failed
 
-__all__ = ["entry_point", "job_folder"]
+__all__ = ["command_settings", "entry_point", "job_folder"]
 
 log = logging.getLogger(__name__)
 
@@ -137,6 +138,21 @@ def _given_folder(words: list[str]) -> list[Path]:
     return [] if given is None else [given.resolve()]
 
 
+@contextmanager
+def command_settings() -> Iterator[None]:
+    """No tips and lists of absent devices by Lightning, whose warnings come through; and full precision where it is
+    asked for, as rounding to TF32 would break ``g g† = identity``."""
+    tf32, logger = torch.backends.cudnn.allow_tf32, logging.getLogger("lightning.pytorch.utilities.rank_zero")
+    level = logger.level
+    torch.backends.cudnn.allow_tf32 = False
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = tf32
+        logger.setLevel(level)
+
+
 class Job:
     """What Hydra calls with a composed config. A class, which the processes of any launcher import by its name.
 
@@ -155,12 +171,9 @@ class Job:
         logging.captureWarnings(True)
         for message in _IRRELEVANT_WARNINGS:
             warnings.filterwarnings("ignore", message)
-        # Lightning's tips and lists of absent devices; its warnings come through.
-        logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
-        # Full precision where it is asked for: rounding to TF32 would break g g† = identity.
-        torch.backends.cudnn.allow_tf32 = False
         try:
-            return with_readable_errors(self.function, config, self.script)
+            with command_settings():
+                return with_readable_errors(self.function, config, self.script)
         except Exception as error:
             if HydraConfig.get().mode != RunMode.MULTIRUN:
                 raise

@@ -13,10 +13,8 @@ the fastest device.
 """
 
 import io
-import logging
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +26,7 @@ from torch import Tensor, nn
 from spnn.composing import composed
 from spnn.configs import instantiate
 from spnn.diffusion.guidance import Guidance
+from spnn.entry import command_settings
 from spnn.errors import InputError
 from spnn.evaluation.findings import Findings
 from spnn.evaluation.run import conclude
@@ -35,7 +34,7 @@ from spnn.outputs import outputs_of
 from spnn.sampling.images import held_out
 from spnn.sampling.models import Models, attributes_of, load_models
 from spnn.sampling.results import measure, save_overview
-from spnn.sampling.run import draw, prepare
+from spnn.sampling.run import check_options, draw, prepare
 from spnn.sampling.store import MemoryStore
 from spnn.sampling.tasks import Problem
 from spnn.surjection import Surjection
@@ -149,7 +148,7 @@ class Session:
         config = composed("train", choices, {**values, "folder": str(folder)})
         if "prior" not in config.stages and config.from_run is None:
             raise InputError(f"a session draws from a prior, but stages={list(config.stages)} trains none: add prior.")
-        with _as_commands():
+        with command_settings():
             train(config, folder, said=list(choices))
         session = cls.load(folder)
         session.temporary = temporary
@@ -173,7 +172,7 @@ class Session:
 
     def outputs(self, images: Tensor) -> Tensor:
         """The operator's outputs of images [N, C, H, W], [N, ...]."""
-        with _as_commands():
+        with command_settings():
             return outputs_of(self.models.operator, images)
 
     def reconstruct(self, images: Tensor, **options: Any) -> Drawn:
@@ -240,7 +239,8 @@ class Session:
         words = [f"task={task}", *([f"guidance={guidance}"] if isinstance(guidance, str) else [])]
         own = {"sampler.steps": steps, "sampler.start": start, "seed": seed, "n_per_target": per_target}
         config = self._composed("sample", [*words, *choices], {**own, **(values or {})})
-        with _as_commands():
+        check_options(config)
+        with command_settings():
             made = guidance if callable(guidance) else None
             sampling = prepare(config, self.models, problem=problem, images=images, guidance=made)
             store = MemoryStore(sampling.names)
@@ -270,7 +270,7 @@ class Session:
             InputError: If there is no run, it lacks a model, or an option can't be met.
         """
         config = self._composed("evaluate", [f"study={study}", *choices], {**options, **(values or {})})
-        with _as_commands():
+        with command_settings():
             return Evaluation(conclude(instantiate(config.study), self.models, config))
 
     def _composed(self, name: str, choices: Sequence[str], values: Mapping[str, Any]) -> DictConfig:
@@ -282,18 +282,3 @@ class Session:
 def _with(options: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
     """Options of :meth:`Session.draw`, with more values."""
     return {**options, "values": {**values, **(options.get("values") or {})}}
-
-
-@contextmanager
-def _as_commands() -> Iterator[None]:
-    """What the commands set for a whole process: no TF32, which would break ``g g† = identity``, and no tips by
-    Lightning."""
-    tf32, logger = torch.backends.cudnn.allow_tf32, logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    level = logger.level
-    torch.backends.cudnn.allow_tf32 = False
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = tf32
-        logger.setLevel(level)

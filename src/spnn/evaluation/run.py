@@ -44,15 +44,13 @@ def evaluate(config: DictConfig) -> list[dict]:
     Raises:
         InputError: If the run is unknown or lacks a model, or an option can't be met.
     """
-    check_precision(config.trainer)
-    check_counts(config, "count", "batch_size", "shown", "resamples")
+    _check_options(config)
     study: Study = instantiate(config.study)
     top = Path(config.folder)
     folder = check_results_folder(top / study.name, marker=_MARKER)
     _check_top(top)
     models = load_models(config)
-    study.begin(Subject(models, config.count, config.resamples), config)
-    requests = study.requests()
+    requests = _begin(study, models, config)
     samples, stores = _sample(study, requests, models, folder, top)
     if rank_zero_only.rank != 0:
         return []
@@ -86,14 +84,26 @@ def conclude(study: Study, models: Models, config: DictConfig) -> Findings:
         models: Those of a run.
         config: Of ``evaluate.py``; its folder and loggers are left alone.
     """
+    _check_options(config)
+    requests = _begin(study, models, config)
+    samples = {
+        name: _draw(study, name, request, models, MemoryStore(request.names)) for name, request in requests.items()
+    }
+    return study.conclude(samples)
+
+
+def _check_options(config: DictConfig) -> None:
     check_precision(config.trainer)
     check_counts(config, "count", "batch_size", "shown", "resamples")
+
+
+def _begin(study: Study, models: Models, config: DictConfig) -> dict[str, Request]:
+    """What the study asks for, all of which can be drawn."""
     study.begin(Subject(models, config.count, config.resamples), config)
     requests = study.requests()
-    stores = {name: MemoryStore(request.names) for name, request in requests.items()}
     for request in requests.values():
         check_guidance(models, request.guidance, request.sampler or study.sampler(), request.rows())
-    return study.conclude({name: _draw(study, name, requests[name], models, stores[name]) for name in requests})
+    return requests
 
 
 def _sample(
@@ -101,16 +111,13 @@ def _sample(
 ) -> tuple[dict[str, Samples], list[SampleStore]]:
     """Sample all that is asked for; only the first process gets it."""
     config = study.config
-    asked = {name: request.rows() for name, request in requests.items()}
-    for name, request in requests.items():
-        check_guidance(models, request.guidance, request.sampler or study.sampler(), asked[name])
     stores = {name: SampleStore(folder / name, request.names) for name, request in requests.items()}
     whole = SampleStore(folder, [])
     if rank_zero_only.rank == 0 and (top / _MARKER).exists():  # an evaluation from before there were studies
         fresh_folder(top)
     whole.open(config, _MARKER, {"y": study.subject.y})
     for name, store in stores.items():
-        store.open(config, _MARKER, asked[name])
+        store.open(config, _MARKER, requests[name].rows())
     samples = {name: _draw(study, name, request, models, stores[name]) for name, request in requests.items()}
     return samples, [*stores.values(), whole]
 

@@ -24,7 +24,7 @@ from spnn.sampling.store import SampleStore, Store
 from spnn.sampling.tasks import Problem, pose
 from spnn.tracking import tracking
 
-__all__ = ["SEEDS_APART", "Sampling", "draw", "prepare", "sample"]
+__all__ = ["SEEDS_APART", "Sampling", "check_options", "draw", "prepare", "sample"]
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def prepare(
     """Pose ``config.task``, and check that it can be drawn; nothing is written.
 
     Arguments:
-        config: Of ``sample.py``.
+        config: Of ``sample.py``, see :func:`check_options`.
         models: What it works with.
         problem: The problem, if it isn't to be posed by the config.
         images: One's own images, [N, C, H, W] in [-1, 1], instead of those that the config names.
@@ -70,7 +70,6 @@ def prepare(
     Raises:
         InputError: If an option, an image or an attribute is missing or unknown.
     """
-    _check(config)
     problem = problem or pose(config, models, lambda given: outputs_of(models.operator, given), images)
     copies = config.n_per_target
     names = problem.names if copies == 1 else [f"{name}_{copy}" for name in problem.names for copy in range(copies)]
@@ -111,7 +110,7 @@ def sample(config: DictConfig, folder: str | Path) -> dict[str, float]:
     Raises:
         InputError: If an option, a model, an image or an attribute is missing or unknown.
     """
-    _check(config)
+    check_options(config)
     folder = check_results_folder(folder, marker="sample.yaml")
     models = load_models(config)
     sampling = prepare(config, models)
@@ -159,8 +158,8 @@ def requests(problem: Problem, first_seed: int, copies: int) -> dict[str, Tensor
     return asked
 
 
-def _check(config: DictConfig) -> None:
-    """Find what would else come to light only after sampling."""
+def check_options(config: DictConfig) -> None:
+    """Raise InputError for what would else come to light only after models are loaded, or after sampling."""
     check_precision(config.trainer)
     if config.trajectory not in _FRAMES:
         raise InputError(f"a trajectory is drawn as strip or gif (null: not at all), not {config.trajectory!r}.")
