@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from commands import REPOSITORY, command, configuration
+from commands import REPOSITORY, command, configuration, succeed
 from PIL import Image
 
 from spnn.errors import InputError
@@ -332,6 +332,16 @@ def test_studies_stand_beside_each_other_and_earlier_results_stay(run, tmp_path)
 
 
 @pytest.mark.slow
+def test_jobs_of_a_multirun_stay_apart_and_end_with_one_table(run, tmp_path):
+    words = (f"run={run.folder}", "seed=1,2", "study=edit", "count=2", "sampler.steps=10", "study.others=[keep]")
+    printed = succeed("evaluate.py", "-m", *words, "hydra/launcher=joblib", f"hydra.sweep.dir={tmp_path}")
+    assert "comparison of 2 jobs" in printed and "judge edits %" in printed
+    figures = [json.loads((tmp_path / f"{job}/edit/metrics.json").read_text())[0]["distance"] for job in "01"]
+    assert figures[0] != figures[1]
+    assert all((tmp_path / f"{job}/report.html").exists() for job in "01")
+    assert not (run.folder / "evaluation").exists()
+
+
 def test_an_evaluation_from_before_there_were_studies_is_moved_aside(run, tmp_path):
     old = tmp_path / "e"
     old.mkdir()

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -112,22 +113,32 @@ def test_results_that_could_not_be_written_are_written_from_what_is_there(run, t
     assert (tmp_path / "s/grid.png").exists() and not (tmp_path / "s/unfinished").exists()
 
 
-def test_a_multirun_of_guidances_ends_with_one_table(run):
-    printed = succeed("sample.py", "-m", f"run={run.folder}", "guidance=none,nlbp", "count=20", "sampler.steps=20")
-    (sweep,) = (run.folder / "samples").glob("reconstruct_*")
+def test_a_multirun_of_runs_ends_with_one_table(run, tmp_path):
+    other, sweep = tmp_path / "other", tmp_path / "sweep"
+    shutil.copytree(run.folder, other)
+    words = (
+        f"run={run.folder},{other}",
+        "guidance=none,nlbp",
+        "count=10",
+        "sampler.steps=20",
+        f"hydra.sweep.dir={sweep}",
+    )
+    printed = succeed("sample.py", "-m", *words)
     with (sweep / "comparison.csv").open() as file:
         rows = {row["job"]: row for row in csv.DictReader(file)}
-    assert list(rows) == ["guidance=none", "guidance=nlbp"]
-    assert float(rows["guidance=nlbp"]["agreement"]) > float(rows["guidance=none"]["agreement"]) + 0.05
-    assert all(text in printed for text in (*rows, "agree %", "judge %", "images/s"))
-    assert {path.parent.name for path in sweep.glob("*/grid.png")} == {"0", "1"}
+    assert list(rows) == [
+        f"run={folder} guidance={word}" for folder in (run.folder, other) for word in ("none", "nlbp")
+    ]
+    plain, guided = (float(rows[f"run={other} guidance={word}"]["agreement"]) for word in ("none", "nlbp"))
+    assert guided > plain + 0.05
+    assert all(text in printed for text in ("agree %", "judge %", "images/s"))
+    assert {path.parent.name for path in sweep.glob("*/grid.png")} == {"0", "1", "2", "3"}
 
 
-def test_a_job_that_fails_is_in_the_table(run):
-    fail("sample.py", "-m", f"run={run.folder}", "task=edit", "edit.set={digit_8: 5},{digit8: 5}", "sampler.steps=3")
-    (sweep,) = (run.folder / "samples").glob("edit_*")
-    assert len(list(sweep.glob("*/job.json"))) == 2
-    errors = [json.loads((sweep / f"{job}/job.json").read_text())["error"] for job in "01"]
+def test_a_job_that_fails_is_in_the_table(run, tmp_path):
+    words = ("task=edit", "edit.set={digit_8: 5},{digit8: 5}", "sampler.steps=3", f"hydra.sweep.dir={tmp_path}")
+    fail("sample.py", "-m", f"run={run.folder}", *words)
+    errors = [json.loads((tmp_path / f"{job}/job.json").read_text())["error"] for job in "01"]
     assert errors[0] is None and "there is no attribute 'digit8'" in errors[1]
 
 

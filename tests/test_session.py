@@ -44,6 +44,8 @@ def test_edits_are_those_of_the_command(session, run, tmp_path):
     assert edited.metrics == pytest.approx({name: expected["metrics"][name] for name in edited.metrics}, abs=1e-4)
     assert edited.problem.edited.nonzero().flatten().tolist() == [3, 7]
     assert edited._repr_png_().startswith(b"\x89PNG")
+    assert repr(edited).startswith("Drawn(6 images of (1, 8, 8): finite=1, ")
+    assert repr(session).startswith(f"Session(of {run.folder}: prior UNetPrior, operator SPNN, judge ")
 
 
 @pytest.mark.parametrize("task, word", [("reconstruct", "naive"), ("unconditional", None)])
@@ -89,8 +91,8 @@ def test_models_of_ones_own_solve_an_inverse_problem():
     with pytest.raises(InputError, match="held-out images are a run's"):
         session.held_out(2)
     with pytest.raises(InputError, match="needs run=<folder>"):
-        session.evaluate(count=2, run="none")
-    with pytest.raises(InputError, match="the session has no operator"):
+        session.evaluate(count=2)
+    with pytest.raises(InputError, match="this task needs an operator"):
         Session(prior).solve(y)
 
 
@@ -111,6 +113,8 @@ def test_a_session_trains_without_a_folder():
     assert y.shape == (2, 10)
     trained.close()
     assert not folder.exists()
+    with pytest.raises(InputError, match="the session is closed"):
+        trained.unconditional(2)
 
 
 def test_ones_own_configs_come_first_as_in_the_commands(tmp_path, monkeypatch):
@@ -121,21 +125,69 @@ def test_ones_own_configs_come_first_as_in_the_commands(tmp_path, monkeypatch):
     assert composed("sample", ["guidance=gradient"]).guidance.rate > 0
 
 
-def test_mistakes_are_named_and_nothing_of_the_process_is_changed(session):
-    images, _ = session.held_out(2)
+def test_mistakes_are_named_and_nothing_of_the_process_is_changed(session, tmp_path):
+    images, y = session.held_out(2)
     tf32, level = torch.backends.cudnn.allow_tf32, logging.getLogger("lightning.pytorch.utilities.rank_zero").level
     for wrong, message in (
         ({"guidance": "nlpb"}, r"no option 'nlpb' \(did you mean nlbp"),
+        ({"guidance": 7}, "guidance is an option of conf/guidance"),
         ({"values": {"sampler.stepz": 3}}, r"no option 'sampler.stepz' \(did you mean sampler.steps"),
+        ({"values": {"trainer.accelerator": "nonsense"}}, "lightning.Trainer: .*nonsense"),
+        ({"values": {"trainer.devices": 2}}, "trainer.devices: a session has its run"),
+        ({"choices": ["run=other"]}, "run: a session has its run"),
+        ({"choices": "guidance=naive"}, "choices are a list"),
+        ({"choices": ["sampler=[="]}, "can't compose"),
         ({"steps": 0}, "sampling steps must be 1 to 1000"),
+        ({"steps": 2.5}, "sampler.steps must be a whole number"),
+        ({"seed": "a"}, "seed must be a whole number"),
+        ({"seed": 2**70}, "seed must lie within"),
         ({"per_target": 0}, "n_per_target must be a whole number"),
     ):
         with pytest.raises(InputError, match=message):
             session.reconstruct(images, **wrong)
-    for bad in (images[0], images * 9, (images * 100).byte(), images[:0], images[..., :4]):
-        with pytest.raises(InputError, match=r"expected .*images"):
-            session.reconstruct(bad)
-    with pytest.raises(InputError, match="there is no attribute 'digit3'; did you mean digit_3"):
-        session.edit(images, {"digit3": "yes"})
+    for bad in (images[0], images * 9, (images * 100).byte(), images[:0], images[..., :4], images.numpy(), images / 0):
+        for use in (session.reconstruct, session.outputs):
+            with pytest.raises(InputError, match=r"expected .*images"):
+                use(bad)
+    for bad in (y[:, :4], y.long(), y.numpy(), y / 0, y[:0]):
+        with pytest.raises(InputError, match="expected outputs"):
+            session.solve(bad)
+    for bad, message in (
+        ({"digit3": "yes"}, "there is no attribute 'digit3'; did you mean digit_3"),
+        ("digit_3", "a dict"),
+    ):
+        with pytest.raises(InputError, match=message):
+            session.edit(images, bad)
+    for first, count in ((0, 0), (0, 2.5), (-1, 2), (0, "4"), (0, 10**6)):
+        with pytest.raises(InputError, match=r"must be a whole number|the test split has images"):
+            session.held_out(count, first)
+    with pytest.raises(InputError, match="leave guidance out"):
+        session.unconditional(2, guidance="nlbp")
+    with pytest.raises(InputError, match="is a file"):
+        (tmp_path / "file").touch()
+        Session.train("experiment=digits", folder=tmp_path / "file")
     assert torch.backends.cudnn.allow_tf32 == tf32
     assert logging.getLogger("lightning.pytorch.utilities.rank_zero").level == level
+    assert (
+        session.edit(images, {"digit_3": torch.tensor(4.0), "digit_1": y.numpy()[0, 0]}, steps=10).images.shape
+        == images.shape
+    )
+
+
+def test_models_that_do_not_fit_are_refused():
+    prior = GaussianMixturePrior.isotropic(torch.zeros(1, 1, 8, 8), deviation=0.5)
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3))
+    operator = AveragePool(4, (1, 8, 8))
+    for arguments, message in (
+        ({"prior": None}, "the prior must be a module"),
+        ({"prior": prior, "operator": network}, r"a module with pinv\(y\)"),
+        ({"prior": prior, "operator": AveragePool(2, (1, 4, 4))}, "fit each other"),
+        ({"prior": prior, "operator": operator, "judge": network}, "the judge's outputs have the shape"),
+        ({"prior": prior, "judge": network}, "give the operator, too"),
+        ({"prior": prior, "operator": operator, "attributes": "ab"}, "a list of names"),
+        ({"prior": prior, "operator": operator, "attributes": ["a", "a"]}, "different names"),
+    ):
+        with pytest.raises(InputError, match=message):
+            Session(**arguments)
+    with pytest.raises(InputError, match="needs an operator"):
+        Session(prior).outputs(torch.zeros(1, 1, 8, 8))

@@ -3,6 +3,9 @@
 import importlib
 import os
 import sys
+from importlib.metadata import version
+
+from spnn.errors import nearest
 
 __all__ = ["main"]
 
@@ -28,12 +31,18 @@ package's own configs, and modules in the working directory can be named in them
 def main() -> int | None:
     """Run the command that ``sys.argv`` names; return its exit status."""
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if name == "--version":
+        print(f"spnn {version('spnn')}")
+        return 0
+    if name in ("-h", "--help"):
+        print(_USAGE)
+        return 0
     if name not in _MODULES:
-        print(_USAGE, file=sys.stdout if name in ("-h", "--help") else sys.stderr)
-        return 0 if name in ("-h", "--help") else 2
+        print(f"no command {name!r}{nearest(name, _MODULES)}\n\n{_USAGE}", file=sys.stderr)
+        return 2
     sys.path.insert(0, os.getcwd())  # as `python train.py` does
     command = importlib.import_module(_MODULES[name]).main
-    return command(sys.argv[2:]) if name == "runs" else command()  # Hydra's commands read sys.argv themselves
+    return command(sys.argv[2:]) if name in ("runs", "doctor") else command()  # Hydra's read sys.argv themselves
 
 
 if __name__ == "__main__":

@@ -148,6 +148,8 @@ class _Comparison:
                 also = set().union(*(more for pattern, more in _ALSO.items() if fnmatchcase(full, pattern)))
                 yield from _faults_of_type(full, value, default, _kind_of(default) | also)
                 yield from self.faults(full, value, default)
+            elif full in _FILES:
+                yield f"An option of {full} sets values of the others: its file needs the line `# @package _global_`."
             else:
                 yield f"No option {full!r}{nearest_path(full, self.names)}."
 

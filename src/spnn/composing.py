@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hydra import compose
-from hydra.errors import ConfigCompositionException, MissingConfigException
-from omegaconf import DictConfig, OmegaConf
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 import spnn.entry  # noqa: F401 - registers the resolvers that configs use
-from spnn.checking import names_of
+from spnn.checking import check, names_of
 from spnn.errors import InputError, nearest, nearest_path
 from spnn.search_path import config_folders, searching
 
@@ -17,7 +17,7 @@ __all__ = ["composed"]
 
 
 def composed(name: str, choices: Sequence[str] = (), values: Mapping[str, Any] | None = None) -> DictConfig:
-    """Compose ``conf/<name>.yaml``.
+    """Compose ``conf/<name>.yaml``, and check it as the command does.
 
     Arguments:
         name: Of the command: train, sample, evaluate.
@@ -27,22 +27,33 @@ def composed(name: str, choices: Sequence[str] = (), values: Mapping[str, Any] |
     Raises:
         InputError: If there is no such option, or it can't have that value.
     """
+    if isinstance(choices, str) or not all(isinstance(choice, str) and "=" in choice for choice in choices):
+        raise InputError(f"choices are a list of `group=option`, such as ['guidance=naive'], got {choices!r}.")
     with searching(config_folders()):
         try:
-            config = compose(name, list(choices))
+            config = compose(name, list(choices), return_hydra_config=True)
         except MissingConfigException as error:
             option = str(error.missing_cfg_file).rpartition("/")[2]
             options = error.options or []
             hint = nearest(option, options) or f"; choose from {', '.join(options)}"
             raise InputError(f"no option {option!r}{hint}.") from None
-        except ConfigCompositionException as error:
+        except (HydraException, ConfigCompositionException) as error:
             raise InputError(f"can't compose {' '.join(choices)}: {error}") from None
-    for key, value in (values or {}).items():
-        if value is None:
-            continue
-        try:
-            OmegaConf.update(config, key, value)
-        except OmegaConfBaseException:
-            known = names_of(OmegaConf.to_container(config))
-            raise InputError(f"no option {key!r}{nearest_path(key, known)}, or it can't be {value!r}.") from None
+        values = {key: value for key, value in (values or {}).items() if value is not None}
+        with open_dict(config):
+            hydra = config.pop("hydra")
+        hydra.overrides.task += [f"{key}=" for key in values]  # by which the check knows what isn't a default
+        for key, value in values.items():
+            _set(config, key, value)
+        check(config, hydra)
     return config
+
+
+def _set(config: DictConfig, key: str, value: Any) -> None:
+    try:
+        OmegaConf.update(config, key, value)
+    except OmegaConfBaseException as error:
+        known = list(names_of(OmegaConf.to_container(config)))
+        if key in known:
+            raise InputError(f"{key} can't be {value!r}: {str(error).splitlines()[0]}") from None
+        raise InputError(f"no option {key!r}{nearest_path(key, known)}.") from None

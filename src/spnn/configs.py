@@ -5,6 +5,7 @@ from typing import Any
 
 import hydra.utils
 from hydra.errors import InstantiationException
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 
 from spnn.errors import InputError
@@ -16,13 +17,17 @@ def instantiate(config: DictConfig, **arguments: Any) -> Any:
     """Call a config's ``_target_`` as Hydra does, with plain lists and dictionaries.
 
     Raises:
-        InputError: If the target raises it: what is wrong with the options is the user's to know, not where.
+        InputError: If the target raises it, or refuses its arguments: what is wrong with the options is the user's to
+            know, not where.
     """
     try:
         return hydra.utils.instantiate(config, **arguments, _convert_="all")
     except InstantiationException as error:
-        if isinstance(error.__cause__, InputError):
-            raise error.__cause__ from None
+        cause = error.__cause__
+        if isinstance(cause, InputError):
+            raise cause from None
+        if isinstance(cause, TypeError | ValueError | MisconfigurationException):
+            raise InputError(f"{config._target_}: {cause}") from error
         raise
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import hydra
 import torch
+import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
 from hydra.types import RunMode
@@ -38,6 +39,12 @@ log = logging.getLogger(__name__)
 
 # Without it the kernel maps the memory of each large tensor anew, page by page: a fifth of a training step on CPUs.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+
+# Hydra's own; its parser would take an unknown one for the beginning of one of these.
+_FLAGS = {
+    "--help", "--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run", "--multirun", "--info",
+    "--shell-completion", "--config-path", "--config-name", "--config-dir", "--experimental-rerun"
+}  # fmt: skip
 
 # What these say doesn't hold for batches that are one indexing of an array, or for a log that is continued, or is said
 # better by the config.
@@ -113,7 +120,12 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
             program, *words = sys.argv
             if words[:1] == [config_name]:  # `spnn train ...`
                 del words[0]
+            for word in words:
+                if word.startswith("--") and word.partition("=")[0] not in _FLAGS:
+                    raise SystemExit(f"no flag {word}: options are written without dashes, such as experiment=digits.")
             folders, given = config_folders(), _given_folder(words)
+            for own in given or folders[:-1]:
+                _check_yaml(own)
             job = Job(function, config_name, sys.argv)
             main = folders[-1 if given else 0]
             run = hydra.main(config_path=str(main), config_name=config_name, version_base="1.3")(job)
@@ -123,6 +135,8 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
             except SystemExit as end:  # Hydra has printed its message; what it could not compose is in the context
                 if text := hint(end.__context__, config_name, [*given, *folders], words):
                     print(text, file=sys.stderr)
+                if end.code and end.__context__ is not None and (own := given or folders[:-1]):
+                    print(f"(Configs are looked for in {own[0]} first, then in the package.)", file=sys.stderr)
                 raise
 
         return command
@@ -138,16 +152,28 @@ def _given_folder(words: list[str]) -> list[Path]:
     return [] if given is None else [given.resolve()]
 
 
+def _check_yaml(folder: Path) -> None:
+    """End with one sentence if a config in the folder isn't YAML, which Hydra answers with its own stack."""
+    for path in sorted(folder.rglob("*.yaml")):
+        try:
+            yaml.safe_load(path.read_text())
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise SystemExit(f"{path} can't be read as YAML: {error}") from None
+
+
 @contextmanager
 def command_settings() -> Iterator[None]:
-    """No tips and lists of absent devices by Lightning, whose warnings come through; and full precision where it is
-    asked for, as rounding to TF32 would break ``g g† = identity``."""
+    """No tips, lists of absent devices and irrelevant warnings by Lightning; and full precision where it is asked for,
+    as rounding to TF32 would break ``g g† = identity``."""
     tf32, logger = torch.backends.cudnn.allow_tf32, logging.getLogger("lightning.pytorch.utilities.rank_zero")
     level = logger.level
     torch.backends.cudnn.allow_tf32 = False
     logger.setLevel(logging.WARNING)
     try:
-        yield
+        with warnings.catch_warnings():
+            for message in _IRRELEVANT_WARNINGS:
+                warnings.filterwarnings("ignore", message)
+            yield
     finally:
         torch.backends.cudnn.allow_tf32 = tf32
         logger.setLevel(level)
@@ -169,8 +195,6 @@ class Job:
     def __call__(self, config: DictConfig) -> Any:
         sys.argv = self.words  # Hydra has parsed its part of it
         logging.captureWarnings(True)
-        for message in _IRRELEVANT_WARNINGS:
-            warnings.filterwarnings("ignore", message)
         try:
             with command_settings():
                 return with_readable_errors(self.function, config, self.script)

@@ -9,7 +9,7 @@
     run.evaluate("reconstruction", count=100)["judge_agreement"]
 
 Each call composes the config that the command of the same words would, so the images are the command's. One process, on
-the fastest device.
+the fastest device. Progress is logged: ``logging.basicConfig(level="INFO")`` shows it.
 """
 
 import io
@@ -32,14 +32,18 @@ from spnn.evaluation.findings import Findings
 from spnn.evaluation.run import conclude
 from spnn.outputs import outputs_of
 from spnn.sampling.images import held_out
-from spnn.sampling.models import Models, attributes_of, load_models
+from spnn.sampling.models import Models, attributes_of, freeze, load_models
 from spnn.sampling.results import measure, save_overview
 from spnn.sampling.run import check_options, draw, prepare
 from spnn.sampling.store import MemoryStore
-from spnn.sampling.tasks import Problem
+from spnn.sampling.tasks import Problem, checked_images, need_operator
 from spnn.surjection import Surjection
 
 __all__ = ["Drawn", "Evaluation", "Session"]
+
+_NOT_OF_A_SESSION = {"run", "folder", "report", "save", "trajectory", "logger"} | {
+    f"trainer.{option}" for option in ("devices", "num_nodes", "strategy")
+}
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,10 @@ class Drawn:
     metrics: dict[str, float]
     models: Models
 
+    def __repr__(self) -> str:
+        metrics = ", ".join(f"{name}={value:.4g}" for name, value in self.metrics.items())
+        return f"Drawn({len(self.images)} images of {tuple(self.images.shape[1:])}: {metrics})"
+
     def _repr_png_(self) -> bytes:
         samples = {"image": self.images, **({} if self.outputs is None else {"y": self.outputs})}
         file = io.BytesIO()
@@ -67,7 +75,7 @@ class Drawn:
         return file.getvalue()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """What a study found.
 
@@ -82,6 +90,9 @@ class Evaluation:
         """The main figures, a dictionary per method or setting."""
         return self.findings.entries
 
+    def __repr__(self) -> str:
+        return "\n".join(map(str, self.entries))
+
     def __getitem__(self, name: str) -> Any:
         """A figure of the first entry, by its name."""
         if name not in self.entries[0]:
@@ -90,14 +101,17 @@ class Evaluation:
 
 
 class Session:
-    """Models with frozen weights, and what can be done with them.
+    """Models, and what can be done with them. They are frozen, and set to evaluation, in place.
 
     Arguments:
         prior: The diffusion prior.
         operator: The surjection ``g``; None to draw from the prior alone.
-        judge: A classifier of the same attributes that guidance never sees.
+        judge: A classifier of the same attributes that guidance never sees: images [N, C, H, W] to logits [N, K].
         attributes: Names of the operator's outputs, if these are logits of attributes; by default numbers, or CelebA's
             where it is a network with 40 outputs.
+
+    Raises:
+        InputError: If a model or the names don't fit the others.
     """
 
     def __init__(
@@ -108,14 +122,30 @@ class Session:
         *,
         attributes: Sequence[str] | None = None,
     ):
+        if isinstance(attributes, str):
+            raise InputError(f"attributes are a list of names, got the string {attributes!r}.")
         names = attributes_of(operator) if attributes is None else tuple(attributes)
-        self.models, self.choices, self.values = Models(prior, operator, names, judge, None), (), {}
-        for model in (prior, operator, judge):
-            if model is not None:
-                model.eval().requires_grad_(False)
+        self.models, self.choices, self.values = freeze(Models(prior, operator, names, judge, None)), (), {}
+        if operator is None and (judge is not None or names is not None):
+            raise InputError("a judge and attributes are of an operator's outputs: give the operator, too.")
+        if operator is None:
+            return
+        blank = torch.zeros(1, *prior.image_shape)
+        shape = tuple(self.outputs(blank).shape[1:])
+        if names is not None and (shape != (len(names),) or len(set(names)) < len(names)):
+            raise InputError(f"expected {shape} different names of the operator's outputs, got {list(names)}.")
+        if judge is not None and (seen := tuple(outputs_of(judge, blank).shape[1:])) != shape:
+            raise InputError(f"the judge's outputs have the shape {seen}, but the operator's {shape}.")
 
     temporary: tempfile.TemporaryDirectory | None = None
     """The folder of a run that is removed with the session."""
+    closed = False
+
+    def __repr__(self) -> str:
+        models = self.models
+        shown = {"prior": models.prior, "operator": models.operator, "judge": models.judge}
+        of = f"of {models.run.folder}: " if models.run else ""
+        return f"Session({of}{', '.join(f'{name} {type(x).__name__}' for name, x in shown.items() if x is not None)})"
 
     @classmethod
     def load(cls, run: str | Path, *choices: str) -> "Session":
@@ -125,8 +155,8 @@ class Session:
             InputError: If there is no such run, or it lacks a model.
         """
         session = cls.__new__(cls)
-        session.choices, session.values = choices, {"run": str(run)}
-        session.models = load_models(composed("sample", choices, session.values))
+        session.choices, session.values = choices, {"run": str(Path(run).absolute())}
+        session.models = load_models(session._composed("sample", (), {}))
         return session
 
     @classmethod
@@ -143,6 +173,8 @@ class Session:
         """
         from spnn.training import train  # brings Lightning's training, which sampling does without
 
+        if folder is not None and Path(folder).is_file():
+            raise InputError(f"the run needs a folder, but {folder} is a file.")
         temporary = tempfile.TemporaryDirectory() if folder is None else None
         folder = Path(temporary.name, "run") if temporary else Path(folder)
         config = composed("train", choices, {**values, "folder": str(folder)})
@@ -155,9 +187,10 @@ class Session:
         return session
 
     def close(self) -> None:
-        """Remove the folder that :meth:`train` made, if it did; it goes with the session otherwise."""
+        """Remove the folder that :meth:`train` made, if it made one, and with it what the session needs."""
         if self.temporary is not None:
             self.temporary.cleanup()
+            self.closed = True
 
     def held_out(self, count: int, first: int = 0) -> tuple[Tensor, Tensor | None]:
         """Images of the run's test split, [N, C, H, W] in [-1, 1], and the operator's outputs of them, [N, ...].
@@ -171,21 +204,33 @@ class Session:
         return images, self.outputs(images) if self.models.operator is not None else None
 
     def outputs(self, images: Tensor) -> Tensor:
-        """The operator's outputs of images [N, C, H, W], [N, ...]."""
-        with command_settings():
-            return outputs_of(self.models.operator, images)
+        """The operator's outputs of images [N, C, H, W] in [-1, 1], [N, ...].
 
-    def reconstruct(self, images: Tensor, **options: Any) -> Drawn:
+        Raises:
+            InputError: If there is no operator, or they are no such images.
+        """
+        need_operator(self.models)
+        with command_settings():
+            return outputs_of(self.models.operator, checked_images(images, self.models))
+
+    def reconstruct(self, images: Tensor | None = None, **options: Any) -> Drawn:
         """Draw images from nothing but the operator's outputs of given ones; options as :meth:`draw`."""
         return self.draw("reconstruct", images, **options)
 
-    def edit(self, images: Tensor, set: Mapping[str, Any], *, others: str | float | None = None, **options) -> Drawn:
+    def edit(
+        self,
+        images: Tensor | None,
+        set: Mapping[str, Any],
+        *,
+        others: str | float | None = None,
+        **options: Any,
+    ) -> Drawn:
         """Set attributes of images: ``{"Smiling": "yes", "Male": 2.5}``; ``others`` keep, follow or are free."""
-        return self.draw("edit", images, **_with(options, {"edit.set": dict(set), "edit.others": others}))
+        return self.draw("edit", images, **_with(options, {"edit.set": _plain(set), "edit.others": others}))
 
     def generate(self, set: Mapping[str, Any], count: int = 16, **options: Any) -> Drawn:
         """Draw images that show some attributes, the others free."""
-        return self.draw("generate", **_with(options, {"generate.set": dict(set), "count": count}))
+        return self.draw("generate", **_with(options, {"generate.set": _plain(set), "count": count}))
 
     def unconditional(self, count: int = 16, **options: Any) -> Drawn:
         """Draw images from the prior alone."""
@@ -195,11 +240,12 @@ class Session:
         """Draw images whose outputs are ``y``, [N, ...]: any inverse problem of the session's operator.
 
         Raises:
-            InputError: If there is no operator, or ``y`` doesn't have the shape of its outputs.
+            InputError: If there is no operator, or ``y`` is nothing that it could give.
         """
-        if self.models.operator is None:
-            raise InputError("there is nothing to solve for: the session has no operator.")
         expected = self.outputs(torch.zeros(1, *self.models.prior.image_shape)).shape[1:]
+        if not isinstance(y, Tensor) or not y.is_floating_point() or not y.isfinite().all():
+            found = f"{y.dtype}, or values that are not finite" if isinstance(y, Tensor) else type(y).__name__
+            raise InputError(f"expected outputs as a tensor of finite floating-point numbers, got {found}.")
         if y.shape[1:] != expected or len(y) == 0:
             raise InputError(f"expected outputs of shape {['N', *expected]}, got {list(y.shape)}.")
         names = [f"{i:05d}" for i in range(len(y))]
@@ -236,12 +282,14 @@ class Session:
         Raises:
             InputError: If an option, an image or an attribute is missing or unknown.
         """
+        if not (guidance is None or isinstance(guidance, str) or callable(guidance)):
+            raise InputError(f"guidance is an option of conf/guidance, or makes one from a target, got {guidance!r}.")
         words = [f"task={task}", *([f"guidance={guidance}"] if isinstance(guidance, str) else [])]
         own = {"sampler.steps": steps, "sampler.start": start, "seed": seed, "n_per_target": per_target}
         config = self._composed("sample", [*words, *choices], {**own, **(values or {})})
         check_options(config)
         with command_settings():
-            made = guidance if callable(guidance) else None
+            made = guidance if guidance is None or callable(guidance) else instantiate(config.guidance)
             sampling = prepare(config, self.models, problem=problem, images=images, guidance=made)
             store = MemoryStore(sampling.names)
             draw(sampling, self.models, store, config)
@@ -274,9 +322,25 @@ class Session:
             return Evaluation(conclude(instantiate(config.study), self.models, config))
 
     def _composed(self, name: str, choices: Sequence[str], values: Mapping[str, Any]) -> DictConfig:
-        config = composed(name, [*self.choices, *choices], {**self.values, **values})
-        config.trainer.devices = 1
-        return config
+        if self.closed:
+            raise InputError("the session is closed, and its run's folder removed.")
+        given = {*values, *(choice.lstrip("+~").partition("=")[0] for choice in (*self.choices, *choices))}
+        if fixed := sorted(given & _NOT_OF_A_SESSION):
+            raise InputError(
+                f"{', '.join(fixed)}: a session has its run, works in one process and writes nothing. Make another by "
+                "Session.load, or use the command."
+            )
+        return composed(name, [*self.choices, *choices], {**self.values, **values, "trainer.devices": 1})
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What attributes are set to, with tensors' and arrays' single values as numbers."""
+    if not isinstance(values, Mapping):
+        raise InputError(f"attributes are set by a dictionary, such as {{'Smiling': 'yes'}}, got {values!r}.")
+    return {
+        name: value.item() if hasattr(value, "item") and getattr(value, "ndim", 0) == 0 else value
+        for name, value in values.items()
+    }
 
 
 def _with(options: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """`spnn doctor`: what is installed here, what commands would use, and what would not work."""
 
+import argparse
 import importlib.util
 import os
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -24,8 +26,11 @@ _OPTIONAL = {  # module: what it is for, the extra that brings it
 _ROOMY = 2e9  # bytes that a run of photographs and its checkpoints may take
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Print the report; return 1 if something would not work."""
+    argparse.ArgumentParser("spnn doctor", description="Say what is installed, and what would not work.").parse_args(
+        words
+    )
     found, problems = environment(), []
     print(f"spnn        {found['packages'].get('spnn', 'unknown version')}, {Path(__file__).parents[1]}")
     print(f"python      {found['python']}, {sys.executable}")

@@ -1,13 +1,21 @@
 """Evaluate a trained run on held-out images."""
 
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from spnn.entry import entry_point
+from spnn.entry import entry_point, job_folder
 from spnn.evaluation import evaluate
 
 __all__ = ["main"]
 
 
 @entry_point("evaluate")
-def main(config: DictConfig) -> None:
-    evaluate(config)
+def main(config: DictConfig) -> dict[str, Any]:
+    if HydraConfig.get().mode == RunMode.MULTIRUN:  # each job apart: two of one run must not meet
+        config.folder = job_folder(config)
+        config.report = f"{config.folder}/report.html"
+    entries = evaluate(config)
+    return entries[0] if entries else {}

@@ -20,7 +20,7 @@ from spnn.evaluation.subject import Subject
 from spnn.evaluation.tables import print_table
 from spnn.outputs import outputs_of
 from spnn.runs import check_results_folder, fresh_folder
-from spnn.sampling.generate import check_counts, check_guidance, check_precision, generate
+from spnn.sampling.generate import check_counts, check_guidance, check_precision, check_seed, generate
 from spnn.sampling.models import Models, load_models
 from spnn.sampling.results import described
 from spnn.sampling.store import MemoryStore, SampleStore, Store
@@ -95,6 +95,7 @@ def conclude(study: Study, models: Models, config: DictConfig) -> Findings:
 def _check_options(config: DictConfig) -> None:
     check_precision(config.trainer)
     check_counts(config, "count", "batch_size", "shown", "resamples")
+    check_seed(config.seed)
 
 
 def _begin(study: Study, models: Models, config: DictConfig) -> dict[str, Request]:

@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich import box
 from rich.table import Table
@@ -45,10 +46,11 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    program = "spnn runs" if Path(sys.argv[0]).stem == "spnn" else "python -m spnn.runs"
     parser = argparse.ArgumentParser(
-        "python -m spnn.runs",
+        program,
         description="List runs, find the best, show one, compare two.",
-        epilog=EXAMPLES,
+        epilog=EXAMPLES.replace("python -m spnn.runs", program),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", metavar="command")

@@ -22,7 +22,7 @@ from spnn.sampling.models import Models
 from spnn.sampling.progress import SamplingProgress
 from spnn.sampling.store import Store
 
-__all__ = ["check_counts", "check_guidance", "check_precision", "generate"]
+__all__ = ["check_counts", "check_guidance", "check_precision", "check_seed", "generate"]
 
 
 def check_counts(config: DictConfig, *options: str) -> None:
@@ -30,6 +30,12 @@ def check_counts(config: DictConfig, *options: str) -> None:
     for option in options:
         if not isinstance(config[option], int) or config[option] < 1:
             raise InputError(f"{option} must be a whole number of at least 1, got {config[option]!r}.")
+
+
+def check_seed(seed: int) -> None:
+    """Raise InputError if it is too large for a generator of random numbers."""
+    if abs(seed) >= 2**62:
+        raise InputError(f"seed must lie within ±2^62, got {seed}.")
 
 
 def check_precision(trainer: DictConfig) -> None:
@@ -53,7 +59,8 @@ def check_guidance(
         if isinstance(made, TargetGuidance) and not made.exact and not any(map(made.schedule, levels)):
             raise InputError(
                 f"no step is guided: sampling goes from t = {levels[0]} down (sampler.start={sampler.start}), where "
-                "guidance.schedule is 0. Start from a higher step, or choose another guidance/schedule."
+                "guidance.schedule is 0. Start from a higher step, take more steps, or choose another "
+                "guidance/schedule."
             )
 
 

@@ -22,7 +22,10 @@ def held_out(source: Source, first: int, count: int) -> tuple[list[str], Tensor]
     """
     source.prepare()
     dataset = source.split("test")
-    if not 0 <= first < first + count <= len(dataset):
+    for what, number, least in (("first", first, 0), ("count", count, 1)):
+        if isinstance(number, bool) or not isinstance(number, int) or number < least:
+            raise InputError(f"{what} must be a whole number of at least {least}, got {number!r}.")
+    if first + count > len(dataset):
         raise InputError(
             f"the test split has images 0 to {len(dataset) - 1}; {first} to {first + count - 1} were requested."
         )

@@ -14,7 +14,7 @@ from spnn.outputs import TrainingOutputs
 from spnn.runs import Run
 from spnn.surjection import Surjection
 
-__all__ = ["Models", "attributes_of", "load_models"]
+__all__ = ["Models", "attributes_of", "freeze", "load_models"]
 
 
 @dataclass(frozen=True)
@@ -53,14 +53,33 @@ def load_models(config: DictConfig) -> Models:
     prior = _load_prior(config.prior, run)
     operator, attributes, trained_in = _load_operator(config.operator, run, prior.image_shape)
     shape = getattr(operator, "image_shape", prior.image_shape)
+    judged = run is not None and attributes == tuple(run.source.attributes) and shape == run.source.image_shape
+    return freeze(Models(prior, operator, attributes, run.judge() if judged else None, run, trained_in))
+
+
+def freeze(models: Models) -> Models:
+    """Set the models to evaluation, in place, without gradients of their weights.
+
+    Raises:
+        InputError: If one is not what it must be, or they are for images of different shapes.
+    """
+    prior, operator = models.prior, models.operator
+    if not isinstance(prior, nn.Module) or not hasattr(prior, "image_shape") or not hasattr(prior, "schedule"):
+        raise InputError(
+            f"the prior must be a module with image_shape and schedule, such as UNetPrior, got {type(prior).__name__}."
+        )
+    if operator is not None and not (isinstance(operator, nn.Module) and hasattr(operator, "pinv")):
+        raise InputError(
+            f"the operator must be a Surjection, a module with pinv(y), such as those of spnn.operators, got "
+            f"{type(operator).__name__}."
+        )
+    shape = getattr(operator, "image_shape", prior.image_shape)
     if tuple(shape) != tuple(prior.image_shape):
         raise InputError(
             f"the operator is for images of shape {tuple(shape)}, but the prior draws images of shape "
             f"{tuple(prior.image_shape)}: choose a prior and an operator that fit each other."
         )
-    judged = run is not None and attributes == tuple(run.source.attributes) and shape == run.source.image_shape
-    models = Models(prior, operator, attributes, run.judge() if judged else None, run, trained_in)
-    for model in (models.prior, models.operator, models.judge):
+    for model in (prior, operator, models.judge):
         if model is not None:
             model.eval().requires_grad_(False)
     return models

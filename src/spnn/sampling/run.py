@@ -17,7 +17,7 @@ from spnn.diffusion.sampler import Sampler
 from spnn.errors import InputError
 from spnn.outputs import outputs_of
 from spnn.runs import check_results_folder
-from spnn.sampling.generate import check_counts, check_guidance, check_precision, generate
+from spnn.sampling.generate import check_counts, check_guidance, check_precision, check_seed, generate
 from spnn.sampling.models import Models, load_models
 from spnn.sampling.results import fault, measure, save_metadata, save_pictures, save_tensors, track
 from spnn.sampling.store import SampleStore, Store
@@ -74,6 +74,8 @@ def prepare(
     copies = config.n_per_target
     names = problem.names if copies == 1 else [f"{name}_{copy}" for name in problem.names for copy in range(copies)]
     asked = requests(problem, config.seed + config.first, copies)
+    if guidance is not None and problem.y is None:
+        raise InputError(f"task={config.task} wants nothing that guidance could work towards: leave guidance out.")
     sampler = instantiate(config.sampler, schedule=models.prior.schedule)
     if sampler.start is not None:
         if problem.images is None:
@@ -166,5 +168,6 @@ def check_options(config: DictConfig) -> None:
     if config.save not in ("safetensors", "npz", None):
         raise InputError(f"samples are saved as safetensors or npz (null: as PNG alone), not {config.save!r}.")
     check_counts(config, "batch_size", "n_per_target", "shown")
+    check_seed(config.seed)
     if config.first < 0 or (config.count is not None and config.count < 1):
         raise InputError(f"`first` must be at least 0 and `count` at least 1, got {config.first} and {config.count}.")

@@ -15,7 +15,7 @@ from spnn.sampling.targets import far_targets, set_attributes, share_of
 
 log = logging.getLogger(__name__)
 
-__all__ = ["TASKS", "Problem", "pose"]
+__all__ = ["TASKS", "Problem", "checked_images", "need_operator", "pose"]
 
 Outputs = Callable[[Tensor], Tensor]
 
@@ -57,13 +57,13 @@ def pose(config: DictConfig, models: Models, outputs: Outputs, images: Tensor | 
     Raises:
         InputError: If the task lacks something, an image or an attribute is unknown, or a value can't be read.
     """
-    given = None if images is None else _checked(images, models)
+    given = None if images is None else checked_images(images, models)
     return TASKS[config.task](config, models, outputs, given)
 
 
 def reconstruct(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | None) -> Problem:
     """Draw images from nothing but the operator's outputs of given ones."""
-    _need_operator(models)
+    need_operator(models)
     names, images, label = _given_images(config, models, given)
     y = outputs(images)
     rows = {label: images} if models.attributes else {label: images, "measured": _picture(models, y)}
@@ -109,7 +109,7 @@ def generate(config: DictConfig, models: Models, outputs: Outputs, given: Tensor
 
 def restore(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | None) -> Problem:
     """Undo a known degradation of given images, or of images that suffer from it already."""
-    _need_operator(models)
+    need_operator(models)
     if models.attributes is not None:
         raise InputError(
             "restore undoes a degradation: choose operator=inpainting, super_resolution, colorization, deblurring or "
@@ -139,13 +139,21 @@ TASKS: dict[str, Callable[[DictConfig, Models, Outputs, Tensor | None], Problem]
 }
 
 
-def _checked(images: Tensor, models: Models) -> Tensor:
+def checked_images(images: Tensor, models: Models) -> Tensor:
+    """Images [N, C, H, W] in [-1, 1], in float32 on the CPU.
+
+    Raises:
+        InputError: If they are not that.
+    """
     shape = tuple(models.prior.image_shape)
+    if not isinstance(images, Tensor):
+        raise InputError(f"expected images as a torch.Tensor, got {type(images).__name__}.")
     if images.ndim != 4 or tuple(images.shape[1:]) != shape or len(images) == 0:
         raise InputError(f"expected images of shape [N, {', '.join(map(str, shape))}], got {list(images.shape)}.")
-    if not images.is_floating_point() or images.isnan().any() or images.abs().max() > 1.5:
+    if not images.is_floating_point() or not images.isfinite().all() or images.abs().max() > 1.5:
         raise InputError(
-            f"expected floating-point images in [-1, 1], got {images.dtype} from {images.min()} to {images.max()}."
+            f"expected finite floating-point images in [-1, 1], got {images.dtype} from {images.min()} to "
+            f"{images.max()}; 8-bit ones are made so by `images / 127.5 - 1`."
         )
     return images.detach().float().cpu()
 
@@ -174,7 +182,8 @@ def _quantile(config: DictConfig) -> float:
     return float(quantile)
 
 
-def _need_operator(models: Models) -> None:
+def need_operator(models: Models) -> None:
+    """Raise InputError if there is no operator."""
     if models.operator is None:
         raise InputError(
             "this task needs an operator: run=<folder> of a run that has trained one, or another choice of `operator`, "
@@ -183,7 +192,7 @@ def _need_operator(models: Models) -> None:
 
 
 def _need_attributes(models: Models) -> tuple[str, ...]:
-    _need_operator(models)
+    need_operator(models)
     if models.attributes is None:
         raise InputError(
             "attributes can only be set where the operator tells attributes: choose operator=trained (with "
