@@ -24,7 +24,7 @@ from torch import Tensor
 from benchmarks import literal
 from benchmarks.core import measure
 from spnn import SPNN
-from spnn.diffusion import BackProjection, ConstantStrength, ImageNoise, Sampler, UNetPrior
+from spnn.diffusion import BackProjection, ConstantStrength, Denoised, ImageNoise, Sampler, UNetPrior
 from spnn.entry import fast_precision
 
 DDPM_CELEBAHQ = {
@@ -75,15 +75,15 @@ def main() -> None:
     guidance = BackProjection(ours, targets, schedule=ConstantStrength(1.0), stop=0.03)
     error = (guidance(x0.expand(batch, -1, -1, -1), 0)[0] - expected[0]).abs().max() / expected.abs().max()
 
-    def predict_noise(x: Tensor, t: Tensor) -> Tensor:
+    def denoise(x: Tensor, t: Tensor) -> Denoised:
         with torch.autocast(device, torch.bfloat16, enabled=options.precision == "bf16-mixed"):
             return prior(x, t)
 
     x, times = torch.randn(batch, *SHAPE, device=device), torch.full((batch,), 500, device=device)
-    our_prior = time(lambda: predict_noise(x, times))[0]
+    our_prior = time(lambda: denoise(x, times))[0]
     our_nlbp = time(lambda: guidance(x, 0))[0]
     one_step, noise = Sampler(prior.schedule, steps=1, clip=True), ImageNoise(range(batch), SHAPE, device)
-    our_step = time(lambda: one_step(predict_noise, noise, guidance))[0]
+    our_step = time(lambda: one_step(denoise, noise, guidance))[0]
 
     table = Table("one sampling step, 256 px", "batch", "prior", "guidance", "step", "guidance's share", "per image")
     for column in table.columns[1:]:

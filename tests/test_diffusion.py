@@ -61,9 +61,10 @@ def test_a_prior_that_predicts_its_target_gives_the_noise(prediction):
     )
     x0, noise, t = torch.randn(4, 3, 8, 8), torch.randn(4, 3, 8, 8), torch.tensor([10, 200, 500, 999])
     x = SCHEDULE.add_noise(x0, noise, t)
-    assert prior(x, t).shape == x.shape  # the real network
+    assert prior(x, t).mean.shape == x.shape  # the real network
     prior.predict = lambda x, t: prior.target(x0, noise, t)  # a perfect one
-    torch.testing.assert_close(prior(x, t), noise, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(prior(x, t).noise, noise, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(prior(x, t).mean, x0, rtol=1e-3, atol=1e-3)
 
 
 def test_sampling_can_start_from_an_image():

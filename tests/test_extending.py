@@ -22,6 +22,15 @@ def test_an_own_operator_and_prior_sample(run, tmp_path):
     assert gaps["trained"]["psnr"] > gaps["white_noise"]["psnr"]  # which knows no digits
 
 
+@pytest.mark.slow
+def test_an_own_guidance_leads_samples_to_their_targets(run, tmp_path):
+    words = ("sample.py", OWN, f"run={run.folder}", "count=10", "sampler.steps=20")
+    for guidance in ("none", "sign"):
+        succeed(*words, f"guidance={guidance}", f"folder={tmp_path}/{guidance}")
+    plain, own = (json.loads((tmp_path / name / "metrics.json").read_text())["agreement"] for name in ("none", "sign"))
+    assert own > plain + 0.03
+
+
 def test_an_own_network_is_trained(tmp_path):
     short = "stage.task.trainer={max_steps: 3, val_check_interval: 3}"
     folder = tmp_path / "run"

@@ -1,4 +1,4 @@
-"""Parts of one's own: an operator and a prior, which configs name by `examples.own.parts.<name>`."""
+"""Parts of one's own: an operator, a prior and a guidance, which configs name by `examples.own.parts.<name>`."""
 
 from collections.abc import Sequence
 
@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from spnn import Bijection, Composition, Surjection
-from spnn.diffusion import NoiseSchedule
+from spnn.diffusion import Denoised, NoiseSchedule, TargetGuidance
 from spnn.operators import AveragePool
+from spnn.surjection import Completion
 
 
 class SoftSensor(Bijection):
@@ -40,6 +41,21 @@ class WhiteNoise(nn.Module):
         super().__init__()
         self.image_shape, self.schedule = tuple(image_shape), schedule
 
-    def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        _, noise = self.schedule.signal_and_noise(t, x)
-        return noise * x
+    def forward(self, x: Tensor, t: Tensor) -> Denoised:
+        signal, sigma = self.schedule.signal_and_noise(t, x)
+        return Denoised.of_noise(x, sigma * x, signal, sigma)
+
+
+class SignGradient(TargetGuidance):
+    """Move each pixel by as much, to where the outputs come nearer to their targets."""
+
+    def __init__(self, operator: Surjection, target: Tensor, *, rate: float, **options):
+        super().__init__(operator, target, **options)
+        self.rate = rate
+
+    def correct(self, x0: Tensor, here: Completion, which: Tensor, strength: float) -> Tensor:
+        with torch.enable_grad():
+            x = x0.detach().requires_grad_()
+            distance = (self.surjection(x) - self.wanted(here.y, which)).square().sum()
+            (gradient,) = torch.autograd.grad(distance, x)
+        return x0 - strength * self.rate * gradient.sign()

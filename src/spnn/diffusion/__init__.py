@@ -1,7 +1,12 @@
 """Diffusion: noise schedule, priors, guidance and the sampler."""
 
+from spnn.diffusion.azula import AzulaPrior, as_azula
+from spnn.diffusion.back_projection import BackProjection
+from spnn.diffusion.denoiser import Denoised
 from spnn.diffusion.gaussian import GaussianMixturePrior
-from spnn.diffusion.guidance import BackProjection, GradientGuidance, TargetGuidance
+from spnn.diffusion.gradient import GradientGuidance, PosteriorGuidance
+from spnn.diffusion.guidance import TargetGuidance
+from spnn.diffusion.latent import LatentPrior
 from spnn.diffusion.prior import UNetPrior
 from spnn.diffusion.sampler import ImageNoise, Sampler
 from spnn.diffusion.schedule import NoiseSchedule
@@ -14,17 +19,22 @@ from spnn.diffusion.strength import (
 )
 
 __all__ = [
+    "AzulaPrior",
     "BackProjection",
     "ConstantStrength",
     "CosineStrength",
+    "Denoised",
     "GaussianMixturePrior",
     "GradientGuidance",
     "ImageNoise",
+    "LatentPrior",
     "LinearStrength",
     "NoiseSchedule",
     "NoiseStrength",
     "PiecewiseStrength",
+    "PosteriorGuidance",
     "Sampler",
     "TargetGuidance",
     "UNetPrior",
+    "as_azula",
 ]

@@ -22,6 +22,7 @@ from sklearn.cluster import KMeans
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from spnn.diffusion.denoiser import Denoised
 from spnn.diffusion.schedule import NoiseSchedule
 from spnn.errors import InputError
 
@@ -29,7 +30,7 @@ __all__ = ["GaussianMixturePrior"]
 
 
 class GaussianMixturePrior(nn.Module):
-    """A diffusion prior, ``(x_t, t) -> noise``, that is a mixture of Gaussians.
+    """A diffusion prior, ``(x_t, t) -> Denoised``, that is a mixture of Gaussians.
 
     Arguments:
         weights: [K], adding up to 1.
@@ -46,7 +47,7 @@ class GaussianMixturePrior(nn.Module):
         >>> import torch
         >>> from spnn.diffusion import GaussianMixturePrior
         >>> prior = GaussianMixturePrior.isotropic(torch.zeros(1, 1, 2, 2), deviation=0.5)
-        >>> prior(torch.ones(3, 1, 2, 2), torch.tensor([0, 500, 999])).shape
+        >>> prior(torch.ones(3, 1, 2, 2), torch.tensor([0, 500, 999])).mean.shape
         torch.Size([3, 1, 2, 2])
     """
 
@@ -139,10 +140,9 @@ class GaussianMixturePrior(nn.Module):
         tensors = [torch.stack(part).float() for part in zip(*parts, strict=True)]
         return cls((sizes / sizes.sum()).float(), *tensors, schedule=schedule)
 
-    def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        """Return the expected noise in ``x`` [B, C, H, W], the image at steps ``t`` [B]."""
-        signal, sigma = self.schedule.signal_and_noise(t, x)
-        return (x - signal * self.denoise(x, t)) / sigma
+    def forward(self, x: Tensor, t: Tensor) -> Denoised:
+        """Take ``x`` [B, C, H, W] apart, the images at steps ``t`` [B]."""
+        return Denoised.of_mean(x, self.denoise(x, t), *self.schedule.signal_and_noise(t, x))
 
     def denoise(self, x: Tensor, t: Tensor) -> Tensor:
         """Return :math:`E[x_0 | x_t]`, [B, C, H, W]."""

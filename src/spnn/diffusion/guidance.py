@@ -2,7 +2,8 @@ r"""Guidance: what is done to the predicted clean image, at each step of samplin
 
 A guidance is a callable ``(x0 [B, C, H, W], t) -> x0``, made for one batch of targets, so what depends on the targets
 alone is computed once. It works in float32 whatever the precision around it: autocast would break :math:`g g^\dagger =
-\mathrm{id}`.
+\mathrm{id}`. One that needs the noisy image, or a gradient through the prior, has a method ``guide`` besides, see
+:func:`guide`.
 
 A rule asks for a move :math:`d` of each image, however long it takes to satisfy ``g``. A *bound* :math:`\rho` shortens
 long moves and keeps their direction,
@@ -17,20 +18,49 @@ the last step go the whole way, unbounded.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Literal
+from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from spnn.diffusion.denoiser import Denoised
 from spnn.diffusion.strength import Strength
 from spnn.errors import InputError
-from spnn.latents import Pinv, with_pinv
 from spnn.surjection import Completion, Surjection
 
-__all__ = ["BackProjection", "GradientGuidance", "Guidance", "TargetGuidance", "unguided"]
+__all__ = ["Guidance", "Level", "TargetGuidance", "guide", "unguided"]
 
 Guidance = Callable[[Tensor, int], Tensor]
+
+
+class Level(NamedTuple):
+    r"""Where a step of sampling is, and where it leads.
+
+    Attributes:
+        t: The step of the prior's schedule.
+        signal, sigma: :math:`\sqrt{\bar\alpha_t}` and :math:`\sqrt{1 - \bar\alpha_t}`, the scales in ``x_t``.
+        next_signal: :math:`\sqrt{\bar\alpha_s}`, the image's scale after the step.
+    """
+
+    t: int
+    signal: float
+    sigma: float
+    next_signal: float
+
+
+def guide(guidance: Guidance, denoise: Callable[[Tensor], Denoised], x: Tensor, level: Level) -> Denoised:
+    """What a guided prior makes of noisy images: the corrected clean images, and the noise that it saw.
+
+    Arguments:
+        guidance: Corrects the clean images; or, if it has a method ``guide(denoise, x, level)``, does all of this.
+        denoise: The prior at this level of noise.
+        x: The noisy images, [B, C, H, W].
+        level: The level.
+    """
+    if own := getattr(guidance, "guide", None):
+        return own(denoise, x, level)
+    found = denoise(x)
+    return found._replace(mean=guidance(found.mean, level.t))
 
 
 def unguided(surjection: Surjection, target: Tensor, **_) -> None:
@@ -130,85 +160,3 @@ class TargetGuidance(ABC):
             gap = gap.masked_fill(self.free, torch.nan)  # counts neither as right nor as wrong
         gap = gap.flatten(1).nanmean(1)
         return (gap > stop).nonzero().squeeze(1)
-
-
-class BackProjection(TargetGuidance):
-    r"""Guidance by back-projection on :math:`\{x : g(x) = y\}`.
-
-    For a linear ``g``, at strength 1 throughout and without a stop, it is DDNM's step in the range of ``g``.
-
-    Arguments:
-        surjection, target: As in :class:`TargetGuidance`.
-        rule: ``nlbp`` (Definition 4.3) or ``naive`` (plain differences of pseudo-inverses, for comparison).
-        pinv: Which latents the pseudo-inverse takes, see :mod:`spnn.latents`.
-        exact: Whether the last step, ``t = 0``, goes the whole way, whatever schedule, stop, bound and clipping say:
-            then :math:`g(x) = y` to rounding (Claim 1). With ``rule="nlbp"`` only.
-        **options: See :class:`TargetGuidance`.
-    """
-
-    def __init__(
-        self,
-        surjection: Surjection,
-        target: Tensor,
-        *,
-        rule: Literal["nlbp", "naive"] = "nlbp",
-        pinv: Pinv = "trained",
-        exact: bool = False,
-        **options,
-    ):
-        if rule not in ("nlbp", "naive"):
-            raise InputError(f"the rule of back-projection is 'nlbp' or 'naive', not {rule!r}.")
-        if exact and rule != "nlbp":
-            raise InputError("only rule=nlbp satisfies g(x) = y exactly: set exact=false, or choose that rule.")
-        super().__init__(with_pinv(surjection, pinv), target, **options)
-        self.move = self.surjection.back_project if rule == "nlbp" else self.surjection.naive_back_project
-        self.exact, self.completed_target = exact, None
-        if self.free is None:
-            with torch.autocast(target.device.type, enabled=False):
-                self.completed_target = self.surjection.complete_pinv(target)
-
-    def correct(self, x0: Tensor, here: Completion, which: Tensor, strength: float) -> Tensor:
-        if self.completed_target is not None:
-            target = self.completed_target.select(which)
-        else:  # with free coordinates it changes at each step
-            target = self.wanted(here.y, which)
-        return self.move(x0, target, strength, completed=here)
-
-
-class GradientGuidance(TargetGuidance):
-    r"""Guidance by the gradient of a loss with respect to the predicted clean image: the usual alternative.
-
-    ``iterations`` times, :math:`x_0 \leftarrow x_0 - \lambda_t\, \eta\, \nabla_{x_0} L(g(x_0), y)`. Of logits,
-    :math:`L` is the cross-entropy of their probabilities, :math:`\sum_k \mathrm{KL}(\sigma(y_k) \| \sigma(g_k(x_0)))`;
-    of values it is half the squared distance, so that for a linear ``g`` with orthonormal rows and one iteration the
-    rule is back-projection of strength :math:`\lambda_t \eta`.
-
-    Arguments:
-        surjection, target: As in :class:`TargetGuidance`.
-        rate: :math:`\eta`.
-        iterations: Steps of gradient descent at each step of sampling.
-        **options: See :class:`TargetGuidance`.
-
-    References:
-        Diffusion Posterior Sampling for General Noisy Inverse Problems (Chung et al., 2023),
-        https://arxiv.org/abs/2209.14687 (which differentiates through the prior, too)
-    """
-
-    def __init__(self, surjection: Surjection, target: Tensor, *, rate: float = 1.0, iterations: int = 1, **options):
-        super().__init__(surjection, target, **options)
-        self.rate, self.iterations = rate, iterations
-
-    def correct(self, x0: Tensor, here: Completion, which: Tensor, strength: float) -> Tensor:
-        wanted = self.wanted(here.y, which)
-        for _ in range(self.iterations):
-            with torch.enable_grad():
-                x = x0.detach().requires_grad_()
-                (gradient,) = torch.autograd.grad(self._loss(self.surjection(x), wanted), x)
-            x0 = x0 - strength * self.rate * gradient
-        return x0
-
-    def _loss(self, y: Tensor, wanted: Tensor) -> Tensor:
-        """The batch's losses, added up: an image's gradient does not depend on its batch."""
-        if self.logits:
-            return F.binary_cross_entropy_with_logits(y, wanted.sigmoid(), reduction="sum")
-        return (y - wanted).square().sum() / 2

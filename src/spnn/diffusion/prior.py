@@ -1,4 +1,4 @@
-r"""UNets as diffusion priors: callables ``(x_t [B, C, H, W], t [B]) -> noise`` over images in [-1, 1]."""
+r"""UNets as diffusion priors: callables ``(x_t [B, C, H, W], t [B]) -> Denoised`` over images in [-1, 1]."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +10,8 @@ from diffusers import UNet2DModel
 from torch import Tensor, nn
 
 from spnn.diffusion.ddim_checkpoint import read_ddim_checkpoint
-from spnn.diffusion.schedule import NoiseSchedule
+from spnn.diffusion.denoiser import Denoised
+from spnn.diffusion.schedule import BETAS, NoiseSchedule
 from spnn.errors import InputError
 from spnn.networks.pretrained import clear_errors
 
@@ -25,8 +26,7 @@ class UNetPrior(nn.Module):
         patch: The UNet sees the image after a pixel-unshuffle by this factor: ``patch**2`` times fewer positions, so
             about as many times less work for the same widths.
         prediction: What the UNet is trained to give: ``epsilon``, the noise; ``sample``, the clean image; or
-            ``velocity``, :math:`\sqrt{\bar\alpha_t}\,\varepsilon - \sqrt{1 - \bar\alpha_t}\,x_0`. Calling the prior
-            gives the noise in each case.
+            ``velocity``, :math:`\sqrt{\bar\alpha_t}\,\varepsilon - \sqrt{1 - \bar\alpha_t}\,x_0`.
         schedule: The noise schedule; by default DDPM's.
         **unet: Arguments of :class:`diffusers.UNet2DModel` (widths, blocks, attention, ...).
 
@@ -80,21 +80,32 @@ class UNetPrior(nn.Module):
 
         with clear_errors(repository):
             pipeline = DDPMPipeline.from_pretrained(repository, low_cpu_mem_usage=False)
-        unet, scheduler = pipeline.unet, pipeline.scheduler.config
+        return cls.of_diffusers(pipeline.unet, pipeline.scheduler, repository, image_shape)
+
+    @classmethod
+    def of_diffusers(
+        cls, unet: UNet2DModel, scheduler: Any, repository: object, image_shape: Sequence[int] | None = None
+    ) -> "UNetPrior":
+        """Take a UNet with its weights, and its noise schedule, from diffusers; arguments and errors as
+        :meth:`from_pretrained`."""
+        scheduler = scheduler.config
         predictions = {"epsilon": "epsilon", "sample": "sample", "v_prediction": "velocity"}
         prediction = scheduler.get("prediction_type", "epsilon")
         size = unet.config.sample_size
         height, width = (size, size) if isinstance(size, int) else size
         problems = {
             "is conditional": unet.config.num_class_embeds is not None or unet.config.class_embed_type is not None,
-            f"has the noise schedule {scheduler.beta_schedule!r}, not 'linear'": scheduler.beta_schedule != "linear",
+            f"has the noise schedule {scheduler.beta_schedule!r}, not one of {list(BETAS)}": (
+                scheduler.beta_schedule not in BETAS
+            ),
             f"predicts {prediction!r}, not one of {list(predictions)}": prediction not in predictions,
             "predicts another number of channels than it sees": unet.config.in_channels != unet.config.out_channels,
         }
         if found := [problem for problem, there in problems.items() if there]:
             raise InputError(f"the prior in {repository} {' and '.join(found)}.")
         shape = _check_shape(repository, (unet.config.in_channels, height, width), image_shape)
-        schedule = NoiseSchedule(scheduler.num_train_timesteps, scheduler.beta_start, scheduler.beta_end)
+        betas = scheduler.beta_start, scheduler.beta_end, scheduler.beta_schedule
+        schedule = NoiseSchedule(scheduler.num_train_timesteps, *betas)
         return cls._with_weights(shape, schedule, predictions[prediction], dict(unet.config), unet.state_dict())
 
     @classmethod
@@ -140,15 +151,14 @@ class UNetPrior(nn.Module):
         prior.pretrained = True
         return prior.eval()
 
-    def forward(self, x: Tensor, t: Tensor) -> Tensor:
-        """Return the noise in ``x``, the image at steps ``t`` [B]."""
+    def forward(self, x: Tensor, t: Tensor) -> Denoised:
+        """Take ``x`` apart, the images at steps ``t`` [B]."""
         output = self.predict(x, t)
-        if self.prediction == "epsilon":
-            return output
         signal, sigma = self.schedule.signal_and_noise(t, x)
         if self.prediction == "velocity":
-            return signal * output + sigma * x
-        return (x - signal * output) / sigma
+            return Denoised(signal * x - sigma * output, signal * output + sigma * x)
+        known = Denoised.of_noise if self.prediction == "epsilon" else Denoised.of_mean
+        return known(x, output, signal, sigma)
 
     def predict(self, x: Tensor, t: Tensor) -> Tensor:
         """Return the UNet's own output, in float32 or better; see :meth:`target`."""

@@ -3,8 +3,7 @@ r"""Guided sampling from a diffusion prior.
 From :math:`x_T \sim N(0, I)`, each step ``t -> s`` is
 
 .. math::
-    \varepsilon = \mathrm{prior}(x_t, t), \qquad
-    x_0 = \mathrm{guidance}\Big(\frac{x_t - \sqrt{1-\bar\alpha_t}\,\varepsilon}{\sqrt{\bar\alpha_t}},\, t\Big), \qquad
+    x_0, \varepsilon = \mathrm{guidance}\big(\mathrm{prior}(x_t, t)\big), \qquad
     x_s = \sqrt{\bar\alpha_s}\, x_0 + \sqrt{\max(0, 1 - \bar\alpha_s - \sigma^2)}\,\varepsilon + \sigma n
 
 with :math:`\sigma^2 = 1 - \bar\alpha_t / \bar\alpha_s` as published, or DDIM's
@@ -18,19 +17,21 @@ References:
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import dropwhile
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from spnn.diffusion.guidance import Guidance
+from spnn.diffusion.denoiser import Denoised
+from spnn.diffusion.guidance import Guidance, Level, guide
 from spnn.diffusion.schedule import NoiseSchedule, visited_steps
 from spnn.errors import InputError
 
 __all__ = ["ImageNoise", "Sampler", "Step"]
 
-Prior = Callable[[Tensor, Tensor], Tensor]
+Prior = Callable[[Tensor, Tensor], Denoised | Tensor]
 
 
 class ImageNoise:
@@ -121,10 +122,12 @@ class Sampler:
         """Yield every denoising step; the last one's ``x0`` is the sample.
 
         Arguments:
-            prior: ``(x_t [B, C, H, W], t [B]) -> noise``.
+            prior: ``(x_t [B, C, H, W], t [B]) -> Denoised``; a tensor is taken for the noise alone.
             noise: Gives standard normal noise [B, C, H, W]: once for the start, then once a step.
-            guidance: ``(x0, t) -> x0``; None samples freely.
+            guidance: See :mod:`spnn.diffusion.guidance`; None samples freely.
             image: The clean images to start from, [B, C, H, W], where the sampler has a ``start``.
+
+        Of a latent prior, noise and ``x0`` are codes.
 
         Raises:
             InputError: If there is a ``start`` and no image, or an image and no ``start``.
@@ -132,6 +135,9 @@ class Sampler:
         if (image is None) != (self.start is None):
             raise InputError("a sampler that has a `start` needs an image to start from, and one without takes none.")
         x, place = noise(), 0
+        if hasattr(prior, "on_images"):  # a latent prior
+            guidance = None if guidance is None else prior.on_images(guidance)
+            image = None if image is None else prior.encode(image)
         if image is not None:
             alpha = self.schedule.alpha_bar(self.visited[0])
             x = alpha**0.5 * image + (1 - alpha) ** 0.5 * x
@@ -141,19 +147,23 @@ class Sampler:
                 x = alpha_s**0.5 * x0 + (1 - alpha_s) ** 0.5 * noise()  # noqa: F821
                 continue
             alpha_t = self.schedule.alpha_bar(t)
-            eps = prior(x, torch.full((len(x),), t, device=x.device))
-            x0 = (x - (1 - alpha_t) ** 0.5 * eps) / alpha_t**0.5
-            if self.clip:
-                x0 = x0.clamp(-1, 1)
-                eps = (x - alpha_t**0.5 * x0) / (1 - alpha_t) ** 0.5
-            if guidance is not None:
-                x0 = guidance(x0, t)
+            denoise = partial(self._denoise, prior, t)
+            level = Level(t, alpha_t**0.5, (1 - alpha_t) ** 0.5, alpha_s**0.5)
+            x0, eps = denoise(x) if guidance is None else guide(guidance, denoise, x, level)
             variance = 1 - alpha_t / alpha_s
             if self.eta is not None:
                 variance *= self.eta**2 * (1 - alpha_s) / (1 - alpha_t)
             yield Step(place, t, x0)
             place += 1
             x = alpha_s**0.5 * x0 + max(0.0, 1 - alpha_s - variance) ** 0.5 * eps + variance**0.5 * noise()
+
+    def _denoise(self, prior: Prior, t: int, x: Tensor) -> Denoised:
+        alpha = self.schedule.alpha_bar(t)
+        scales = alpha**0.5, (1 - alpha) ** 0.5
+        found = prior(x, torch.full((len(x),), t, device=x.device))
+        if isinstance(found, Tensor):
+            found = Denoised.of_noise(x, found, *scales)
+        return Denoised.of_mean(x, found.mean.clamp(-1, 1), *scales) if self.clip else found
 
     def __call__(
         self,

@@ -14,24 +14,33 @@ from torch import Tensor
 
 from spnn.errors import InputError
 
-__all__ = ["NoiseSchedule", "visited_steps"]
+__all__ = ["BETAS", "NoiseSchedule", "visited_steps"]
+
+BETAS = {"linear": 1.0, "scaled_linear": 0.5}
+"""The power of the variances that is linear in the step, by diffusers' names: DDPM's, latent diffusion's."""
 
 
 class NoiseSchedule:
-    """A linear noise schedule.
+    """A noise schedule by its variances.
 
     Arguments:
         num_steps: Length of the schedule that the prior was trained with.
         beta_start, beta_end: First and last variance.
+        betas: How they go from one to the other, see :data:`BETAS`.
+
+    Raises:
+        InputError: If ``betas`` is unknown.
     """
 
-    def __init__(self, num_steps: int = 1000, beta_start: float = 1e-4, beta_end: float = 2e-2):
-        self.num_steps = num_steps
-        betas = torch.linspace(beta_start, beta_end, num_steps, dtype=torch.float64)
+    def __init__(self, num_steps: int = 1000, beta_start: float = 1e-4, beta_end: float = 2e-2, betas: str = "linear"):
+        if betas not in BETAS:
+            raise InputError(f"betas are one of {', '.join(BETAS)}, not {betas!r}.")
+        self.num_steps, power = num_steps, BETAS[betas]
+        betas = torch.linspace(beta_start**power, beta_end**power, num_steps, dtype=torch.float64) ** (1 / power)
         self.alphas_cumprod = (1 - betas).cumprod(0)
         # Square roots of ᾱ and 1 − ᾱ, [T, 2], rooted in double precision; kept on each device that asks for them.
-        roots = torch.stack((self.alphas_cumprod, 1 - self.alphas_cumprod), dim=1).sqrt().float()
-        self._roots = {torch.device("cpu"): roots}
+        self.roots = torch.stack((self.alphas_cumprod, 1 - self.alphas_cumprod), dim=1).sqrt().float()
+        self._roots = {torch.device("cpu"): self.roots}
 
     def alpha_bar(self, t: int) -> float:
         r""":math:`\bar\alpha_t`; 1 for ``t = -1``."""
@@ -46,7 +55,7 @@ class NoiseSchedule:
         r""":math:`\sqrt{\bar\alpha_t}` and :math:`\sqrt{1-\bar\alpha_t}`, [B, 1, 1, 1], in ``x``'s type and place."""
         if t.device not in self._roots:
             self._roots[t.device] = self._roots[torch.device("cpu")].to(t.device)
-        return self._roots[t.device][t].to(x.dtype)[:, :, None, None, None].unbind(1)
+        return self._roots[t.device][t.long()].to(x.dtype)[:, :, None, None, None].unbind(1)
 
 
 def visited_steps(steps: int, num_steps: int = 1000, travel_length: int = 1, travel_repeat: int = 1) -> list[int]:

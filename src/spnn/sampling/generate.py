@@ -140,7 +140,9 @@ class _Sampling(L.LightningModule):
     def predict_step(self, batch: list[Tensor], batch_idx: int) -> dict[str, Tensor]:
         index, *rows = batch
         asked = dict(zip(self.asked, rows, strict=True))
-        noise = ImageNoise(asked["seed"].tolist(), self.prior.image_shape, self.device)
+        decode = getattr(self.prior, "decode", lambda x0: x0)  # of a latent prior
+        shape = getattr(self.prior, "noise_shape", self.prior.image_shape)
+        noise = ImageNoise(asked["seed"].tolist(), shape, self.device)
         guidance, frames = None, []
         if "y" in asked:
             guidance = self.make_guidance(self.operator, asked["y"], free=asked.get("free"), logits=self.logits)
@@ -148,8 +150,9 @@ class _Sampling(L.LightningModule):
             for step in self.sampler.trajectory(self.prior, noise, guidance, asked.get("image")):
                 self.on_progress(len(index) / self.sampler.num_steps)
                 if step.place in self.shown:
-                    frames.append(self.frame(step.x0).cpu())
-        result = {"index": index.cpu(), "image": step.x0.float().cpu()}
+                    frames.append(self.frame(decode(step.x0)).cpu())
+            image = decode(step.x0)
+        result = {"index": index.cpu(), "image": image.float().cpu()}
         return {**result, "frames": torch.stack(frames, dim=1).float()} if frames else result
 
     def frame(self, x0: Tensor) -> Tensor:

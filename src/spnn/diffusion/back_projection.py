@@ -1,0 +1,56 @@
+"""Guidance by back-projection: Definition 4.3 of the paper, at each step of sampling."""
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from spnn.diffusion.guidance import TargetGuidance
+from spnn.errors import InputError
+from spnn.latents import Pinv, with_pinv
+from spnn.surjection import Completion, Surjection
+
+__all__ = ["BackProjection"]
+
+
+class BackProjection(TargetGuidance):
+    r"""Guidance by back-projection on :math:`\{x : g(x) = y\}`.
+
+    For a linear ``g``, at strength 1 throughout and without a stop, it is DDNM's step in the range of ``g``.
+
+    Arguments:
+        surjection, target: As in :class:`TargetGuidance`.
+        rule: ``nlbp`` (Definition 4.3) or ``naive`` (plain differences of pseudo-inverses, for comparison).
+        pinv: Which latents the pseudo-inverse takes, see :mod:`spnn.latents`.
+        exact: Whether the last step, ``t = 0``, goes the whole way, whatever schedule, stop, bound and clipping say:
+            then :math:`g(x) = y` to rounding (Claim 1). With ``rule="nlbp"`` only.
+        **options: See :class:`TargetGuidance`.
+    """
+
+    def __init__(
+        self,
+        surjection: Surjection,
+        target: Tensor,
+        *,
+        rule: Literal["nlbp", "naive"] = "nlbp",
+        pinv: Pinv = "trained",
+        exact: bool = False,
+        **options,
+    ):
+        if rule not in ("nlbp", "naive"):
+            raise InputError(f"the rule of back-projection is 'nlbp' or 'naive', not {rule!r}.")
+        if exact and rule != "nlbp":
+            raise InputError("only rule=nlbp satisfies g(x) = y exactly: set exact=false, or choose that rule.")
+        super().__init__(with_pinv(surjection, pinv), target, **options)
+        self.move = self.surjection.back_project if rule == "nlbp" else self.surjection.naive_back_project
+        self.exact, self.completed_target = exact, None
+        if self.free is None:
+            with torch.autocast(target.device.type, enabled=False):
+                self.completed_target = self.surjection.complete_pinv(target)
+
+    def correct(self, x0: Tensor, here: Completion, which: Tensor, strength: float) -> Tensor:
+        if self.completed_target is not None:
+            target = self.completed_target.select(which)
+        else:  # with free coordinates it changes at each step
+            target = self.wanted(here.y, which)
+        return self.move(x0, target, strength, completed=here)

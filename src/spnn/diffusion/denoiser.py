@@ -1,0 +1,35 @@
+r"""What a prior tells of noisy images :math:`x_t = a_t x_0 + \sigma_t \varepsilon`: what they are expected to be.
+
+Each of :math:`E[x_0 | x_t]` and :math:`E[\varepsilon | x_t]` gives the other. Networks predict one of them, or a
+mixture, and a guided sampler takes both: the corrected clean image, with the noise that the prior saw.
+"""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+__all__ = ["Denoised"]
+
+Scale = float | Tensor
+
+
+class Denoised(NamedTuple):
+    """Noisy images, taken apart.
+
+    Attributes:
+        mean: The clean images, [B, C, H, W].
+        noise: The noise, [B, C, H, W], of variance 1.
+    """
+
+    mean: Tensor
+    noise: Tensor
+
+    @classmethod
+    def of_noise(cls, x: Tensor, noise: Tensor, signal: Scale, sigma: Scale) -> "Denoised":
+        """What images ``x`` are whose noise is known, at scales ``signal`` of the image and ``sigma`` of the noise."""
+        return cls((x - sigma * noise) / signal, noise)
+
+    @classmethod
+    def of_mean(cls, x: Tensor, mean: Tensor, signal: Scale, sigma: Scale) -> "Denoised":
+        """What images ``x`` are whose clean image is known."""
+        return cls(mean, (x - signal * mean) / sigma)
