@@ -12,11 +12,14 @@ from filelock import FileLock
 
 import spnn.entry  # noqa: F401 - registers the resolvers that configs use
 from spnn.runs import Run
+from spnn.settings import settings
 
 
 @pytest.fixture(autouse=True)
-def _seeded():
+def _as_a_command():
     torch.manual_seed(0)
+    with settings():
+        yield
 
 
 @pytest.fixture(scope="session")

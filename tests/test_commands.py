@@ -35,7 +35,7 @@ def test_training_leaves_a_folder_that_says_everything(run):
 
 @pytest.mark.slow
 def test_the_priors_weights_are_the_averaged_ones(run):
-    best = torch.load(run.folder / "prior/checkpoints/best.ckpt", weights_only=True)
+    best = torch.load(run.folder / "prior/checkpoints/best.ckpt", map_location="cpu", weights_only=True)
     weights = run.prior().state_dict()
     averaged, last = best["state_dict"], best["current_model_state"]
     assert all(torch.equal(value, averaged[f"prior.{name}"]) for name, value in weights.items())

@@ -11,8 +11,7 @@ import re
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,7 @@ from spnn.menu import menu, program
 from spnn.search_path import config_folders
 from spnn.sweeps import Failed
 
-__all__ = ["command_settings", "entry_point", "job_folder"]
+__all__ = ["entry_point", "job_folder"]
 
 log = logging.getLogger(__name__)
 
@@ -46,16 +45,6 @@ _FLAGS = {
     "--shell-completion", "--config-path", "--config-name", "--config-dir", "--experimental-rerun"
 }  # fmt: skip
 
-# What these say doesn't hold for batches that are one indexing of an array, or for a log that is continued, or is said
-# better by the config.
-_IRRELEVANT_WARNINGS = [
-    ".*isinstance.treespec, LeafSpec.*",
-    ".*does not have many workers.*",
-    ".*number of training batches .* is smaller than the logging.*",
-    ".*your dataloader is not resumable.*",
-    ".*Experiment logs directory.*",
-]
-
 # What a disk that is full, or a folder that must not be written, answers.
 _WRITE_ERRORS = {
     errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.ENOTDIR, errno.EPERM, errno.EROFS
@@ -67,9 +56,9 @@ warnings.filterwarnings("ignore", "(?s).*validated against ConfigStore schema wi
 CPUINFO = Path("/proc/cpuinfo")
 
 
-def fast_precision() -> str:
+def fast_precision(accelerator: str = "auto") -> str:
     """``bf16-mixed`` where the hardware multiplies bfloat16 faster than float32, else ``32-true``."""
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() and accelerator != "cpu":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         # Intel's cores have a fast unit for it, AMX, which a virtual machine may hide; their AVX-512 alone is slower in
@@ -161,24 +150,6 @@ def _check_yaml(folder: Path) -> None:
             raise SystemExit(f"{path} can't be read as YAML: {error}") from None
 
 
-@contextmanager
-def command_settings() -> Iterator[None]:
-    """No tips, lists of absent devices and irrelevant warnings by Lightning; and full precision where it is asked for,
-    as rounding to TF32 would break ``g g† = identity``."""
-    tf32, logger = torch.backends.cudnn.allow_tf32, logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    level = logger.level
-    torch.backends.cudnn.allow_tf32 = False
-    logger.setLevel(logging.WARNING)
-    try:
-        with warnings.catch_warnings():
-            for message in _IRRELEVANT_WARNINGS:
-                warnings.filterwarnings("ignore", message)
-            yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = tf32
-        logger.setLevel(level)
-
-
 class Job:
     """What Hydra calls with a composed config. A class, which the processes of any launcher import by its name.
 
@@ -196,8 +167,7 @@ class Job:
         sys.argv = self.words  # Hydra has parsed its part of it
         logging.captureWarnings(True)
         try:
-            with command_settings():
-                return with_readable_errors(self.function, config, self.script)
+            return with_readable_errors(self.function, config, self.script)
         except Exception as error:
             if HydraConfig.get().mode != RunMode.MULTIRUN:
                 raise

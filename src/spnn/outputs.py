@@ -13,7 +13,6 @@ saw:
   :math:`\sqrt{(y - \mu)^\top C^{-1} (y - \mu) / K}`, about 1 for a training image.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -24,25 +23,18 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from spnn.replacing import replacing
+from spnn.settings import working_device
 
-__all__ = ["TrainingOutputs", "fastest_device", "outputs_of"]
+__all__ = ["TrainingOutputs", "outputs_of"]
 
 _ENOUGH = 10_000  # training images, for quantiles and a covariance
 _LEVELS = torch.linspace(0, 1, 101)
 
 
-def fastest_device() -> torch.device:
-    """The accelerator of this process, or the CPU."""
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    if accelerator is None:
-        return torch.device("cpu")
-    return torch.device(accelerator.type, int(os.environ.get("LOCAL_RANK", 0)))
-
-
 @torch.no_grad()
 def outputs_of(network: nn.Module, images: Tensor, batch_size: int = 64) -> Tensor:
-    """A network's outputs of images, [N, C, H, W] -> [N, ...] on the CPU; it is moved to the fastest device."""
-    device = fastest_device()
+    """A network's outputs of images, [N, C, H, W] -> [N, ...] on the CPU; it is moved to where the process computes."""
+    device = working_device()
     network = network.to(device)
     return torch.cat([network(batch.to(device)).cpu() for batch in images.split(batch_size)])
 

@@ -26,7 +26,6 @@ from torch import Tensor, nn
 from spnn.composing import composed
 from spnn.configs import instantiate
 from spnn.diffusion.guidance import Guidance
-from spnn.entry import command_settings
 from spnn.errors import InputError
 from spnn.evaluation.findings import Findings
 from spnn.evaluation.run import conclude
@@ -37,6 +36,7 @@ from spnn.sampling.results import measure, save_overview
 from spnn.sampling.run import check_options, draw, prepare
 from spnn.sampling.store import MemoryStore
 from spnn.sampling.tasks import Problem, checked_images, need_operator
+from spnn.settings import settings
 from spnn.surjection import Surjection
 
 __all__ = ["Drawn", "Evaluation", "Session"]
@@ -180,8 +180,7 @@ class Session:
         config = composed("train", choices, {**values, "folder": str(folder)})
         if "prior" not in config.stages and config.from_run is None:
             raise InputError(f"a session draws from a prior, but stages={list(config.stages)} trains none: add prior.")
-        with command_settings():
-            train(config, folder, said=list(choices))
+        train(config, folder, said=list(choices))
         session = cls.load(folder)
         session.temporary = temporary
         return session
@@ -210,7 +209,7 @@ class Session:
             InputError: If there is no operator, or they are no such images.
         """
         need_operator(self.models)
-        with command_settings():
+        with settings():
             return outputs_of(self.models.operator, checked_images(images, self.models))
 
     def reconstruct(self, images: Tensor | None = None, **options: Any) -> Drawn:
@@ -288,7 +287,7 @@ class Session:
         own = {"sampler.steps": steps, "sampler.start": start, "seed": seed, "n_per_target": per_target}
         config = self._composed("sample", [*words, *choices], {**own, **(values or {})})
         check_options(config)
-        with command_settings():
+        with settings(config.trainer):
             made = guidance if guidance is None or callable(guidance) else instantiate(config.guidance)
             sampling = prepare(config, self.models, problem=problem, images=images, guidance=made)
             store = MemoryStore(sampling.names)
@@ -318,7 +317,7 @@ class Session:
             InputError: If there is no run, it lacks a model, or an option can't be met.
         """
         config = self._composed("evaluate", [f"study={study}", *choices], {**options, **(values or {})})
-        with command_settings():
+        with settings(config.trainer):
             return Evaluation(conclude(instantiate(config.study), self.models, config))
 
     def _composed(self, name: str, choices: Sequence[str], values: Mapping[str, Any]) -> DictConfig:

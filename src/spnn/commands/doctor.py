@@ -37,10 +37,7 @@ def main(words: Sequence[str] | None = None) -> int:
     print(f"python      {found['python']}, {sys.executable}")
     print("packages    " + ", ".join(f"{name} {version}" for name, version in found["packages"].items()))
     print(f"devices     {', '.join(found['devices']) or 'no GPU'}; {cores(found['cores'])} of {found['cores']} cores")
-    print(
-        f"precision   sampling in {fast_precision()}"
-        + (", training in 32-true" if fast_precision()[:2] == "bf" else "")
-    )
+    print(f"precision   {fast_precision()}")
     print("configs     " + ", then ".join(map(str, config_folders())))
     for module, (purpose, extra) in _OPTIONAL.items():
         there = importlib.util.find_spec(module) is not None

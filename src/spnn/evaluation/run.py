@@ -24,6 +24,7 @@ from spnn.sampling.generate import check_counts, check_guidance, check_precision
 from spnn.sampling.models import Models, load_models
 from spnn.sampling.results import described
 from spnn.sampling.store import MemoryStore, SampleStore, Store
+from spnn.settings import at_work
 from spnn.tracking import log_table, tracking
 
 __all__ = ["conclude", "evaluate"]
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 _MARKER = "evaluate.yaml"
 
 
+@at_work
 def evaluate(config: DictConfig) -> list[dict]:
     """Run ``config.study``; return its entries, a dictionary per method or setting.
 

@@ -22,6 +22,7 @@ from spnn.sampling.models import Models, load_models
 from spnn.sampling.results import fault, measure, save_metadata, save_pictures, save_tensors, track
 from spnn.sampling.store import SampleStore, Store
 from spnn.sampling.tasks import Problem, pose
+from spnn.settings import at_work
 from spnn.tracking import tracking
 
 __all__ = ["SEEDS_APART", "Sampling", "check_options", "draw", "prepare", "sample"]
@@ -102,6 +103,7 @@ def draw(sampling: Sampling, models: Models, store: Store, config: DictConfig) -
     )
 
 
+@at_work
 def sample(config: DictConfig, folder: str | Path) -> dict[str, float]:
     """Carry out ``config.task`` in a folder; return the metrics of the samples.
 

@@ -38,7 +38,10 @@ class AtomicCheckpoints(TorchCheckpointIO):
                 file.flush()
                 os.fsync(file.fileno())
         except (OSError, RuntimeError) as error:  # PyTorch's writer raises either
-            reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+            cause = (
+                error.__context__ if isinstance(error.__context__, OSError) else error
+            )  # its writer's own comes last
+            reason = getattr(cause, "strerror", None) or str(cause).partition("\n")[0]
             raise InputError(
                 f"the checkpoint {path} can't be written: {reason}. Free space or make the folder writable, and go on "
                 "with resume=true."

@@ -7,6 +7,7 @@ from pathlib import Path
 import lightning as L
 import torch
 from lightning.pytorch.callbacks import Callback
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from spnn.errors import InputError
@@ -82,7 +83,9 @@ class Profile(Callback):
         """What was recorded in so many seconds."""
         events = profiler.key_averages()
         loading = sum(event.cpu_time_total for event in events if event.key.startswith("enumerate(DataLoader)")) / 1e6
-        times = {event: event.self_device_time_total if self.cuda else event.self_cpu_time_total for event in events}
+        # On a GPU, kernels and annotations of the optimiser are listed, too, beside the operators that hold them.
+        operators = [event for event in events if event.device_type == DeviceType.CPU and not event.is_user_annotation]
+        times = {event: event.self_device_time_total if self.cuda else event.self_cpu_time_total for event in operators}
         whole = sum(times.values())
         lines = [
             f"{self.seconds:.4g} seconds per step of {self.size} images on one {'GPU' if self.cuda else 'CPU'}",

@@ -24,6 +24,7 @@ from spnn.errors import InputError
 from spnn.networks.layers import SubNetwork
 from spnn.outputs import TrainingOutputs
 from spnn.runs import Record, Run
+from spnn.settings import at_work
 from spnn.tracking import log_bars, log_weights, tracking
 from spnn.training.checkpoints import AtomicCheckpoints, steps_in
 from spnn.training.stage import Stage
@@ -40,6 +41,7 @@ _CHOSEN_ANEW = (
 _TRAINED = ("trainer.accumulate_grad_batches", "trainer.gradient_clip_val")
 
 
+@at_work
 def train(config: DictConfig, folder: str | Path, said: Sequence[str] = ()) -> dict[str, float]:
     """Train ``config.stages`` in a run's folder; return the test metrics as ``{"stage/metric": value}``.
 
@@ -112,6 +114,13 @@ def check_stages(config: DictConfig, earlier: Run | None) -> None:
     stages = config.stages
     if not OmegaConf.is_list(stages) or len(set(stages)) != len(stages):
         raise InputError(f"`stages` must be a list without repeats, e.g. [task,inverse], got {stages}.")
+    for name in ("", *(f"stage.{stage}." for stage in config.stage)):
+        precision = OmegaConf.select(config, f"{name}trainer.precision")
+        if precision not in (None, "32-true", 32, "32", "bf16-mixed", "64-true"):
+            raise InputError(
+                f"{name}trainer.precision={precision} can't be trained in: choose 32-true or bf16-mixed. (In half "
+                "precision losses must be scaled, which the fused optimisers don't go with.)"
+            )
     if unknown := set(stages) - set(config.stage):
         raise InputError(f"unknown stages {sorted(unknown)}; choose from {list(config.stage)}.")
     if "prior" in stages and not can_train(config.prior):
@@ -186,8 +195,10 @@ def fit_and_test(
     )
     data = run.data(config.batch_size, batches=trainer.max_steps * trainer.accumulate_grad_batches)
     checkpoint = folder / "checkpoints/last.ckpt"
+    if trainer.strategy.root_device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(trainer.strategy.root_device)
     trainer.fit(stage, datamodule=data, ckpt_path=checkpoint if steps_before else None, weights_only=True)
-    memory = peak_memory() / 2**30
+    memory = peak_memory(trainer.strategy.root_device) / 2**30
     # Not `ckpt_path="best"`: where weights are averaged, Lightning would then load the ones that are not.
     best = torch.load(folder / "checkpoints/best.ckpt", map_location="cpu", weights_only=True, mmap=True)
     stage.load_state_dict(best["state_dict"])
@@ -221,14 +232,16 @@ def stage_length(run: Run, name: str) -> DictConfig:
 def compile_parts(model: nn.Module, backend: bool | str) -> None:
     """Compile what a model spends its time in by :func:`torch.compile`: sub-networks, a UNet, or else the whole."""
     parts = [module for module in model.modules() if isinstance(module, SubNetwork | UNet2DModel)]
+    # All sub-networks share one code object, for which PyTorch else stops compiling after eight of them.
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 4 * len(parts))
     for part in parts or [model]:
         part.compile(**({} if backend is True else {"backend": backend}))
 
 
-def peak_memory() -> int:
-    """Bytes that this process has held at most: on its GPU if it has one, else in main memory."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
+def peak_memory(device: torch.device) -> int:
+    """Bytes that this process has held at most: on its GPU if it computes there, else in main memory."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
     import resource  # not on Windows
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

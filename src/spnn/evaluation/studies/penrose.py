@@ -9,7 +9,7 @@ from spnn.evaluation.findings import Bars, Findings, Table
 from spnn.evaluation.study import Request, Samples, Study
 from spnn.latents import Pinv, with_pinv
 from spnn.metrics import NaturalNorm, PenroseErrors
-from spnn.outputs import fastest_device
+from spnn.settings import working_device
 
 __all__ = ["Penrose"]
 
@@ -61,7 +61,7 @@ class Penrose(Study):
         return Findings(self._title(), self._compared(), entries, self._verdicts(entries), [table, chart])
 
     def _measure(self, pinv: Pinv, precision: str) -> dict:
-        dtype, device = _PRECISIONS[precision], fastest_device()
+        dtype, device = _PRECISIONS[precision], working_device()
         if device.type == "mps" and dtype == torch.float64:  # which knows no double precision
             device = torch.device("cpu")
         network = copy.deepcopy(self.subject.models.operator).to(device, dtype)

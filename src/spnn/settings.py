@@ -1,0 +1,98 @@
+"""What holds while a command, or a session's method, is at work: the device, full precision, and a quiet Lightning."""
+
+import functools
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+__all__ = ["at_work", "settings", "working_device"]
+
+# What these say doesn't hold for batches that are one indexing of an array, or for a log that is continued, or is said
+# better by the config.
+_IRRELEVANT_WARNINGS = [
+    ".*isinstance.treespec, LeafSpec.*",
+    ".*does not have many workers.*",
+    ".*number of training batches .* is smaller than the logging.*",
+    ".*your dataloader is not resumable.*",
+    ".*Experiment logs directory.*",
+    ".*available but not used.*",
+]
+_TALKATIVE = ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda")  # tips, lists of devices
+
+_device: ContextVar[torch.device | None] = ContextVar("device", default=None)
+
+
+def working_device() -> torch.device:
+    """Where this process computes: as the trainer of a command that is at work says, or else the fastest device."""
+    return _device.get() or _device_of("auto", "auto")
+
+
+def _device_of(accelerator: str, devices: Any) -> torch.device:
+    found = torch.accelerator.current_accelerator(check_available=True)
+    if found is None or accelerator == "cpu":
+        return torch.device("cpu")
+    rank = int(os.environ.get("LOCAL_RANK", 0))
+    listed = not isinstance(devices, int | str) and devices is not None
+    return torch.device(found.type, devices[rank] if listed else rank)
+
+
+@contextmanager
+def settings(trainer: DictConfig | None = None) -> Iterator[None]:
+    """Compute where a trainer's config says, in full precision where that is asked for, as rounding to TF32 would break
+    ``g g† = identity``; without Lightning's tips and irrelevant warnings. All is as before at the end."""
+    token = _device.set(None if trainer is None else _device_of(trainer.accelerator, trainer.devices))
+    loggers = [logging.getLogger(name) for name in _TALKATIVE]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), _full_precision():
+            for message in _IRRELEVANT_WARNINGS:
+                warnings.filterwarnings("ignore", message)
+            yield
+    finally:
+        _device.reset(token)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def at_work(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of a command's config, under the :func:`settings` of its trainer."""
+
+    @functools.wraps(function)
+    def within(config: DictConfig, *arguments: Any, **options: Any) -> Any:
+        with settings(config.trainer):
+            return function(config, *arguments, **options)
+
+    return within
+
+
+@contextmanager
+def _full_precision() -> Iterator[None]:
+    backends = torch.backends
+    try:
+        before = backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
+    except RuntimeError:  # PyTorch refuses to mix these with its newer options, which somebody has set
+        options = [(part, part.fp32_precision) for part in (backends.cudnn.conv, backends.cuda.matmul)]
+        try:
+            for part, _ in options:
+                part.fp32_precision = "ieee"
+            yield
+        finally:
+            for part, precision in options:
+                part.fp32_precision = precision
+        return
+    try:
+        backends.cudnn.allow_tf32 = False
+        torch.set_float32_matmul_precision("highest")
+        yield
+    finally:
+        backends.cudnn.allow_tf32 = before[0]
+        torch.set_float32_matmul_precision(before[1])
