@@ -20,6 +20,7 @@ from spnn.diffusion import (
     as_azula,
 )
 from spnn.operators import AveragePool
+from spnn.readout import VALUES
 
 SHAPE = (1, 2, 2)
 MEAN, DEVIATION = 0.3, 0.5
@@ -59,7 +60,7 @@ def test_their_samplers_draw_from_ours(sampler):
 
 def test_posterior_guidance_is_their_dps():
     operator, y, rate = AveragePool(2, SHAPE), torch.tensor([[[[0.9]]]]), 0.7
-    guidance = PosteriorGuidance(operator, y, schedule=ConstantStrength(), rate=rate, logits=False)
+    guidance = PosteriorGuidance(operator, y, schedule=ConstantStrength(), rate=rate, readout=VALUES)
     sampler = Sampler(OURS.schedule, 50, eta=1.0)
     dps = DPSSampler(as_azula(OURS), y, operator, zeta=rate, silent=True)
     x, places = torch.randn(1, *SHAPE), torch.tensor([t + 1 for t in sampler.visited]) / 1000
@@ -79,7 +80,7 @@ def test_images_do_not_depend_on_the_batch_that_a_gradient_sees():
     operator, y = AveragePool(2, SHAPE), torch.linspace(-1, 1, 3)[:, None, None, None]
 
     def drawn(which: list[int]) -> torch.Tensor:
-        guidance = PosteriorGuidance(operator, y[which], schedule=ConstantStrength(0.5), stop=0.05, logits=False)
+        guidance = PosteriorGuidance(operator, y[which], schedule=ConstantStrength(0.5), stop=0.05, readout=VALUES)
         return Sampler(OURS.schedule, 20)(OURS, ImageNoise(which, SHAPE), guidance)
 
     together = drawn([0, 1, 2])

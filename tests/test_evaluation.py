@@ -339,7 +339,6 @@ def test_jobs_of_a_multirun_stay_apart_and_end_with_one_table(run, tmp_path):
     figures = [json.loads((tmp_path / f"{job}/edit/metrics.json").read_text())[0]["distance"] for job in "01"]
     assert figures[0] != figures[1]
     assert all((tmp_path / f"{job}/report.html").exists() for job in "01")
-    assert not (run.folder / "evaluation").exists()
 
 
 def test_an_evaluation_from_before_there_were_studies_is_moved_aside(run, tmp_path):
@@ -426,7 +425,7 @@ def test_without_a_judge_the_guiding_network_judges_alone(run, tmp_path):
 def test_what_a_classifier_sees_in_the_images_themselves_agrees_with_itself(run):
     subject = Subject(load_models(configuration("evaluate", f"run={run.folder}")), count=12, resamples=10)
     values = subject.compare(
-        {prefix: y.sigmoid() for prefix, y in subject.logits(held_out(run.source, 0, 12)[1]).items()}
+        {prefix: y.sigmoid() for prefix, y in subject.views(held_out(run.source, 0, 12)[1]).items()}
     )
     for prefix in ("", "judge_"):
         assert values[f"{prefix}agreement"].eq(1).all() and values[f"{prefix}mae"].eq(0).all()

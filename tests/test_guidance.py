@@ -22,6 +22,7 @@ from spnn.diffusion import (
 )
 from spnn.errors import InputError
 from spnn.operators import AveragePool, Gamma, Matrix, Ripple
+from spnn.readout import VALUES
 
 SCHEDULE = NoiseSchedule()
 SHAPE = (1, 4, 4)
@@ -140,17 +141,17 @@ def test_for_orthonormal_rows_the_gradient_rule_is_gentle_back_projection():
     operator = Matrix(rows, SHAPE)
     x, y = torch.randn(4, *SHAPE), torch.randn(4, 5)
     strength = ConstantStrength(0.6)
-    by_gradient = GradientGuidance(operator, y, schedule=strength, rate=0.5, logits=False)(x, 0)
-    by_projection = BackProjection(operator, y, schedule=ConstantStrength(0.3), logits=False)(x, 0)
+    by_gradient = GradientGuidance(operator, y, schedule=strength, rate=0.5, readout=VALUES)(x, 0)
+    by_projection = BackProjection(operator, y, schedule=ConstantStrength(0.3), readout=VALUES)(x, 0)
     torch.testing.assert_close(by_gradient, by_projection, rtol=0, atol=1e-5)
 
 
 def test_measurements_of_any_shape_are_met_and_their_stop_rule_looks_at_values():
     operator = Composition(Ripple(0.5, 4), Gamma(2.2), AveragePool(2, SHAPE))
     x, y = torch.rand(3, *SHAPE), operator(torch.rand(3, *SHAPE))
-    moved = BackProjection(operator, y, schedule=FULL, logits=False)(x, 0)
+    moved = BackProjection(operator, y, schedule=FULL, readout=VALUES)(x, 0)
     torch.testing.assert_close(operator(moved), y, rtol=0, atol=1e-4)
-    stopped = BackProjection(operator, operator(x) + 0.01, schedule=FULL, stop=0.02, logits=False)
+    stopped = BackProjection(operator, operator(x) + 0.01, schedule=FULL, stop=0.02, readout=VALUES)
     assert torch.equal(stopped(x, 0), x)
 
 
@@ -202,7 +203,7 @@ def test_a_bounded_move_is_clipped_after_it_is_shortened(rule):
 def test_images_that_need_no_move_stay_where_they_are_under_a_bound():
     x = torch.randn(3, *SHAPE)
     operator = AveragePool(2, SHAPE)
-    guidance = GradientGuidance(operator, operator(x), schedule=FULL, bound=0.1, logits=False)
+    guidance = GradientGuidance(operator, operator(x), schedule=FULL, bound=0.1, readout=VALUES)
     assert torch.equal(guidance(x, 0), x)
 
 

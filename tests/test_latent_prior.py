@@ -18,6 +18,7 @@ from spnn.diffusion import (
 )
 from spnn.errors import InputError
 from spnn.operators import AveragePool
+from spnn.readout import VALUES
 
 SHAPE, CODES = (1, 8, 8), (4, 4, 4)
 
@@ -46,7 +47,7 @@ def exact(codec=Unshuffle) -> LatentPrior:
 def test_with_an_exact_codec_it_draws_what_a_prior_of_images_does():
     latent, pixels = exact(), GaussianMixturePrior.isotropic(torch.zeros(1, *SHAPE), deviation=0.5)
     y, image = torch.linspace(-0.8, 0.8, 16).reshape(1, 1, 4, 4), torch.rand(1, *SHAPE)
-    guidance = BackProjection(AveragePool(2, SHAPE), y, schedule=ConstantStrength(), logits=False)
+    guidance = BackProjection(AveragePool(2, SHAPE), y, schedule=ConstantStrength(), readout=VALUES)
     for start in (None, 300):
         sampler, given = Sampler(latent.schedule, 20, start=start), None if start is None else image
         codes, noise = sampler(latent, ImageNoise([3], CODES), guidance, given), ImageNoise([3], CODES)
@@ -71,7 +72,7 @@ def test_a_session_draws_images_of_a_latent_prior():
     )
     assert solved.images.shape == (3, *SHAPE)
     torch.testing.assert_close(solved.outputs, y, rtol=0, atol=1e-4)
-    guidance = PosteriorGuidance(AveragePool(2, SHAPE), y, schedule=ConstantStrength(), logits=False)
+    guidance = PosteriorGuidance(AveragePool(2, SHAPE), y, schedule=ConstantStrength(), readout=VALUES)
     with pytest.raises(InputError, match="a gradient through a latent prior"):
         Sampler(exact().schedule, 3)(exact(), ImageNoise(range(3), CODES), guidance)
 

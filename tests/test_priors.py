@@ -13,6 +13,7 @@ from spnn.diffusion import BackProjection, ConstantStrength, GaussianMixturePrio
 from spnn.diffusion.sampler import Sampler
 from spnn.errors import InputError
 from spnn.operators import Matrix
+from spnn.readout import VALUES
 
 SCHEDULE = NoiseSchedule()
 
@@ -160,7 +161,7 @@ def gaussian_and_operator(correlated: bool) -> tuple[GaussianMixturePrior, Matri
 def test_back_projected_samples_of_a_gaussian_are_those_of_its_posterior(eta, correlated):
     prior, operator = gaussian_and_operator(correlated)
     y = operator(prior.means.unflatten(1, (1, 3, 3))) + 0.3
-    guidance = BackProjection(operator, y.expand(3000, -1), schedule=ConstantStrength(1.0), logits=False)
+    guidance = BackProjection(operator, y.expand(3000, -1), schedule=ConstantStrength(1.0), readout=VALUES)
     samples = Sampler(SCHEDULE, 1000, eta=eta)(prior, lambda: torch.randn(3000, 1, 3, 3), guidance)
     torch.testing.assert_close(operator(samples), y.expand(3000, -1), rtol=0, atol=1e-4)
     mean, covariance = moments(samples)
@@ -177,7 +178,7 @@ def test_the_error_of_the_posteriors_mean_vanishes_as_steps_become_many():
     expected, _ = prior.posterior(operator.matrix, y[0]).mean_and_covariance()
 
     def error(steps):  # all is linear: without noise, sampling gives the mean of what it gives with noise
-        guidance = BackProjection(operator, y, schedule=ConstantStrength(1.0), logits=False)
+        guidance = BackProjection(operator, y, schedule=ConstantStrength(1.0), readout=VALUES)
         sampler = Sampler(SCHEDULE, steps, eta=1.0)
         return (sampler(prior, lambda: torch.zeros(1, 1, 3, 3), guidance).flatten() - expected).abs().max()
 

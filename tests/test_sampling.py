@@ -15,12 +15,13 @@ from spnn.errors import InputError
 from spnn.metrics import agreement_with, measurement_metrics, pixel_metrics
 from spnn.operators import AveragePool, inpainting
 from spnn.outputs import TrainingOutputs
+from spnn.readout import LOGITS
 from spnn.sampling.images import own_images
 from spnn.sampling.pictures import save_animation
 from spnn.sampling.results import fault
 from spnn.sampling.run import requests
 from spnn.sampling.store import SampleStore
-from spnn.sampling.targets import far_targets, read_value, set_attributes, share_of
+from spnn.sampling.targets import far_targets, set_attributes, share_of
 from spnn.sampling.tasks import Problem, pose
 
 
@@ -31,18 +32,18 @@ def picture(path, color=(255, 0, 0), size=(40, 30), **options):
 
 
 def test_values_are_yes_or_no_logits_or_probabilities():
-    assert read_value("Bald", -4) == -4.0 and read_value("Bald", 2.5) == 2.5
-    assert read_value("Bald", "90%") == pytest.approx(math.log(9))
-    assert read_value("Bald", " 2.5 %") == pytest.approx(math.log(0.025 / 0.975))
-    assert read_value("Bald", "yes") is True is read_value("Bald", True)
-    assert read_value("Bald", "no") is False is read_value("Bald", False)
-    assert not isinstance(read_value("Bald", 1), bool) and not isinstance(read_value("Bald", 0), bool)
+    assert LOGITS.read("Bald", -4) == -4.0 and LOGITS.read("Bald", 2.5) == 2.5
+    assert LOGITS.read("Bald", "90%") == pytest.approx(math.log(9))
+    assert LOGITS.read("Bald", " 2.5 %") == pytest.approx(math.log(0.025 / 0.975))
+    assert LOGITS.read("Bald", "yes") is True is LOGITS.read("Bald", True)
+    assert LOGITS.read("Bald", "no") is False is LOGITS.read("Bald", False)
+    assert not isinstance(LOGITS.read("Bald", 1), bool) and not isinstance(LOGITS.read("Bald", 0), bool)
     for value in ("0%", "100%", "120%"):
         with pytest.raises(InputError, match="lies between 0 and 100 %"):
-            read_value("Bald", value)
+            LOGITS.read("Bald", value)
     for value in ("high", "4", "Yes!", None, float("nan"), float("inf"), [1]):
         with pytest.raises(InputError, match="the value of Bald must be yes or no, a logit"):
-            read_value("Bald", value)
+            LOGITS.read("Bald", value)
 
 
 def test_set_attributes_leaves_the_others_and_the_original():

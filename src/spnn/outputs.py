@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from spnn.readout import LOGITS, Readout
 from spnn.replacing import replacing
 from spnn.settings import working_device
 
@@ -61,9 +62,9 @@ class TrainingOutputs:
     distance: Tensor
 
     @classmethod
-    def of(cls, y: Tensor, labels: Tensor) -> "TrainingOutputs":
-        """Describe logits [N, K] of images with labels [N, K] in {0, 1}."""
-        y, labels = y.double(), labels > 0.5
+    def of(cls, y: Tensor, labels: Tensor, readout: Readout = LOGITS) -> "TrainingOutputs":
+        """Describe outputs [N, K] of images with labels [N, K]; without groups, all images have each coordinate."""
+        y, labels = y.double(), labels > 0.5 if readout.grouped else torch.ones_like(labels, dtype=torch.bool)
         mean, covariance = y.mean(0), _covariance(y)
         balanced = torch.stack([_covariance(y, has) for has in labels.T])
         distance = _distance(y, mean, covariance).quantile(_LEVELS.double())
@@ -71,8 +72,8 @@ class TrainingOutputs:
         return cls(*(tensor.float() for tensor in found))
 
     @classmethod
-    def of_images(cls, network: nn.Module, images: Dataset) -> "TrainingOutputs":
-        """Describe a network's logits of a source's training images, at most 10,000, evenly spread."""
+    def of_images(cls, network: nn.Module, images: Dataset, readout: Readout = LOGITS) -> "TrainingOutputs":
+        """Describe a network's outputs of a source's training images, at most 10,000, evenly spread."""
         from spnn.data.module import collate  # here, for a list of runs needs no Lightning
 
         count = min(len(images), _ENOUGH)
@@ -81,7 +82,7 @@ class TrainingOutputs:
         for batch in DataLoader(spread, batch_size=256, collate_fn=collate):
             y.append(outputs_of(network, batch["image"].float() / 127.5 - 1, 256))
             labels.append(batch["attributes"])
-        return cls.of(torch.cat(y), torch.cat(labels))
+        return cls.of(torch.cat(y), torch.cat(labels), readout)
 
     def save(self, path: Path) -> None:
         """Write a file, in one step."""

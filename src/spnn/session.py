@@ -274,7 +274,7 @@ class Session:
             start: The step whose noise is put on the images to start from.
             seed: Target i starts from the noise of ``seed + i``.
             per_target: Samples of each target.
-            guidance: An option of ``conf/guidance``, or what makes a guidance: ``(operator, y, free=, logits=)``.
+            guidance: An option of ``conf/guidance``, or what makes a guidance: ``(operator, y, free=, readout=)``.
             values: Other options by their full names: ``{"sampler.eta": 0}``.
             choices: Other options of groups: ``["sampler=ddim"]``.
 

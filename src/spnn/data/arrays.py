@@ -24,12 +24,12 @@ log = logging.getLogger(__name__)
 class ArrayDataset(Dataset):
     """A data set whose batches are one indexing of an array, not a stack of items.
 
-    Items and batches are dictionaries: ``image`` uint8 [(B,) C, H, W], ``attributes`` float [(B,) K] in {0, 1}, and
+    Items and batches are dictionaries: ``image`` uint8 [(B,) C, H, W], ``attributes`` float [(B,) K], the labels, and
     ``index`` [(B,)], their places in the data set.
 
     Arguments:
         images: uint8 [M, H, W, C], in memory or memory-mapped.
-        attributes: bool [N, K].
+        attributes: Labels, [N, K]: bool, or numbers.
         names: Of the N images; by default their places.
         rows: Which of the M images are the N; by default all, in order.
     """

@@ -1,6 +1,6 @@
-"""Where images with binary attributes come from. A source names its attributes and gives three splits.
+"""Where images and their labels come from. A source names the labels and gives three splits.
 
-Attributes are what the rest of the project is about; faces, digits or a user's own labels are the same to it.
+Faces, digits or a user's own images are the same to the rest of the project.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ from spnn.data import faces
 from spnn.data.arrays import ArrayDataset, cached_arrays
 from spnn.data.attributes import CELEBA_ATTRIBUTES
 from spnn.errors import InputError
+from spnn.readout import Binary, Readout
 
 __all__ = ["Digits", "Source", "Split", "SyntheticFaces"]
 
@@ -24,12 +25,17 @@ Split = Literal["train", "val", "test"]
 
 
 class Source(ABC):
-    """Images with binary attributes."""
+    """Images with labels: yes-or-no attributes, unless :attr:`readout` is another."""
 
     attributes: tuple[str, ...]
-    """Names of the K attributes, in order."""
+    """Names of the K labels, in order."""
     image_shape: tuple[int, int, int]
     """(C, H, W)."""
+
+    @cached_property
+    def readout(self) -> Readout:
+        """What the labels are, and the outputs of networks that tell them."""
+        return Binary(self.attributes)
 
     def prepare(self) -> None:  # noqa: B027 - most sources have nothing to prepare
         """Do once, in one process, what takes long and ends on disk."""
@@ -39,9 +45,9 @@ class Source(ABC):
 
     @abstractmethod
     def split(self, name: Split) -> Dataset:
-        """A data set of dictionaries ``image`` uint8 [C, H, W], ``attributes`` float [K] in {0, 1}, and ``index``.
+        """A data set of dictionaries ``image`` uint8 [C, H, W], ``attributes`` float [K], the labels, and ``index``.
 
-        It has ``attributes``, all of them as bool [N, K], and ``name(index)``, what an image is called.
+        It has ``attributes``, all of them as an array [N, K], and ``name(index)``, what an image is called.
         """
 
 

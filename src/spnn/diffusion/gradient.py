@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from spnn.diffusion.denoiser import Denoised
@@ -47,9 +46,7 @@ class GradientGuidance(TargetGuidance):
 
     def _loss(self, y: Tensor, wanted: Tensor) -> Tensor:
         """The batch's losses, added up: an image's gradient does not depend on its batch."""
-        if self.logits:
-            return F.binary_cross_entropy_with_logits(y, wanted.sigmoid(), reduction="sum")
-        return (y - wanted).square().sum() / 2
+        return self.readout.energy(y, wanted)
 
 
 class PosteriorGuidance(GradientGuidance):

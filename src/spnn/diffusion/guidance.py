@@ -26,6 +26,7 @@ from torch import Tensor
 from spnn.diffusion.denoiser import Denoised
 from spnn.diffusion.strength import Strength
 from spnn.errors import InputError
+from spnn.readout import LOGITS, Readout
 from spnn.surjection import Completion, Surjection
 
 __all__ = ["Guidance", "Level", "TargetGuidance", "guide", "unguided"]
@@ -77,15 +78,15 @@ class TargetGuidance(ABC):
         target: The wanted ``y``, [B, ...].
         schedule: The strength :math:`\lambda_t`, see :mod:`spnn.diffusion.strength`; a step of strength 0 costs
             nothing.
-        stop: An image whose mean :math:`|\sigma(g(x_0)) - \sigma(y)|` is at most this is left as it is, and costs no
-            more than that check; None: never.
+        stop: An image whose mean gap is at most this, of logits :math:`|\sigma(g(x_0)) - \sigma(y)|`, is left as it is,
+            and costs no more than that check; None: never.
         bound: :math:`\rho`, the longest move of a step: root mean square over the pixels of an image in [-1, 1]. None
             leaves moves as long as they are.
         clip: Clip the result to [-1, 1].
         free: True where a coordinate of ``y`` may be what it comes to be, [B, K]: there the target is that of the
             current :math:`g(x_0)`, whatever ``target`` holds, and the stop rule doesn't look.
-        logits: Whether ``y`` holds logits, compared as probabilities; otherwise values, and the stop rule takes the
-            mean :math:`|g(x_0) - y|`.
+        readout: What ``y`` says, which tells how far an image is from its target: of logits the stop rule compares
+            probabilities, of values it takes the mean :math:`|g(x_0) - y|`.
 
     Raises:
         InputError: If ``free`` doesn't have the target's shape, or the bound is not positive.
@@ -104,14 +105,14 @@ class TargetGuidance(ABC):
         bound: float | None = None,
         clip: bool = False,
         free: Tensor | None = None,
-        logits: bool = True,
+        readout: Readout = LOGITS,
     ):
         if free is not None and free.shape != target.shape:
             raise InputError(f"`free` has shape {tuple(free.shape)}, but the target has {tuple(target.shape)}.")
         self.surjection, self.target, self.schedule = surjection, target, schedule
         if bound is not None and not bound > 0:
             raise InputError(f"`bound` is the length of a move and must be positive (null: no bound), got {bound}.")
-        self.stop, self.bound, self.clip, self.free, self.logits = stop, bound, clip, free, logits
+        self.stop, self.bound, self.clip, self.free, self.readout = stop, bound, clip, free, readout
 
     @abstractmethod
     def correct(self, x0: Tensor, here: Completion, which: Tensor, strength: float) -> Tensor:
@@ -155,7 +156,7 @@ class TargetGuidance(ABC):
         """Places of the images that the stop rule does not leave alone."""
         if stop is None:
             return torch.arange(len(y), device=y.device)
-        gap = (y.sigmoid() - self.target.sigmoid() if self.logits else y - self.target).abs()
+        gap = self.readout.gap(y, self.target)
         if self.free is not None:
             gap = gap.masked_fill(self.free, torch.nan)  # counts neither as right nor as wrong
         gap = gap.flatten(1).nanmean(1)

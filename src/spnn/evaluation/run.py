@@ -164,7 +164,7 @@ def _described(
             if request.free is not None:
                 wanted = [None if free else logit for logit, free in zip(wanted, request.free[i].tolist(), strict=True)]
             target = dict(zip(attributes, wanted, strict=True))
-            words = described(target, dict(zip(attributes, y[i].tolist(), strict=True)))
+            words = described(study.subject.readout, target, dict(zip(attributes, y[i].tolist(), strict=True)))
             rows.append({"method": name, "image": folder / name / f"{request.names[i]}.png", **words})
     return rows
 

@@ -16,26 +16,26 @@ from spnn.sampling.models import Models
 
 _REAL = 2000  # images that samples are compared with as a set
 
-__all__ = ["Subject", "attribute_rates", "means"]
+__all__ = ["Subject", "means"]
 
 
 class Subject:
     """A run under study.
 
     Arguments:
-        models: Its models; the operator must tell attributes.
+        models: Its models; the operator must be the run's own.
         count: Held-out images, the first of the test split.
         resamples: Sets of images drawn for a confidence interval.
 
     Raises:
-        InputError: If there is no run, the operator doesn't tell attributes, or there are fewer images.
+        InputError: If there is no run, the operator wasn't trained on its labels, or there are fewer images.
     """
 
     def __init__(self, models: Models, count: int, resamples: int):
         if models.attributes is None or models.run is None:
-            raise InputError("evaluate.py studies attributes: it needs run=<folder> and operator=trained.")
+            raise InputError("evaluate.py studies what a network tells: it needs run=<folder> and operator=trained.")
         self.models, self.run, self.resamples = models, models.run, resamples
-        self.attributes = models.attributes
+        self.attributes, self.readout = models.attributes, models.readout
         self.names, self.images = held_out(self.source, 0, count)  # [N], [N, C, H, W] in [-1, 1]
 
     @property
@@ -45,7 +45,7 @@ class Subject:
 
     @cached_property
     def labels(self) -> Tensor:
-        """What the held-out images are said to have, [N, K] in {0, 1}."""
+        """The held-out images' labels, [N, K]."""
         test = self.source.split("test")
         return torch.stack([test[index]["attributes"] for index in range(len(self.images))])
 
@@ -59,7 +59,7 @@ class Subject:
 
     @cached_property
     def real_labels(self) -> Tensor:
-        """Their labels, [M, K] in {0, 1}."""
+        """Their labels, [M, K]."""
         test, count = self.source.split("test"), len(self.images)
         first = count if len(test) >= 2 * count else 0
         return torch.tensor(test.attributes[first : first + len(self.real)]).float()
@@ -73,7 +73,8 @@ class Subject:
     def balanced_accuracy(self) -> Tensor:
         """How well the most trusted classifier tells each attribute of real images, [K]; those that have it weigh like
         those that don't."""
-        return attribute_metrics(self.real_judged.sigmoid(), self.real_labels)["balanced_agreement"].float()
+        found = self.readout.decode(self.real_judged)
+        return attribute_metrics(found, self.real_labels, readout=self.readout)["balanced_agreement"].float()
 
     @property
     def networks(self) -> dict[str, nn.Module]:
@@ -81,8 +82,8 @@ class Subject:
         judge = self.models.judge
         return {"": self.models.operator} | ({} if judge is None else {"judge_": judge})
 
-    def logits(self, images: Tensor) -> dict[str, Tensor]:
-        """What each classifier sees in images [N, C, H, W]: logits [N, K]."""
+    def views(self, images: Tensor) -> dict[str, Tensor]:
+        """What each classifier sees in images [N, C, H, W]: outputs [N, K]."""
         return {prefix: self.outputs(network, images) for prefix, network in self.networks.items()}
 
     @staticmethod
@@ -92,8 +93,8 @@ class Subject:
 
     @cached_property
     def seen(self) -> dict[str, Tensor]:
-        """What each classifier sees in the held-out images: logits [N, K]."""
-        return self.logits(self.images)
+        """What each classifier sees in the held-out images: outputs [N, K]."""
+        return self.views(self.images)
 
     @property
     def y(self) -> Tensor:
@@ -160,32 +161,33 @@ class Subject:
         return broken(found, real, max(expected, default=None))
 
     @cached_property
-    def majority(self) -> Tensor:
-        """For each attribute, whether most training images have it, [K] in {0, 1}."""
-        return (attribute_rates(self.source) > 0.5).float()
+    def baseline(self) -> Tensor:
+        """The best answer without any image, by the training images' labels: decoded, [K]."""
+        return self.readout.baseline(torch.from_numpy(self.source.split("train").attributes).float())
 
-    def compare(self, probabilities: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Compare what each classifier sees in samples, [N, K], with what it sees in the held-out images (by its own
-        lights), and with their labels.
+    def right(self, seen: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Where each classifier sees the same in samples, outputs [N, K], as in the held-out images: masks."""
+        decode = self.readout.decode
+        return {p: self.readout.agrees(decode(y), decode(self.seen[p])) for p, y in seen.items()}
+
+    def compare(self, found: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Compare what each classifier sees in samples, decoded [N, K], with what it sees in the held-out images, and
+        with their labels.
 
         Returns:
             ``<prefix>agreement``, ``<prefix>balanced_agreement``, ``<prefix>mae``, [K] each, against the classifier's
             own view, ``<prefix>label_agreement`` and so on against the labels; and ``<name>_interval`` of each, [2].
         """
-        found = {}
-        for prefix, probability in probabilities.items():
-            for against, wanted in (("", self.seen[prefix].sigmoid()), ("label_", self.labels)):
-                metric = AttributeAgreement(resamples=self.resamples)
-                metric.update(probability, wanted)
-                found |= {f"{prefix}{against}{name}": value for name, value in metric.compute().items()}
-        return found
+        compared = {}
+        for prefix, values in found.items():
+            for against, wanted in (("", self.readout.decode(self.seen[prefix])), ("label_", self.labels)):
+                metric = AttributeAgreement(resamples=self.resamples, readout=self.readout)
+                metric.update(values, wanted)
+                # torchmetrics makes a number of what has one element.
+                compared |= {f"{prefix}{against}{name}": value.reshape(-1) for name, value in metric.compute().items()}
+        return compared
 
 
 def means(values: dict[str, Tensor]) -> dict[str, float | list[float]]:
     """Means over attributes of what :meth:`Subject.compare` returns, and the intervals as they are."""
     return {key: v.tolist() if key.endswith("_interval") else v.mean().item() for key, v in values.items()}
-
-
-def attribute_rates(source: Source) -> Tensor:
-    """The share of training images that have each attribute, [K]."""
-    return torch.from_numpy(source.split("train").attributes.mean(0)).float()

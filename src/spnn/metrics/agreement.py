@@ -19,43 +19,47 @@ from torchmetrics.utilities import dim_zero_cat
 
 from spnn.errors import InputError
 from spnn.metrics.bootstrap import interval, resample_weights
+from spnn.readout import LOGITS, Readout
 
 __all__ = ["AttributeAgreement", "attribute_metrics"]
 
 
-def attribute_metrics(probability: Tensor, wanted: Tensor, weights: Tensor | None = None) -> dict[str, Tensor]:
-    """Compare probabilities with the wanted ones.
+def attribute_metrics(
+    found: Tensor, wanted: Tensor, weights: Tensor | None = None, readout: Readout = LOGITS
+) -> dict[str, Tensor]:
+    """Compare what samples show with what is wanted.
 
     Arguments:
-        probability: :math:`\\hat p`, [N, K].
-        wanted: :math:`p`, [N, K]; or labels, 0 or 1.
+        found: :math:`\\hat p`, decoded outputs, [N, K].
+        wanted: :math:`p`, [N, K]; or labels.
         weights: How often each image counts, in each of R resamplings, [R, N]; None: once, in one.
+        readout: What the outputs say, see :mod:`spnn.readout`.
 
     Returns:
-        ``agreement``, ``balanced_agreement`` and ``mae``, each [K], or [R, K] with weights. Where no image has an
-        attribute, or all have it, its balanced agreement is the agreement over the images that there are.
+        ``agreement``, ``mae`` and, of a grouped readout, ``balanced_agreement``, each [K], or [R, K] with weights.
+        Where no image has an attribute, or all have it, its balanced agreement is the agreement over the images that
+        there are.
     """
     once = torch.ones(1, len(wanted), dtype=torch.double, device=wanted.device)
     weights_ = once if weights is None else weights.to(once)
-    has = wanted > 0.5
-    agrees = (probability > 0.5) == has
+    agrees = readout.agrees(found, wanted)
 
     def mean(values: Tensor, among: Tensor | None = None) -> Tensor:
-        among = torch.ones_like(has) if among is None else among
+        among = torch.ones_like(agrees) if among is None else among
         return weights_ @ (values * among).double() / (weights_ @ among.double())  # NaN where it is among none
 
-    metrics = {
-        "agreement": mean(agrees),
-        "balanced_agreement": torch.stack([mean(agrees, has), mean(agrees, ~has)]).nanmean(0),
-        "mae": mean((probability - wanted).abs()),
-    }
+    metrics = {"agreement": mean(agrees)}
+    if readout.grouped:
+        has = wanted > 0.5
+        metrics["balanced_agreement"] = torch.stack([mean(agrees, has), mean(agrees, ~has)]).nanmean(0)
+    metrics["mae"] = mean((found - wanted).abs())
     return metrics if weights is not None else {name: values[0] for name, values in metrics.items()}
 
 
 class AttributeAgreement(Metric):
-    r"""Agreement, balanced agreement and MAE of each attribute, and confidence intervals of their means.
+    r"""Agreement, balanced agreement and MAE of each coordinate, and confidence intervals of their means.
 
-    ``update(probability, wanted)`` takes probabilities in [0, 1], both [B, K]; ``compute`` returns what
+    ``update(found, wanted)`` takes decoded outputs, both [B, K]; ``compute`` returns what
     :func:`attribute_metrics` does, [K] each, and for each name ``<name>_interval``, [2]: within these lies the mean
     over attributes for the middle 95 % of sets of as many images, drawn from these with replacement. Images are drawn,
     not attributes: those of one image depend on each other.
@@ -64,32 +68,34 @@ class AttributeAgreement(Metric):
         resamples: Sets of images drawn.
         level: Share of the sets that lies within.
         seed: Of the draws.
+        readout: What the outputs say.
     """
 
     full_state_update = False
     higher_is_better = True
-    probability: list[Tensor]
+    found: list[Tensor]
     wanted: list[Tensor]
 
-    def __init__(self, *, resamples: int = 1000, level: float = 0.95, seed: int = 0):
+    def __init__(self, *, resamples: int = 1000, level: float = 0.95, seed: int = 0, readout: Readout = LOGITS):
         super().__init__()
+        self.readout = readout
         self.resamples, self.level, self.seed = resamples, level, seed
-        self.add_state("probability", [], dist_reduce_fx="cat")
+        self.add_state("found", [], dist_reduce_fx="cat")
         self.add_state("wanted", [], dist_reduce_fx="cat")
 
-    def update(self, probability: Tensor, wanted: Tensor) -> None:
-        if probability.shape != wanted.shape or wanted.ndim != 2:
+    def update(self, found: Tensor, wanted: Tensor) -> None:
+        if found.shape != wanted.shape or wanted.ndim != 2:
             raise InputError(
-                f"agreement compares probabilities [B, K] with wanted ones of the same shape, got "
-                f"{tuple(probability.shape)} and {tuple(wanted.shape)}."
+                f"agreement compares decoded outputs [B, K] with wanted ones of the same shape, got "
+                f"{tuple(found.shape)} and {tuple(wanted.shape)}."
             )
-        self.probability.append(probability)
+        self.found.append(found)
         self.wanted.append(wanted)
 
     def compute(self) -> dict[str, Tensor]:
-        probability, wanted = dim_zero_cat(self.probability), dim_zero_cat(self.wanted)
-        metrics = attribute_metrics(probability, wanted)
+        found, wanted = dim_zero_cat(self.found), dim_zero_cat(self.wanted)
+        metrics = attribute_metrics(found, wanted, readout=self.readout)
         weights = resample_weights(len(wanted), self.resamples, self.seed)
-        resampled = attribute_metrics(probability, wanted, weights)
+        resampled = attribute_metrics(found, wanted, weights, self.readout)
         intervals = {f"{name}_interval": interval(values.mean(1), self.level) for name, values in resampled.items()}
         return metrics | intervals

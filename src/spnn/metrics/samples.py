@@ -10,6 +10,7 @@ from torchmetrics.functional.image import peak_signal_noise_ratio, structural_si
 from spnn.metrics.agreement import attribute_metrics
 from spnn.metrics.features import perceptual
 from spnn.metrics.wholeness import fine_energy, saturated
+from spnn.readout import LOGITS, Readout
 
 __all__ = ["agreement_with", "measurement_metrics", "pixel_metrics"]
 
@@ -18,17 +19,22 @@ _LPIPS_LEAST = 64  # pixels that AlexNet's strides leave something of
 
 
 def agreement_with(
-    y: Tensor, wanted: Tensor, free: Tensor | None = None, edited: Tensor | None = None
+    y: Tensor,
+    wanted: Tensor,
+    free: Tensor | None = None,
+    edited: Tensor | None = None,
+    readout: Readout = LOGITS,
 ) -> Mapping[str, float]:
-    """Means over attributes of how samples agree with what is wanted.
+    """Means over coordinates of how samples agree with what is wanted.
 
     Arguments:
-        y: Logits of the samples, [N, K].
-        wanted: Wanted logits, [N, K].
-        free: Attributes that don't count, [K].
-        edited: Attributes that were set by name, [K]; ``edit_success`` is the agreement on these.
+        y: Outputs of the samples, [N, K].
+        wanted: Wanted outputs, [N, K].
+        free: Coordinates that don't count, [K].
+        edited: Coordinates that were set by name, [K]; ``edit_success`` is the agreement on these.
+        readout: What the outputs say.
     """
-    metrics = attribute_metrics(y.sigmoid(), wanted.sigmoid())
+    metrics = attribute_metrics(readout.decode(y), readout.decode(wanted), readout=readout)
     counts = torch.ones(y.shape[1], dtype=torch.bool) if free is None else ~free
     means = {name: values[counts].mean().item() for name, values in metrics.items()}
     return means if edited is None else means | {"edit_success": metrics["agreement"][edited].mean().item()}

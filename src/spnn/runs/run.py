@@ -173,7 +173,7 @@ class Run:
         if path.exists():
             return TrainingOutputs.load(path)
         self.source.prepare()
-        return TrainingOutputs.of_images(self.surjection(), self.source.split("train"))
+        return TrainingOutputs.of_images(self.surjection(), self.source.split("train"), self.source.readout)
 
     @property
     def training_outputs_file(self) -> Path:

@@ -54,7 +54,7 @@ def check_guidance(
     if "y" in asked:
         operator = models.operator.cpu()
         free = asked["free"][:1] if "free" in asked else None
-        made = guidance(operator, asked["y"][:1], free=free, logits=models.attributes is not None)
+        made = guidance(operator, asked["y"][:1], free=free, readout=models.readout)
         levels = sampler.levels()
         if isinstance(made, TargetGuidance) and not made.exact and not any(map(made.schedule, levels)):
             raise InputError(
@@ -82,7 +82,7 @@ def generate(
 
     Arguments:
         models: The prior and the operator.
-        guidance: Makes the guidance for a batch of targets: ``(operator, y, free=..., logits=...)``.
+        guidance: Makes the guidance for a batch of targets: ``(operator, y, free=..., readout=...)``.
         sampler: The sampler.
         asked: One row per sample: ``seed``; ``y``, its target, unless nothing is wanted; ``free``, a mask of the
             coordinates of ``y`` that are free, if some are; ``image`` to start from, if the sampler starts from one. An
@@ -122,7 +122,7 @@ class _Sampling(L.LightningModule):
     ):
         super().__init__()
         self.prior = models.prior.to(memory_format=torch.channels_last)
-        self.operator, self.logits = models.operator, models.attributes is not None
+        self.operator, self.readout = models.operator, models.readout
         self.make_guidance, self.sampler = guidance, sampler
         self.asked, self.store, self.batch_size = asked, store, batch_size
         self.shown, self.frames_of = set(sampler.evenly_spread(frames)), frames_of
@@ -145,7 +145,7 @@ class _Sampling(L.LightningModule):
         noise = ImageNoise(asked["seed"].tolist(), shape, self.device)
         guidance, frames = None, []
         if "y" in asked:
-            guidance = self.make_guidance(self.operator, asked["y"], free=asked.get("free"), logits=self.logits)
+            guidance = self.make_guidance(self.operator, asked["y"], free=asked.get("free"), readout=self.readout)
         with torch.no_grad():
             for step in self.sampler.trajectory(self.prior, noise, guidance, asked.get("image")):
                 self.on_progress(len(index) / self.sampler.num_steps)

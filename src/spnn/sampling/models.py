@@ -11,6 +11,7 @@ from spnn.data import CELEBA_ATTRIBUTES
 from spnn.errors import InputError
 from spnn.networks import SPNN
 from spnn.outputs import TrainingOutputs
+from spnn.readout import VALUES, Binary, Readout
 from spnn.runs import Run
 from spnn.surjection import Surjection
 
@@ -24,7 +25,7 @@ class Models:
     Attributes:
         prior: ``(x_t, t) -> noise``, with ``image_shape`` and ``schedule``.
         operator: The surjection; None where there is none to speak of.
-        attributes: Names of the operator's outputs, if these are logits of attributes; else None, and they are values.
+        attributes: Names of the operator's outputs, if it was trained to tell labels; else None.
         judge: A classifier of the same attributes that guidance never sees, if the run has one.
         run: The run, if one was given.
         trained_in: The run that trained the operator, if one did.
@@ -36,6 +37,13 @@ class Models:
     judge: nn.Module | None
     run: Run | None
     trained_in: Run | None = None
+
+    @property
+    def readout(self) -> Readout:
+        """What the operator's outputs say."""
+        if self.trained_in is not None:
+            return self.trained_in.source.readout
+        return VALUES if self.attributes is None else Binary(self.attributes)
 
     @property
     def training_outputs(self) -> TrainingOutputs | None:

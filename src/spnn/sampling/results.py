@@ -16,6 +16,7 @@ from torch import Tensor
 from spnn.errors import InputError
 from spnn.metrics import agreement_with, broken, measurement_metrics, pixel_metrics
 from spnn.outputs import outputs_of
+from spnn.readout import Readout
 from spnn.sampling.models import Models
 from spnn.sampling.pictures import save_animation, save_grid, save_strip
 from spnn.sampling.tasks import Problem
@@ -45,7 +46,7 @@ def measure(
     if models.attributes is None:
         clean = problem.images.repeat_interleave(per_target, 0) if problem.clean else None
         return {**measurement_metrics(y, wanted, x, clean, download=download), **metrics}
-    metrics |= agreement_with(y, wanted, problem.free, problem.edited)
+    metrics |= agreement_with(y, wanted, problem.free, problem.edited, models.readout)
     if models.judge is not None:
         seen = problem.y
         if problem.images is not None:
@@ -53,7 +54,11 @@ def measure(
             if problem.edited is not None:
                 seen = torch.where(problem.edited, problem.y, seen)
         judged = agreement_with(
-            outputs_of(models.judge, x), seen.repeat_interleave(per_target, 0), problem.free, problem.edited
+            outputs_of(models.judge, x),
+            seen.repeat_interleave(per_target, 0),
+            problem.free,
+            problem.edited,
+            models.readout,
         )
         metrics |= {f"judge_{name}": value for name, value in judged.items()}
     return metrics
@@ -148,11 +153,12 @@ def _captions(problem: Problem, models: Models, samples: Mapping[str, Tensor], p
         gaps = (y - wanted[:, None]).abs().flatten(1).mean(1)
         return [f"{name}\ngap {gap:.1e}" for name, gap in zip(problem.names, gaps.tolist(), strict=True)]
     counts = torch.ones(wanted.shape[1], dtype=torch.bool) if problem.free is None else ~problem.free
-    agree = ((y > 0) == (wanted[:, None] > 0))[..., counts].float().mean((1, 2)) * counts.sum()
+    decode = models.readout.decode
+    agree = models.readout.agrees(decode(y), decode(wanted)[:, None])[..., counts].float().mean((1, 2)) * counts.sum()
     return [f"{count:.3g}/{int(counts.sum())} agree" for count in agree.tolist()]
 
 
-def track(loggers: Sequence[Logger], folder: Path, metrics: Mapping[str, float]) -> None:
+def track(loggers: Sequence[Logger], folder: Path, metrics: Mapping[str, float], readout: Readout) -> None:
     """Show loggers what a sampling left in its folder: metrics, the grid, and a table of samples."""
     for logger in loggers:
         logger.log_metrics(dict(metrics))
@@ -161,20 +167,22 @@ def track(loggers: Sequence[Logger], folder: Path, metrics: Mapping[str, float])
     with (folder / "metadata.jsonl").open() as file:
         for line in islice(map(json.loads, file), _LOGGED):
             target, achieved = line.pop("target", {}), line.pop("achieved", {})
-            rows.append({**line, "image": folder / line["image"], **described(target, achieved)})
+            rows.append({**line, "image": folder / line["image"], **described(readout, target, achieved)})
     log_table(loggers, "samples", rows)
 
 
-def described(target: Mapping[str, float | None], achieved: Mapping[str, float]) -> dict[str, str | float]:
-    """Wanted and achieved logits in words: the attributes that each says are there, and those that differ; a wanted
-    logit of None was free."""
+def described(
+    readout: Readout, target: Mapping[str, float | None], achieved: Mapping[str, float]
+) -> dict[str, str | float]:
+    """Wanted and achieved outputs in words, and those that differ; a wanted one of None was free."""
     if not target:
         return {}
-    fixed = [name for name, logit in target.items() if logit is not None]
-    missed = [name for name in fixed if (target[name] > 0) != (achieved[name] > 0)]
+    fixed = {name: y for name, y in target.items() if y is not None}
+    found, wanted = (readout.decode(torch.tensor([of[name] for name in fixed])) for of in (achieved, fixed))
+    missed = [name for name, right in zip(fixed, readout.agrees(found, wanted).tolist(), strict=True) if not right]
     return {
-        "target": ", ".join(name for name in fixed if target[name] > 0),
-        "achieved": ", ".join(name for name, logit in achieved.items() if logit > 0),
+        "target": readout.words(fixed),
+        "achieved": readout.words(achieved),
         "missed": ", ".join(missed),
         "agreement": 1 - len(missed) / len(fixed) if fixed else 1.0,
     }

@@ -140,7 +140,7 @@ def sample(config: DictConfig, folder: str | Path) -> dict[str, float]:
     job = f"sample {config.task}"
     group = models.run.title if models.run else "samples"
     with tracking(config.get("logger"), folder, config=config, group=group, job=job) as loggers:
-        track(loggers, folder, metrics)
+        track(loggers, folder, metrics, models.readout)
     store.close()
     log.info("%d images in %s: %s", len(names), folder, ", ".join(path.name for path in pictures))
     log.info("%s", "  ".join(f"{name} {value:.4g}" for name, value in metrics.items()))

@@ -2,7 +2,6 @@
 
 import difflib
 import math
-import re
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -11,11 +10,9 @@ from torch import Tensor
 
 from spnn.errors import InputError
 from spnn.outputs import TrainingOutputs
+from spnn.readout import LOGITS, Readout
 
-__all__ = ["Value", "attribute_index", "far_targets", "read_value", "set_attributes", "share_of"]
-
-Value = float | bool
-"""What an attribute is set to: a logit; or True or False, as images with or without it typically show."""
+__all__ = ["attribute_index", "far_targets", "set_attributes", "share_of"]
 
 _CLEAR = 0.2  # quantile of the training images that have an attribute, from which on an image clearly shows it
 _FOLLOW = {"keep": 0.0, "follow": 1.0}
@@ -35,27 +32,6 @@ def attribute_index(name: str, attributes: Sequence[str]) -> int:
     raise InputError(f"there is no attribute {name!r}; {hint}")
 
 
-def read_value(name: str, value: float | str | bool) -> Value:
-    """Read what an attribute is to be: ``yes`` or ``no``, a number (a logit), or ``"90%"`` (the probability 0.9).
-
-    Raises:
-        InputError: If it is none of these, or a probability is not between 0 and 100 %.
-    """
-    if isinstance(value, bool) or value in ("yes", "no"):  # YAML reads a bare yes as true
-        return value in (True, "yes")
-    if isinstance(value, int | float) and math.isfinite(value):
-        return float(value)
-    if isinstance(value, str) and (match := re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*%\s*", value)):
-        probability = float(match[1]) / 100
-        if 0 < probability < 1:
-            return math.log(probability / (1 - probability))
-        raise InputError(f"{name} can't be {value}: a probability lies between 0 and 100 %, both excluded; try 99%.")
-    raise InputError(
-        f"the value of {name} must be yes or no, a logit (a finite number such as 4), or a probability such as 98%; "
-        f"got {value!r}."
-    )
-
-
 def set_attributes(
     y: Tensor,
     attributes: Sequence[str],
@@ -65,20 +41,22 @@ def set_attributes(
     *,
     quantile: float = 0.95,
     share: float = 0.0,
+    readout: Readout = LOGITS,
 ) -> tuple[Tensor, Tensor]:
-    """Return a copy of the logits ``y`` [N, K] with the named attributes set, and which these are, a mask [K].
+    """Return a copy of the outputs ``y`` [N, K] with the named attributes set, and which these are, a mask [K].
 
     ``yes`` is the given quantile of what training images that have the attribute show of it, ``no`` the same of those
     that lack it. An image that shows it as clearly as most of them keeps its logit: there is nothing to edit.
 
     Arguments:
-        y: Logits, [N, K].
-        attributes: Names of the K attributes.
-        values: Name to value, see :func:`read_value`.
+        y: Outputs, [N, K].
+        attributes: Names of the K coordinates.
+        values: Name to value, see :meth:`~spnn.readout.Readout.read`.
         option: What the user sets them by, for messages.
         outputs: The training outputs, which ``yes``, ``no`` and a share need.
         quantile: What is typical.
-        share: How far the other logits follow those that are set, see :meth:`~spnn.outputs.TrainingOutputs.follow`.
+        share: How far the others follow those that are set, see :meth:`~spnn.outputs.TrainingOutputs.follow`.
+        readout: What the outputs say.
 
     Raises:
         InputError: If an attribute is unknown, a value can't be read, nothing is to be set, or training outputs are
@@ -89,7 +67,7 @@ def set_attributes(
             f"nothing to set: give `{option}={{Attribute: value, ...}}`, e.g. {option}='{{{attributes[0]}: yes}}'; the "
             f"value is yes, no, a logit such as 4 or a probability such as 98%. Got {values}."
         )
-    read = {attribute_index(str(name), attributes): read_value(str(name), value) for name, value in values.items()}
+    read = {attribute_index(str(name), attributes): readout.read(str(name), value) for name, value in values.items()}
     if outputs is None and (share > 0 or any(isinstance(value, bool) for value in read.values())):
         raise InputError(
             f"`yes`, `no` and others that follow need to know the outputs of training images, which only a run's own "

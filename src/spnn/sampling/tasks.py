@@ -75,7 +75,8 @@ def edit(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | N
     attributes, known = _need_attributes(models), models.training_outputs
     others = ("keep" if known is None else "follow") if config.edit.others is None else config.edit.others
     free = others == "free"
-    options = {"quantile": _quantile(config), "share": 0.0 if free else share_of(others, "edit.others")}
+    share = 0.0 if free else share_of(others, "edit.others")
+    options = {"quantile": _quantile(config), "share": share, "readout": models.readout}
     names, images, label = _given_images(config, models, given)
     y, edited = set_attributes(outputs(images), attributes, config.edit.set, "edit.set", known, **options)
     if known is not None and not free and (warning := far_targets(names, y, attributes, known)):
@@ -102,6 +103,7 @@ def generate(config: DictConfig, models: Models, outputs: Outputs, given: Tensor
         "generate.set",
         models.training_outputs,
         quantile=_quantile(config),
+        readout=models.readout,
     )
     names = [f"{config.first + i:05d}" for i in range(count)]
     return Problem(names, y, free=~edited, edited=edited, label=_settings(config.generate.set))

@@ -1,9 +1,7 @@
-"""Training a classifier of attributes: the base of phase 1, and all there is to an independent judge's training."""
+"""Training a network to tell an image's labels: the base of phase 1, and all of an independent judge's training."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torchmetrics.classification import MultilabelAccuracy
 
 from spnn.training.stage import Stage
 
@@ -11,10 +9,10 @@ __all__ = ["ClassifierStage", "JudgeStage"]
 
 
 class ClassifierStage(Stage):
-    """Binary cross-entropy on the attributes' logits, summed over attributes and averaged over the batch.
+    """The loss of the data's readout, summed over its coordinates and averaged over the batch.
 
     Arguments:
-        classifier: Images [B, C, H, W] to logits [B, K].
+        classifier: Images [B, C, H, W] to outputs [B, K].
         noise: Each training image gets Gaussian noise of a standard deviation drawn from [0, noise].
         **options: ``optimizer`` and ``scheduler``, see :class:`~spnn.training.stage.Stage`.
     """
@@ -25,19 +23,19 @@ class ClassifierStage(Stage):
         self.noise = noise
 
     def setup(self, stage: str) -> None:
-        self.attributes = self.trainer.datamodule.source.attributes
-        self.accuracy = MultilabelAccuracy(len(self.attributes), average="none").to(self.device)
+        self.readout = self.trainer.datamodule.source.readout
+        self.score = self.readout.metric().to(self.device)
 
-    def losses(self, image: Tensor, seen: Tensor, attributes: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the logits of the ``seen`` (noisy) image, and the losses."""
+    def losses(self, image: Tensor, seen: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the outputs of the ``seen`` (noisy) image, and the losses."""
         y = self.model(seen).float()
-        return y, {"loss": self.attribute_losses(y, attributes).sum()}
+        return y, {"loss": self.losses_of_each(y, labels).sum()}
 
-    def attribute_losses(self, y: Tensor, attributes: Tensor) -> Tensor:
-        """The cross-entropy of each attribute, averaged over the batch, [K]."""
-        return F.binary_cross_entropy_with_logits(y, attributes, reduction="none").mean(0)
+    def losses_of_each(self, y: Tensor, labels: Tensor) -> Tensor:
+        """The loss of each coordinate, averaged over the batch, [K]."""
+        return self.readout.loss(y, labels).mean(0)
 
-    def disturbed(self, image: Tensor, attributes: Tensor) -> Tensor:
+    def disturbed(self, image: Tensor, labels: Tensor) -> Tensor:
         """What the classifier sees of a batch of training images."""
         if self.noise == 0:
             return image
@@ -45,16 +43,16 @@ class ClassifierStage(Stage):
         return image + sigma * torch.randn_like(image)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        image, attributes = batch["image"], batch["attributes"]
-        _, losses = self.losses(image, self.disturbed(image, attributes), attributes)
+        image, labels = batch["image"], batch["attributes"]
+        _, losses = self.losses(image, self.disturbed(image, labels), labels)
         self.log_losses("train", losses, len(image))
         return losses["loss"]
 
     def evaluation_step(self, split: str, batch: dict[str, Tensor]) -> Tensor:
-        image, attributes = batch["image"], batch["attributes"]
-        y, losses = self.losses(image, image, attributes)
+        image, labels = batch["image"], batch["attributes"]
+        y, losses = self.losses(image, image, labels)
         self.log_losses(split, losses, len(image))
-        self.accuracy.update(y, attributes.int())
+        self.score.update(self.readout.decode(y), labels)
         return y
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
@@ -65,17 +63,18 @@ class ClassifierStage(Stage):
             self.evaluation_step("test", batch)
 
     def on_validation_epoch_end(self) -> None:
-        self.log_accuracy("val")
+        self.log_score("val")
 
     def on_test_epoch_end(self) -> None:
-        self.log_accuracy("test")
+        self.log_score("test")
 
-    def log_accuracy(self, split: str) -> None:
-        """Log ``split/accuracy``, the mean, on the progress bar too, and ``split/accuracy/<attribute>``."""
-        accuracy = self.accuracy.compute()
-        self.accuracy.reset()
-        self.log(f"{split}/accuracy", accuracy.mean(), prog_bar=True, sync_dist=True)
-        by_name = {f"{split}/accuracy/{name}": a for name, a in zip(self.attributes, accuracy, strict=True)}
+    def log_score(self, split: str) -> None:
+        """Log the mean of the readout's score, such as ``val/accuracy``, on the progress bar too, and that of each
+        coordinate, ``val/accuracy/<name>``."""
+        score, name = self.score.compute().reshape(-1), f"{split}/{self.readout.score}"
+        self.score.reset()
+        self.log(name, score.mean(), prog_bar=True, sync_dist=True)
+        by_name = {f"{name}/{of}": value for of, value in zip(self.readout.names, score, strict=True)}
         self.log_dict(by_name, sync_dist=True)
 
 

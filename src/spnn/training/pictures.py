@@ -74,7 +74,8 @@ class Pictures(Callback):
         y = g(images)
         edited, captions = self._edit(y)
         reconstructed = self._sample(stage.model, images, g, y)
-        agreement = ((g(reconstructed) > 0) == (y > 0)).float().mean()
+        readout = self.run.source.readout
+        agreement = readout.agrees(readout.decode(g(reconstructed)), readout.decode(y)).float().mean()
         stage.log("val/agreement", agreement, prog_bar=True, rank_zero_only=True)
         rows = {"image": images, "reconstructed": reconstructed, "edited": self._sample(stage.model, images, g, edited)}
         return rows, captions

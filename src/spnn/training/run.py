@@ -159,7 +159,8 @@ def run_stage(run: Run, name: str) -> dict[str, float]:
         trainer, metrics = fit_and_test(run, name, stage, loggers, steps_before)
         if trainer.is_global_zero:
             if name == "task":
-                described = TrainingOutputs.of_images(stage.model.eval(), run.source.split("train"))
+                source = run.source
+                described = TrainingOutputs.of_images(stage.model.eval(), source.split("train"), source.readout)
                 described.save(run.training_outputs_file)
             run.save_metrics(name, metrics)
             run.save_weights(name, stage.model)

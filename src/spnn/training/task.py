@@ -1,4 +1,4 @@
-r"""Phase 1: train the surjection on its task, to tell an image's attributes.
+r"""Phase 1: train the surjection on its task, to tell an image's labels.
 
 The published recipe adds :math:`40\,\mathrm{mean}\|g^\dagger(g(x)) - x\|^2` to the classification loss, which also
 trains ``r``. Its third term, the right-inverse error :math:`\|g(g^\dagger(y)) - y\|`, is zero by construction: it is
@@ -23,7 +23,7 @@ class TaskStage(ClassifierStage):
     r"""Phase 1.
 
     Arguments:
-        surjection: The network, images [B, C, H, W] to logits [B, K].
+        surjection: The network, images [B, C, H, W] to outputs [B, K].
         reconstruction_weight: Weight of :math:`\|g^\dagger(g(x)) - x\|^2`; 0 for the paper's plain task loss.
         adversary: Moves part of each training batch against its labels, see
             :class:`~spnn.training.adversary.Adversary`; None leaves the images as they are.
@@ -51,29 +51,29 @@ class TaskStage(ClassifierStage):
             for parameter in surjection.pinv_parameters():
                 parameter.requires_grad_(False)
 
-    def disturbed(self, image: Tensor, attributes: Tensor) -> Tensor:
+    def disturbed(self, image: Tensor, labels: Tensor) -> Tensor:
         """The noisy images, some of them moved against their labels."""
-        image = super().disturbed(image, attributes)
+        image = super().disturbed(image, labels)
         if self.adversary is None:
             return image
 
         def loss(some: Tensor, part: slice) -> Tensor:
             y = self.surjection(some).float()
-            return F.binary_cross_entropy_with_logits(y, attributes[part], reduction="sum")
+            return self.readout.loss(y, labels[part]).sum()
 
         return self.adversary(image, loss)
 
-    def losses(self, image: Tensor, seen: Tensor, attributes: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the logits of the ``seen`` (noisy) image, and the losses against the clean one."""
-        y, losses = super().losses(image, seen, attributes)
+    def losses(self, image: Tensor, seen: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the outputs of the ``seen`` (noisy) image, and the losses against the clean one."""
+        y, losses = super().losses(image, seen, labels)
         losses["task"] = losses["loss"]
         if self.reconstruction_weight > 0:
             losses["reconstruction"] = F.mse_loss(self.surjection.pinv(y), image)
             losses["loss"] = losses["task"] + self.reconstruction_weight * losses["reconstruction"]
         return y, losses
 
-    def attribute_losses(self, y: Tensor, attributes: Tensor) -> Tensor:
-        losses = super().attribute_losses(y, attributes)
+    def losses_of_each(self, y: Tensor, labels: Tensor) -> Tensor:
+        losses = super().losses_of_each(y, labels)
         return losses if self.attribute_weights is None else self.attribute_weights.weights * losses
 
     def on_train_batch_start(self, batch: dict[str, Tensor], batch_idx: int) -> None:
@@ -88,7 +88,7 @@ class TaskStage(ClassifierStage):
             self.surjection.eval()
             y = self.surjection(batch["image"].to(self.device)).float()
             self.surjection.train()
-        weights.update(super().attribute_losses(y, batch["attributes"].to(self.device)))
+        weights.update(super().losses_of_each(y, batch["attributes"].to(self.device)))
         weights.newest.fill_(step)
 
     def evaluation_step(self, split: str, batch: dict[str, Tensor]) -> Tensor:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor
 
 from spnn.errors import InputError
@@ -88,5 +87,5 @@ class Ablation(Reconstruction):
     def _right(self, images: Tensor) -> dict[str, Tensor]:
         """The share of each image's attributes that agree, by each classifier, [N]."""
         count = len(self.subject.names)
-        seen = self.subject.logits(images[:count])
-        return {p: ((y > 0) == (self.subject.seen[p] > 0)).to(torch.double).mean(1) for p, y in seen.items()}
+        right = self.subject.right(self.subject.views(images[:count]))
+        return {prefix: mask.double().mean(1) for prefix, mask in right.items()}

@@ -13,7 +13,8 @@ from spnn.errors import InputError
 from spnn.evaluation.findings import Bars, Findings, Matrix, Pictures, Table
 from spnn.evaluation.study import Request, Samples, Study
 from spnn.metrics import ratio_interval
-from spnn.sampling.targets import Value, attribute_index, read_value, set_attributes, share_of
+from spnn.readout import LOGITS, Setting
+from spnn.sampling.targets import attribute_index, set_attributes, share_of
 
 __all__ = ["Edit", "Flip", "mean", "text_of"]
 
@@ -27,7 +28,7 @@ class Flip:
     """One edit: attributes of a held-out image, by their places, and what each is set to."""
 
     image: int
-    values: Mapping[int, Value]
+    values: Mapping[int, Setting]
 
     @property
     def on(self) -> dict[int, bool]:
@@ -69,7 +70,7 @@ class Edit(Study):
         well_judged: float = 0.8,
         shown: Sequence[str] | None = None,
     ):
-        self.values = list(dict.fromkeys(read_value("study.values", value) for value in values))
+        self.values = list(dict.fromkeys(LOGITS.read("study.values", value) for value in values))
         if not self.values or any(value == 0 and not isinstance(value, bool) for value in self.values):
             raise InputError(f"study.values must be yes, no, or logits that say either, not 0; got {list(values)}.")
         self._begin(each, others, starts, quantile, well_judged)
@@ -95,8 +96,17 @@ class Edit(Study):
         self.starts = list(dict.fromkeys(starts))
         self.each, self.quantile, self.well_judged = each, quantile, well_judged
 
+    def check_readout(self) -> None:
+        """Raise InputError unless the run tells what can be flipped."""
+        if not self.subject.readout.grouped:
+            raise InputError(
+                f"study={self.name} flips yes-or-no attributes, but this run's labels are "
+                f"{type(self.subject.readout).__name__.lower()}: choose another study, such as reconstruction."
+            )
+
     def flips(self) -> list[Flip]:
         """The edits to make."""
+        self.check_readout()
         names = self.subject.attributes
         places = [attribute_index(name, names) for name in (self.attributes or names)]
         flips = []
@@ -177,8 +187,8 @@ class Edit(Study):
 
     def _rows(self, images: Tensor, unedited: Tensor) -> list[dict[str, Any]]:
         """What became of each edit."""
-        before = {prefix: y > 0 for prefix, y in self.subject.logits(unedited).items()}
-        after = {prefix: y > 0 for prefix, y in self.subject.logits(images).items()}
+        before = {prefix: y > 0 for prefix, y in self.subject.views(unedited).items()}
+        after = {prefix: y > 0 for prefix, y in self.subject.views(images).items()}
         whole = self.subject.wholeness_of_each(images)
         told = self._told()
         rows = []
@@ -375,7 +385,7 @@ class Edit(Study):
 _WORDS = {"keep": "are kept", "follow": "follow by regression on the training images", "free": "are free"}
 
 
-def text_of(value: Value) -> str:
+def text_of(value: Setting) -> str:
     """A value as a user writes it."""
     return ("yes" if value else "no") if isinstance(value, bool) else f"{value:+g}"
 

@@ -9,7 +9,8 @@ from torch import Tensor
 from spnn.errors import InputError
 from spnn.evaluation.findings import Bars
 from spnn.evaluation.studies.edit import Edit, Flip, mean
-from spnn.sampling.targets import attribute_index, read_value
+from spnn.readout import LOGITS
+from spnn.sampling.targets import attribute_index
 
 __all__ = ["Multi"]
 
@@ -68,7 +69,7 @@ class Multi(Edit):
         if not setting or not isinstance(setting, Mapping):
             raise InputError(f"study.settings is a list of {{Attribute: value, ...}}; one of them is {setting!r}.")
         names = self.subject.attributes
-        read = {attribute_index(name, names): read_value(name, value) for name, value in setting.items()}
+        read = {attribute_index(name, names): LOGITS.read(name, value) for name, value in setting.items()}
         if any(value == 0 and not isinstance(value, bool) for value in read.values()):
             raise InputError(f"a logit of 0 says neither yes nor no; study.settings has {dict(setting)}.")
         return read

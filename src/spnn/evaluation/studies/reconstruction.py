@@ -1,4 +1,4 @@
-"""Reconstruction from semantics: images drawn from nothing but the logits of held-out ones (the paper's Figure 3)."""
+"""Reconstruction from semantics: images drawn from nothing but the outputs of held-out ones (the paper's Figure 3)."""
 
 from collections.abc import Mapping
 
@@ -13,16 +13,16 @@ from spnn.metrics import ConstraintViolation, Diversity, inception_distances, pi
 
 __all__ = ["Reconstruction"]
 
-_MAJORITY = "majority"
 _METRICS = ("agreement", "balanced_agreement", "mae")
 
 
 class Reconstruction(Study):
-    """Each method draws an image for each held-out image's logits, from the same noise.
+    """Each method draws an image for each held-out image's outputs, from the same noise.
 
     Agreement is measured twice, by the network that guided the sampling and by an independent judge. Each one's targets
     are its own predictions on the held-out image; both are compared with the labels, too. Beside the methods stands the
-    trivial answer, always the value that most training images have: on rare attributes it is hard to beat.
+    trivial answer, the best without any image, such as what most training images have: on rare attributes it is hard to
+    beat.
 
     Arguments:
         trajectory: At how many steps the constraint's violation is measured; 0: not at all.
@@ -43,8 +43,9 @@ class Reconstruction(Study):
 
     def requests(self) -> dict[str, Request]:
         methods = self.methods()
-        if not methods or _MAJORITY in methods:
-            raise InputError(f"`methods` must name what is compared, none of it {_MAJORITY!r}; got {list(methods)}.")
+        trivial = self.subject.readout.trivial
+        if not methods or trivial in methods:
+            raise InputError(f"`methods` must name what is compared, none of it {trivial!r}; got {list(methods)}.")
         names, y = self.subject.names, self.subject.y
         several = self._targets()
         seeds = self.seeds(self.diversity_samples)
@@ -62,17 +63,17 @@ class Reconstruction(Study):
     def conclude(self, samples: Mapping[str, Samples]) -> Findings:
         subject, count = self.subject, len(self.subject.names)
         images = {method: found.images[:count] for method, found in samples.items()}
-        seen = {method: subject.logits(x) for method, x in images.items()}
+        readout = subject.readout
+        seen = {method: subject.views(x) for method, x in images.items()}
         compared = {
-            method: subject.compare({prefix: y.sigmoid() for prefix, y in logits.items()})
-            for method, logits in seen.items()
+            method: subject.compare({prefix: readout.decode(y) for prefix, y in views.items()})
+            for method, views in seen.items()
         }
-        majority = subject.majority.expand(count, -1)
-        compared[_MAJORITY] = subject.compare(dict.fromkeys(subject.networks, majority))
+        compared[readout.trivial] = subject.compare(dict.fromkeys(subject.networks, subject.baseline.expand(count, -1)))
         entries = []
         for method, values in compared.items():
             entry = {"guidance": method, **means(values)}
-            if method != _MAJORITY:
+            if method != readout.trivial:
                 entry |= pixel_metrics(images[method]) | {"seconds": samples[method].seconds}
                 entry |= self._diversity(samples[method].images)
             entries.append(entry)
@@ -98,11 +99,11 @@ class Reconstruction(Study):
         if len(self.subject.networks) == 1:
             judged = "by the guiding network itself, an easy judge of its own (the run has no independent one)"
         return (
-            f"Each of {len(self.subject.names)} held-out images gives {len(self.subject.attributes)} logits, y = g(x), "
+            f"Each of {len(self.subject.names)} held-out images gives {len(self.subject.attributes)} outputs y = g(x), "
             "from which each method draws an image, all from the same noise. What a classifier sees in the sample is "
             f"compared with what the same classifier sees in the held-out image, {judged}; and with the labels. "
-            "'majority' is the answer without any image: what most training images have. Intervals are 95 % "
-            "confidence intervals over images (bootstrap)."
+            f"'{self.subject.readout.trivial}' is the best answer without any image, by the training images. Intervals "
+            "are 95 % confidence intervals over images (bootstrap)."
         )
 
     def _targets(self) -> int:
@@ -144,7 +145,7 @@ class Reconstruction(Study):
         low, high = best[f"{prefix}agreement_interval"]
         return (
             f"By {by}, {best['guidance']} agrees best: {100 * best[f'{prefix}agreement']:.1f} % "
-            f"(95 % interval {100 * low:.1f} to {100 * high:.1f}); the majority's answer has "
+            f"(95 % interval {100 * low:.1f} to {100 * high:.1f}); the {self.subject.readout.trivial}'s answer has "
             f"{100 * entries[-1][f'{prefix}agreement']:.1f} %."
         )
 
@@ -172,7 +173,7 @@ class Reconstruction(Study):
         rows = []
         for method, x in images.items():
             whole = self.subject.wholeness_of_each(x)
-            agree = {p: ((y > 0) == (self.subject.seen[p] > 0)).double().mean(1) for p, y in seen[method].items()}
+            agree = {prefix: mask.double().mean(1) for prefix, mask in self.subject.right(seen[method]).items()}
             for i, name in enumerate(self.subject.names):
                 row = {f"{prefix}agreement": values[i].item() for prefix, values in agree.items()}
                 rows.append(
@@ -182,7 +183,7 @@ class Reconstruction(Study):
 
     def _by_attribute(self, compared: dict[str, dict[str, Tensor]]) -> list[Table | Bars]:
         names = self.subject.attributes
-        keys = [key for key, value in compared[_MAJORITY].items() if not key.endswith("_interval")]
+        keys = [key for key, value in compared[self.subject.readout.trivial].items() if not key.endswith("_interval")]
         rows = [
             {"guidance": method, "attribute": name, **{key: values[key][k].item() for key in keys}}
             for method, values in compared.items()
@@ -196,7 +197,7 @@ class Reconstruction(Study):
         labels = [names[k] for k in order]
         for metric, title, percent in (
             ("agreement", f"agreement with the held-out image, by the {by}", True),
-            ("mae", f"mean absolute error of the probability, by the {by}", False),
+            ("mae", f"mean absolute error, by the {by}", False),
         ):
             series = {m: [values[prefix + metric][k].item() for k in order] for m, values in compared.items()}
             parts.append(Bars(metric, title, labels, series, percent))
@@ -213,7 +214,7 @@ class Reconstruction(Study):
                 metric.update(found.outputs, wanted)
                 steps = [levels[place] for place in sampler.evenly_spread(found.outputs.shape[1])]
                 series[method] = (steps, metric.compute().tolist())
-        title = "mean |g(x̂₀) − y| of the corrected clean image, logits"
+        title = "mean |g(x̂₀) − y| of the corrected clean image"
         return [Lines("violation", title, "level of noise t (1000 is pure noise)", series)] if series else []
 
     def _more_targets(self) -> Tensor:
@@ -221,9 +222,9 @@ class Reconstruction(Study):
 
     def _vectors(self, images: dict[str, Tensor], seen: dict[str, dict[str, Tensor]]) -> Vectors:
         few = slice(0, min(4, len(self.subject.names)))
-        prefix = self.subject.most_trusted
-        rows = {"held-out": (self.subject.images[few], self.subject.seen[prefix][few].sigmoid())}
+        prefix, decode = self.subject.most_trusted, self.subject.readout.decode
+        rows = {"held-out": (self.subject.images[few], decode(self.subject.seen[prefix][few]))}
         method = next(iter(images))
-        rows[method] = (images[method][few], seen[method][prefix][few].sigmoid())
+        rows[method] = (images[method][few], decode(seen[method][prefix][few]))
         by = self.subject.classifier(prefix)
         return Vectors("vectors", f"Images and their attributes, as the {by} sees them", rows, self.subject.attributes)

@@ -40,8 +40,8 @@ class Steps(Study):
         for method in self.methods():
             for steps in self.steps:
                 found = samples[f"{method}_{steps}"]
-                seen = self.subject.logits(found.images)
-                values = self.subject.compare({prefix: y.sigmoid() for prefix, y in seen.items()})
+                seen = self.subject.views(found.images)
+                values = self.subject.compare({prefix: self.subject.readout.decode(y) for prefix, y in seen.items()})
                 per_image = None if found.seconds is None else found.seconds / len(found.images)
                 entries.append(
                     {"guidance": method, "steps": steps, **means(values), "seconds_per_image": per_image}
