@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from spnn.readout import LOGITS, Readout
 from spnn.training.stage import Stage
 
 __all__ = ["ClassifierStage", "JudgeStage"]
@@ -21,6 +22,7 @@ class ClassifierStage(Stage):
         super().__init__(**options)
         setattr(self, self.trains, classifier)
         self.noise = noise
+        self.readout: Readout = LOGITS  # the data's, once there are data
 
     def setup(self, stage: str) -> None:
         self.readout = self.trainer.datamodule.source.readout
