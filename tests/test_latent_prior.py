@@ -56,6 +56,12 @@ def test_with_an_exact_codec_it_draws_what_a_prior_of_images_does():
         torch.testing.assert_close(AveragePool(2, SHAPE)(expected), y, rtol=0, atol=1e-5)
 
 
+def test_codes_are_not_clipped():
+    wide = LatentPrior(GaussianMixturePrior.isotropic(torch.zeros(1, *CODES), deviation=3.0), Unshuffle(), SHAPE)
+    codes = Sampler(wide.schedule, 50, clip=True)(wide, ImageNoise(range(20), CODES))
+    assert codes.std() > 2
+
+
 def test_what_a_codec_loses_is_not_lost_again_at_each_step():
     latent, z = exact(Lossy), torch.randn(2, *CODES)
     kept = latent.on_images(lambda x, t: x)(z, 5)

@@ -68,7 +68,7 @@ class Sampler:
         steps: Levels of noise visited.
         eta: None for the published variance, otherwise DDIM's :math:`\eta` (0 is deterministic).
         travel_length, travel_repeat: Time travel, see :func:`~spnn.diffusion.schedule.visited_steps`.
-        clip: Clip the prior's clean image to [-1, 1] and recompute :math:`\varepsilon` to match, before guidance.
+        clip: Clip the prior's clean image (codes not) to [-1, 1] and recompute :math:`\varepsilon` to match, before guidance.
         start: Where an image is given to start from (as in SDEdit), the step whose noise is put on it; the larger, the
             less of it stays. None starts from pure noise.
 
@@ -163,7 +163,9 @@ class Sampler:
         found = prior(x, torch.full((len(x),), t, device=x.device))
         if isinstance(found, Tensor):
             found = Denoised.of_noise(x, found, *scales)
-        return Denoised.of_mean(x, found.mean.clamp(-1, 1), *scales) if self.clip else found
+        if not self.clip or hasattr(prior, "on_images"):  # codes have no range
+            return found
+        return Denoised.of_mean(x, found.mean.clamp(-1, 1), *scales)
 
     def __call__(
         self,
