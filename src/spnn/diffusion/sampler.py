@@ -68,7 +68,7 @@ class Sampler:
         steps: Levels of noise visited.
         eta: None for the published variance, otherwise DDIM's :math:`\eta` (0 is deterministic).
         travel_length, travel_repeat: Time travel, see :func:`~spnn.diffusion.schedule.visited_steps`.
-        clip: Clip the prior's clean image (codes are not) to [-1, 1], and recompute :math:`\varepsilon` to match, before
+        clip: Clip the prior's clean image (not codes) to [-1, 1], and recompute :math:`\varepsilon` to match, before
             guidance.
         start: Where an image is given to start from (as in SDEdit), the step whose noise is put on it; the larger, the
             less of it stays. None starts from pure noise.
