@@ -66,7 +66,7 @@ def test_the_commands_need_no_checkout(spnn, tmp_path):
     for words in (
         ["train", "experiment=mine", "debug=fast", "folder=outputs/a"],
         ["sample", "run=outputs/a", "count=2", "sampler.steps=2"],
-        ["evaluate", "run=outputs/a", "count=2", "sampler.steps=2", "study=penrose"],
+        ["evaluate", "-m", "run=outputs/a", "count=2", "seed=1,2", "study=penrose"],
     ):
         done = spnn(*words)
         assert done.returncode == 0, done.stdout + done.stderr

@@ -13,7 +13,8 @@ from spnn.data.arrays import ArrayDataset
 from spnn.data.sources import Digits
 from spnn.errors import InputError
 from spnn.evaluation import evaluate
-from spnn.readout import LOGITS, VALUES, Readout, Values
+from spnn.metrics import attribute_metrics
+from spnn.readout import LOGITS, VALUES, Binary, Readout, Values
 from spnn.runs import Run
 from spnn.training import train
 
@@ -101,3 +102,22 @@ def test_values_are_read_and_worded():
         with pytest.raises(InputError, match="the value of a must be a finite number"):
             values.read("a", wrong)
     assert torch.equal(values.baseline(torch.tensor([[0.0, 2], [1, 4]])), torch.tensor([0.5, 3]))
+
+
+def test_what_is_not_a_number_agrees_with_nothing():
+    found = torch.tensor([[torch.nan, 0.9], [0.1, torch.nan]])
+    assert attribute_metrics(found, torch.tensor([[0.0, 1.0], [0.0, 0.0]]))["agreement"].tolist() == [0.5, 0.5]
+
+
+def test_one_attribute_alone_is_scored():
+    score = Binary(("bald",)).metric()
+    score.update(torch.tensor([[0.9], [0.2], [0.7]]), torch.tensor([[1.0], [0.0], [0.0]]))
+    assert score.compute().item() == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("names", ["ink", ("a", "a")])
+def test_names_that_say_nothing_are_refused(names):
+    with pytest.raises(InputError, match="a list without repeats"):
+        Binary(names)
+    with pytest.raises(InputError, match="tolerance must be a number of at least 0"):
+        Values(("a",), tolerance=-1)

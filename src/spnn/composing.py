@@ -37,7 +37,7 @@ def composed(name: str, choices: Sequence[str] = (), values: Mapping[str, Any] |
             options = error.options or []
             hint = nearest(option, options) or f"; choose from {', '.join(options)}"
             raise InputError(f"no option {option!r}{hint}.") from None
-        except (HydraException, ConfigCompositionException) as error:
+        except (HydraException, ConfigCompositionException, ValueError) as error:
             raise InputError(f"can't compose {' '.join(choices)}: {error}") from None
         values = {key: value for key, value in (values or {}).items() if value is not None}
         with open_dict(config):

@@ -17,7 +17,7 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import MeanAbsoluteError, Metric
-from torchmetrics.classification import MultilabelAccuracy
+from torchmetrics.classification import BinaryAccuracy, MultilabelAccuracy
 
 from spnn.errors import InputError
 
@@ -32,6 +32,9 @@ class Readout(ABC):
 
     Arguments:
         names: Of the coordinates, if they are to be trained, set or shown by name.
+
+    Raises:
+        InputError: If the names repeat, or are one string.
     """
 
     score: ClassVar[str]
@@ -42,6 +45,8 @@ class Readout(ABC):
     """Whether images have a coordinate or lack it, so that either group can be weighed alike."""
 
     def __init__(self, names: Sequence[str] = ()):
+        if isinstance(names, str) or len(set(names)) < len(names):
+            raise InputError(f"a readout's names are a list without repeats, got {names!r}.")
         self.names = tuple(names)
 
     @abstractmethod
@@ -96,7 +101,7 @@ class Binary(Readout):
         return F.binary_cross_entropy_with_logits(y, labels, reduction="none")
 
     def metric(self) -> Metric:
-        return MultilabelAccuracy(len(self.names), average="none")
+        return MultilabelAccuracy(len(self.names), average="none") if len(self.names) > 1 else BinaryAccuracy()
 
     def decode(self, y: Tensor) -> Tensor:
         return y.sigmoid()
@@ -146,6 +151,8 @@ class Values(Readout):
 
     def __init__(self, names: Sequence[str] = (), tolerance: float = 0.1):
         super().__init__(names)
+        if isinstance(tolerance, str) or not tolerance >= 0:
+            raise InputError(f"tolerance must be a number of at least 0, got {tolerance!r}.")
         self.tolerance = tolerance
 
     def loss(self, y: Tensor, labels: Tensor) -> Tensor:

@@ -72,8 +72,13 @@ def as_azula(prior: nn.Module) -> "Denoiser":
     """A prior of ours as a denoiser of azula: time :math:`t` is step :math:`t T - 1` of T, and 0 the clean image.
 
     Raises:
-        InputError: If azula isn't installed.
+        InputError: If azula isn't installed, or it isn't a prior of images.
     """
+    if not hasattr(prior, "schedule") or hasattr(prior, "on_images"):
+        raise InputError(
+            f"expected a prior of images, with a schedule, got {type(prior).__name__}; of a latent prior, give the one "
+            "of its codes, `prior.prior`."
+        )
     try:
         from azula.denoise import Denoiser, DiracPosterior
     except ImportError:

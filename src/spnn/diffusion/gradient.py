@@ -1,5 +1,6 @@
 """Guidance by gradients: of the predicted clean image, or through the prior of the noisy one."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor
 
 from spnn.diffusion.denoiser import Denoised
 from spnn.diffusion.guidance import Level, TargetGuidance
+from spnn.errors import InputError
 from spnn.surjection import Completion, Surjection
 
 __all__ = ["GradientGuidance", "PosteriorGuidance"]
@@ -33,6 +35,10 @@ class GradientGuidance(TargetGuidance):
 
     def __init__(self, surjection: Surjection, target: Tensor, *, rate: float = 1.0, iterations: int = 1, **options):
         super().__init__(surjection, target, **options)
+        if not 0 < rate < math.inf or iterations < 1:
+            raise InputError(
+                f"a descent needs a positive rate and at least one iteration, got {rate} and {iterations}."
+            )
         self.rate, self.iterations = rate, iterations
 
     def correct(self, x0: Tensor, here: Completion, which: Tensor, strength: float) -> Tensor:
@@ -84,12 +90,12 @@ class PosteriorGuidance(GradientGuidance):
             found = denoise(x)
             with torch.autocast(x.device.type, enabled=False):
                 y = self.surjection(found.mean.float())
-                which = self._far(y.detach(), self.stop)
+                which = self.far(y.detach(), self.stop)
                 loss = self._loss(y[which], self.wanted(y.detach()[which], which))
             (gradient,) = torch.autograd.grad(loss, x)
         mean, noise = (part.detach() for part in found)
         moved = mean[which] - strength * self.rate / level.next_signal * gradient[which]
-        moved = self._kept_in_range(mean[which], moved)
+        moved = self.kept_in_range(mean[which], moved)
         return Denoised(torch.index_copy(mean, 0, which, moved.to(mean.dtype)), noise)
 
     def _loss(self, y: Tensor, wanted: Tensor) -> Tensor:

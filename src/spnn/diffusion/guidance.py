@@ -16,7 +16,6 @@ what Claim 1 promises; where one is, ``g`` is satisfied in part, and the rest is
 the last step go the whole way, unbounded.
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -69,9 +68,10 @@ def unguided(surjection: Surjection, target: Tensor, **_) -> None:
     return None
 
 
-class TargetGuidance(ABC):
+class TargetGuidance:
     r"""What guidances towards a target share: strength, stop rule, bound, free coordinates, clipping. A subclass
-    implements :meth:`correct`.
+    implements :meth:`correct`, or a method ``guide``, see :func:`guide`, with the help of :meth:`far`, :meth:`wanted`
+    and :meth:`kept_in_range`.
 
     Arguments:
         surjection: :math:`g`.
@@ -114,7 +114,6 @@ class TargetGuidance(ABC):
             raise InputError(f"`bound` is the length of a move and must be positive (null: no bound), got {bound}.")
         self.stop, self.bound, self.clip, self.free, self.readout = stop, bound, clip, free, readout
 
-    @abstractmethod
     def correct(self, x0: Tensor, here: Completion, which: Tensor, strength: float) -> Tensor:
         """Move some images of the batch.
 
@@ -123,7 +122,11 @@ class TargetGuidance(ABC):
             here: :math:`G(x_0)`.
             which: Their places in the batch, [b].
             strength: :math:`\\lambda_t` > 0.
+
+        Returns:
+            These images, moved, [b, C, H, W].
         """
+        raise NotImplementedError(f"{type(self).__name__} implements neither correct nor guide.")
 
     def __call__(self, x0: Tensor, t: int) -> Tensor:
         """Return the corrected prediction."""
@@ -133,15 +136,16 @@ class TargetGuidance(ABC):
             return x0
         with torch.autocast(x0.device.type, enabled=False):
             here = self.surjection.complete(x0)
-            which = self._far(here.y, None if exactly else self.stop)
+            which = self.far(here.y, None if exactly else self.stop)
             if len(which) == 0:
                 return x0
             moved = self.correct(x0[which], here.select(which), which, strength)
             if not exactly:
-                moved = self._kept_in_range(x0[which], moved)
+                moved = self.kept_in_range(x0[which], moved)
         return torch.index_copy(x0, 0, which, moved.to(x0.dtype))
 
-    def _kept_in_range(self, x0: Tensor, moved: Tensor) -> Tensor:
+    def kept_in_range(self, x0: Tensor, moved: Tensor) -> Tensor:
+        """Moved images, their moves shortened to the bound, and clipped if that is wanted."""
         if self.bound is not None:
             length = (moved - x0).square().mean((1, 2, 3), keepdim=True).sqrt()
             moved = torch.where(length > self.bound, x0 + self.bound / length * (moved - x0), moved)
@@ -152,7 +156,7 @@ class TargetGuidance(ABC):
         target = self.target[which]
         return target if self.free is None else torch.where(self.free[which], y, target)
 
-    def _far(self, y: Tensor, stop: float | None) -> Tensor:
+    def far(self, y: Tensor, stop: float | None) -> Tensor:
         """Places of the images that the stop rule does not leave alone."""
         if stop is None:
             return torch.arange(len(y), device=y.device)

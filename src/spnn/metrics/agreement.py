@@ -42,7 +42,7 @@ def attribute_metrics(
     """
     once = torch.ones(1, len(wanted), dtype=torch.double, device=wanted.device)
     weights_ = once if weights is None else weights.to(once)
-    agrees = readout.agrees(found, wanted)
+    agrees = readout.agrees(found, wanted) & found.isfinite()  # NaN says nothing
 
     def mean(values: Tensor, among: Tensor | None = None) -> Tensor:
         among = torch.ones_like(agrees) if among is None else among

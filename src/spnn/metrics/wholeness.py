@@ -4,6 +4,8 @@ mottled.
 Each number means something only beside that of real images. No one of them sees every fault.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -38,6 +40,8 @@ def broken(own: dict[str, float], real: dict[str, float], expected_frechet: floa
         expected_frechet: What ``judge_frechet`` of as many whole pictures of the same kind would be, if that is known.
     """
     found = []
+    if not math.isfinite(own["fine_energy"]):
+        found.append("pixels are not finite numbers")
     if own["saturated"] > 2 * real["saturated"] + 0.02:
         found.append(
             f"{100 * own['saturated']:.1f} % of their values are black or white, of real images' "

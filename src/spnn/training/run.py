@@ -65,6 +65,8 @@ def train(config: DictConfig, folder: str | Path, said: Sequence[str] = ()) -> d
         earlier = Run(config.from_run) if config.from_run else None
         check_stages(config, earlier)
         source: Source = instantiate(config.data.source)
+        if not isinstance(source, Source):
+            raise InputError(f"data.source must make a subclass of spnn.data.Source, got {type(source).__name__}.")
         source.check()
         run = Run.create(folder, config, earlier) if is_first_process() else Run.wait_for(folder)
         run.source = source
