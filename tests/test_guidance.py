@@ -11,6 +11,7 @@ from spnn.diffusion import (
     BackProjection,
     ConstantStrength,
     CosineStrength,
+    Denoised,
     GaussianMixturePrior,
     GradientGuidance,
     ImageNoise,
@@ -19,6 +20,7 @@ from spnn.diffusion import (
     NoiseStrength,
     PiecewiseStrength,
     Sampler,
+    TargetGuidance,
 )
 from spnn.errors import InputError
 from spnn.operators import AveragePool, Gamma, Matrix, Ripple
@@ -260,3 +262,40 @@ def test_strengths_say_what_they_are_at_each_level_of_noise():
 def test_strengths_bounds_and_rules_out_of_range_are_refused(make):
     with pytest.raises(InputError, match=r"must|'linear'|only rule=nlbp"):
         make()
+
+
+class Own(TargetGuidance):
+    """A guidance that gives what it is told."""
+
+    def __init__(self, what):
+        super().__init__(AveragePool(2, SHAPE), torch.zeros(5, 1, 2, 2), schedule=FULL, readout=VALUES)
+        self.what = what
+
+    def correct(self, x0, here, which, strength):
+        return self.what
+
+
+class Through(Own):
+    def guide(self, denoise, x, level):
+        return self.what
+
+
+@pytest.mark.parametrize(
+    "made, message",
+    [
+        (Own(None), r"Own must give the images that it moves of shape \[5, .*\], but gave NoneType"),
+        (Own(torch.zeros(5, 1)), r"but gave a tensor of shape \[5, 1\]"),
+        (Through(None), "Through.guide must give a Denoised, but gave NoneType"),
+        (Through(Denoised(torch.zeros(1, *SHAPE), torch.zeros(5, *SHAPE))), "clean images and noise"),
+        (lambda x0, t: None, "must give clean images"),
+    ],
+)
+def test_what_an_own_guidance_gives_is_checked(made, message):
+    with pytest.raises(InputError, match=message):
+        Sampler(SCHEDULE, 3)(PRIOR, ImageNoise(range(5), SHAPE), made)
+
+
+@pytest.mark.parametrize("wrong", [None, torch.zeros(5, 1, 2, 2)])
+def test_what_an_own_prior_gives_is_checked(wrong):
+    with pytest.raises(InputError, match="must give a Denoised, or noise of shape"):
+        Sampler(SCHEDULE, 3)(lambda x, t: wrong, ImageNoise(range(5), SHAPE))

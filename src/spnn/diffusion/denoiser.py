@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-__all__ = ["Denoised"]
+from spnn.errors import InputError
+
+__all__ = ["Denoised", "checked"]
 
 Scale = float | Tensor
 
@@ -33,3 +35,22 @@ class Denoised(NamedTuple):
     def of_mean(cls, x: Tensor, mean: Tensor, signal: Scale, sigma: Scale) -> "Denoised":
         """What images ``x`` are whose clean image is known."""
         return cls(mean, (x - signal * mean) / sigma)
+
+
+def checked(found: object, like: Tensor, by: object, what: str) -> Tensor:
+    """A tensor of images that somebody's own prior or guidance gave.
+
+    Arguments:
+        found: What it gave.
+        like: What it has the shape of, [B, C, H, W].
+        by: Who gave it.
+        what: What it should be, for the message.
+
+    Raises:
+        InputError: If it is none, or of another shape.
+    """
+    if isinstance(found, Tensor) and found.shape == like.shape:
+        return found
+    shown = f"a tensor of shape {list(found.shape)}" if isinstance(found, Tensor) else f"{type(found).__name__}"
+    name = getattr(by, "__name__", type(by).__name__)
+    raise InputError(f"{name} must give {what} of shape {list(like.shape)}, but gave {shown}.")

@@ -41,7 +41,7 @@ class GaussianMixturePrior(nn.Module):
         schedule: The noise schedule; by default DDPM's.
 
     Raises:
-        InputError: If shapes don't fit each other.
+        InputError: If shapes don't fit each other, weights don't add up to 1, or a variance is negative.
 
     Example:
         >>> import torch
@@ -72,6 +72,10 @@ class GaussianMixturePrior(nn.Module):
                 f"for {count} means of {self.image_shape} pixels, weights, axes, variances and rest must have the "
                 f"shapes {expected}, got {[tuple(tensor.shape) for tensor in (weights, axes, variances, rest)]}."
             )
+        if not (weights >= 0).all() or not torch.isclose(weights.sum(), weights.new_tensor(1.0), atol=1e-3):
+            raise InputError(f"weights must be at least 0 and add up to 1, got {weights.tolist()}.")
+        if not means.isfinite().all() or not (variances >= 0).all() or not (rest >= 0).all():
+            raise InputError("means must be finite, and variances at least 0.")
         self.schedule = schedule or NoiseSchedule()
         for name, tensor in {
             "weights": weights, "means": means.flatten(1), "axes": axes, "variances": variances, "rest": rest
@@ -83,6 +87,10 @@ class GaussianMixturePrior(nn.Module):
         cls, means: Tensor, deviation: float, weights: Tensor | None = None, **options: Any
     ) -> "GaussianMixturePrior":
         """Round components of one standard deviation around the means, [K, C, H, W]; equally likely by default."""
+        if means.ndim != 4 or not deviation > 0:
+            raise InputError(
+                f"expected means [K, C, H, W] and a deviation > 0, got {list(means.shape)} and {deviation}."
+            )
         count, dimension = len(means), means[0].numel()
         return cls(
             means.new_full((count,), 1 / count) if weights is None else weights,

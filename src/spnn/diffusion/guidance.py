@@ -22,7 +22,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from spnn.diffusion.denoiser import Denoised
+from spnn.diffusion.denoiser import Denoised, checked
 from spnn.diffusion.strength import Strength
 from spnn.errors import InputError
 from spnn.readout import LOGITS, Readout
@@ -58,9 +58,12 @@ def guide(guidance: Guidance, denoise: Callable[[Tensor], Denoised], x: Tensor, 
         level: The level.
     """
     if own := getattr(guidance, "guide", None):
-        return own(denoise, x, level)
+        found = own(denoise, x, level)
+        if not isinstance(found, Denoised):
+            raise InputError(f"{type(guidance).__name__}.guide must give a Denoised, but gave {type(found).__name__}.")
+        return Denoised(*(checked(part, x, guidance, "clean images and noise") for part in found))
     found = denoise(x)
-    return found._replace(mean=guidance(found.mean, level.t))
+    return found._replace(mean=checked(guidance(found.mean, level.t), x, guidance, "clean images"))
 
 
 def unguided(surjection: Surjection, target: Tensor, **_) -> None:
@@ -140,6 +143,7 @@ class TargetGuidance:
             if len(which) == 0:
                 return x0
             moved = self.correct(x0[which], here.select(which), which, strength)
+            checked(moved, x0[which], self, "the images that it moves")
             if not exactly:
                 moved = self.kept_in_range(x0[which], moved)
         return torch.index_copy(x0, 0, which, moved.to(x0.dtype))

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from spnn.diffusion.denoiser import Denoised
+from spnn.diffusion.denoiser import Denoised, checked
 from spnn.diffusion.guidance import Guidance, Level, guide
 from spnn.diffusion.schedule import NoiseSchedule, visited_steps
 from spnn.errors import InputError
@@ -162,8 +162,8 @@ class Sampler:
         alpha = self.schedule.alpha_bar(t)
         scales = alpha**0.5, (1 - alpha) ** 0.5
         found = prior(x, torch.full((len(x),), t, device=x.device))
-        if isinstance(found, Tensor):
-            found = Denoised.of_noise(x, found, *scales)
+        if not isinstance(found, Denoised):
+            found = Denoised.of_noise(x, checked(found, x, prior, "a Denoised, or noise"), *scales)
         if not self.clip or hasattr(prior, "on_images"):  # codes have no range
             return found
         return Denoised.of_mean(x, found.mean.clamp(-1, 1), *scales)

@@ -23,6 +23,7 @@ from spnn.data import Source
 from spnn.errors import InputError
 from spnn.networks.layers import SubNetwork
 from spnn.outputs import TrainingOutputs
+from spnn.readout import Readout
 from spnn.runs import Record, Run
 from spnn.settings import at_work
 from spnn.tracking import log_bars, log_weights, tracking
@@ -67,6 +68,11 @@ def train(config: DictConfig, folder: str | Path, said: Sequence[str] = ()) -> d
         source: Source = instantiate(config.data.source)
         if not isinstance(source, Source):
             raise InputError(f"data.source must make a subclass of spnn.data.Source, got {type(source).__name__}.")
+        if not isinstance(source.readout, Readout) or source.readout.names != tuple(source.attributes):
+            raise InputError(
+                f"the data's readout must be a Readout with their attributes' names, {list(source.attributes)}, got "
+                f"{getattr(source.readout, 'names', source.readout)!r}."
+            )
         source.check()
         run = Run.create(folder, config, earlier) if is_first_process() else Run.wait_for(folder)
         run.source = source
