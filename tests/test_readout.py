@@ -77,8 +77,9 @@ def test_a_value_is_studied_and_reported(ink, tmp_path):
     assert found["nlbp_gentle"]["mae"] < found["none"]["mae"] / 2
     assert {"mean", "none"} < found.keys() and "balanced_agreement" not in found["mean"]
     evaluate(configuration("evaluate", *where, "count=4", "sampler.steps=10", "study=steps", "study.steps=[5,10]"))
-    with pytest.raises(InputError, match="flips yes-or-no attributes, but this run's labels are share"):
-        evaluate(configuration("evaluate", *where, "count=4", "study=edit"))
+    for study in ("edit", "multi"):
+        with pytest.raises(InputError, match="flips yes-or-no attributes, but this run's labels are share"):
+            evaluate(configuration("evaluate", *where, "count=4", f"study={study}"))
     page = (tmp_path / "report.html").read_text()
     assert "mean&#x27;s answer" in page or "mean's answer" in page
     assert json.loads((tmp_path / "e/reconstruction/metrics.json").read_text())[0]["agreement"] > 0.5

@@ -148,8 +148,8 @@ class Sampler:
                 x = alpha_s**0.5 * x0 + (1 - alpha_s) ** 0.5 * noise()  # noqa: F821
                 continue
             alpha_t = self.schedule.alpha_bar(t)
-            denoise = partial(self._denoise, prior, t)
             level = Level(t, alpha_t**0.5, (1 - alpha_t) ** 0.5, alpha_s**0.5)
+            denoise = partial(self._denoise, prior, level)
             x0, eps = denoise(x) if guidance is None else guide(guidance, denoise, x, level)
             variance = 1 - alpha_t / alpha_s
             if self.eta is not None:
@@ -158,15 +158,14 @@ class Sampler:
             place += 1
             x = alpha_s**0.5 * x0 + max(0.0, 1 - alpha_s - variance) ** 0.5 * eps + variance**0.5 * noise()
 
-    def _denoise(self, prior: Prior, t: int, x: Tensor) -> Denoised:
-        alpha = self.schedule.alpha_bar(t)
-        scales = alpha**0.5, (1 - alpha) ** 0.5
-        found = prior(x, torch.full((len(x),), t, device=x.device))
+    def _denoise(self, prior: Prior, level: Level, x: Tensor) -> Denoised:
+        found = prior(x, torch.full((len(x),), level.t, device=x.device))
         if not isinstance(found, Denoised):
-            found = Denoised.of_noise(x, checked(found, x, prior, "a Denoised, or noise"), *scales)
+            noise = checked(found, x, prior, "a Denoised, or noise")
+            found = Denoised.of_noise(x, noise, level.signal, level.sigma)
         if not self.clip or hasattr(prior, "on_images"):  # codes have no range
             return found
-        return Denoised.of_mean(x, found.mean.clamp(-1, 1), *scales)
+        return Denoised.of_mean(x, found.mean.clamp(-1, 1), level.signal, level.sigma)
 
     def __call__(
         self,

@@ -40,7 +40,7 @@ class NoiseSchedule:
         self.alphas_cumprod = (1 - betas).cumprod(0)
         # Square roots of ᾱ and 1 − ᾱ, [T, 2], rooted in double precision; kept on each device that asks for them.
         self.roots = torch.stack((self.alphas_cumprod, 1 - self.alphas_cumprod), dim=1).sqrt().float()
-        self._roots = {torch.device("cpu"): self.roots}
+        self._roots: dict[torch.device, Tensor] = {}
 
     def alpha_bar(self, t: int) -> float:
         r""":math:`\bar\alpha_t`; 1 for ``t = -1``."""
@@ -54,7 +54,7 @@ class NoiseSchedule:
     def signal_and_noise(self, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         r""":math:`\sqrt{\bar\alpha_t}` and :math:`\sqrt{1-\bar\alpha_t}`, [B, 1, 1, 1], in ``x``'s type and place."""
         if t.device not in self._roots:
-            self._roots[t.device] = self._roots[torch.device("cpu")].to(t.device)
+            self._roots[t.device] = self.roots.to(t.device)
         return self._roots[t.device][t.long()].to(x.dtype)[:, :, None, None, None].unbind(1)
 
 

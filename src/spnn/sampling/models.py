@@ -23,7 +23,7 @@ class Models:
     """Models with frozen weights.
 
     Attributes:
-        prior: ``(x_t, t) -> noise``, with ``image_shape`` and ``schedule``.
+        prior: ``(x_t, t) -> Denoised``, with ``image_shape`` and ``schedule``.
         operator: The surjection; None where there is none to speak of.
         attributes: Names of the operator's outputs, if it was trained to tell labels; else None.
         judge: A classifier of the same attributes that guidance never sees, if the run has one.

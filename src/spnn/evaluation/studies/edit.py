@@ -96,17 +96,8 @@ class Edit(Study):
         self.starts = list(dict.fromkeys(starts))
         self.each, self.quantile, self.well_judged = each, quantile, well_judged
 
-    def check_readout(self) -> None:
-        """Raise InputError unless the run tells what can be flipped."""
-        if not self.subject.readout.grouped:
-            raise InputError(
-                f"study={self.name} flips yes-or-no attributes, but this run's labels are "
-                f"{type(self.subject.readout).__name__.lower()}: choose another study, such as reconstruction."
-            )
-
     def flips(self) -> list[Flip]:
         """The edits to make."""
-        self.check_readout()
         names = self.subject.attributes
         places = [attribute_index(name, names) for name in (self.attributes or names)]
         flips = []
@@ -120,6 +111,11 @@ class Edit(Study):
         return flips
 
     def requests(self) -> dict[str, Request]:
+        if not self.subject.readout.grouped:
+            raise InputError(
+                f"study={self.name} flips yes-or-no attributes, but this run's labels are "
+                f"{type(self.subject.readout).__name__.lower()}: choose another study, such as reconstruction."
+            )
         self.made = self.flips()
         if self.shown:
             self.pictured = [attribute_index(name, self.subject.attributes) for name in self.shown]
