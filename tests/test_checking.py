@@ -62,6 +62,16 @@ def test_what_hydra_cannot_compose_gets_the_nearest_full_name(words, meant):
     assert line.endswith(f" (did you mean {meant}?).")
 
 
+def test_an_option_of_another_choice_is_answered_with_those_there_are():
+    said = fail("sample.py", "guidance=gradient", "guidance.exact=true")
+    assert "No option 'guidance.exact' with what was chosen. guidance has bound, clip, iterations, rate, " in said
+
+
+def test_a_mistake_is_answered_by_its_message_alone():
+    said = fail("sample.py", "run=/nowhere")
+    assert said.startswith("/nowhere is not a run's folder") and "HYDRA_FULL_ERROR" not in said
+
+
 @pytest.mark.parametrize(
     "script, words, message",
     [

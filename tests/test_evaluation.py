@@ -208,8 +208,12 @@ def test_edits_that_start_from_the_image_stay_closer_to_it(run, tmp_path):
 
 @pytest.mark.slow
 def test_attributes_that_the_judge_tells_badly_are_counted_apart(run, tmp_path):
-    options = ("study=edit", "count=12", "sampler.steps=10", "study.values=[4]", "study.each=1")
-    (entry,), folder = evaluated(tmp_path / "e", run, *options, "study.well_judged=1.01", "study.others=[0.5]")
+    models = load_models(configuration("evaluate", f"run={run.folder}"))
+    accuracy = Subject(models, 12, resamples=10).balanced_accuracy
+    hard = run.source.readout.names[accuracy.argmin()]
+    just_above = (accuracy.min().item() + 1) / 2
+    options = ("study=edit", "count=12", "sampler.steps=10", "study.values=[4]", f"study.attributes=[{hard}]")
+    (entry,), folder = evaluated(tmp_path / "e", run, *options, f"study.well_judged={just_above}", "study.others=[0.5]")
     rows = each_edit(folder)
     assert entry["edits"] == 0 and entry["edit_success"] is None is entry["judge_edit_success_interval"]
     assert {row["well_judged"] for row in rows} == {"False"} and {row["others"] for row in rows} == {"0.5"}
@@ -399,6 +403,7 @@ def test_misuse_is_refused_before_anything_is_written(run, tmp_path):
     refused("study.starts must be a list", "study=edit", "study.starts=600")
     refused("sampling can't start from step 1000", "study=multi", "study.starts=[1000]")
     refused("study.quantile must lie between 0 and 1", "study=edit", "study.quantile=1")
+    refused("well_judged is a balanced accuracy from 0 to 1", "study=multi", "study.well_judged=1.5")
     (digit,) = run.source.split("test")[0]["attributes"].nonzero().flatten().tolist()
     only = ("count=1", f"study.attributes=[digit_{digit}]", "study.values=[yes]")
     refused("no held-out image shows the opposite of what is set", "study=edit", *only)
@@ -442,7 +447,7 @@ def test_real_images_to_compare_with_are_not_those_held_out_and_are_told_well(ru
     expected = [(right[has[:, k], k].double().mean() + right[~has[:, k], k].double().mean()) / 2 for k in range(10)]
     assert subject.balanced_accuracy.tolist() == pytest.approx(torch.stack(expected).tolist(), abs=1e-5)
     assert min(expected) > 0.8
-    assert subject.broken(subject.realism(subject.images)) == []
-    assert "fine detail" in subject.broken(subject.realism(torch.randn(12, 1, 8, 8)))[0]
+    assert subject.verdict(subject.realism(subject.images)) is None
+    assert "fine detail" in subject.verdict(subject.realism(torch.randn(12, 1, 8, 8)))
     few = Subject(load_models(configuration("evaluate", f"run={run.folder}")), count=100, resamples=10)
     assert len(few.real) == len(few.real_labels) == 180  # too few are left: all of them

@@ -19,7 +19,7 @@ from spnn.metrics import (
     NaturalNorm,
     PenroseErrors,
     attribute_metrics,
-    broken,
+    faults,
     fine_energy,
     inception_distances,
     judge_distances,
@@ -27,6 +27,7 @@ from spnn.metrics import (
     measurement_metrics,
     ratio_interval,
     saturated,
+    verdict,
 )
 from spnn.operators import AveragePool
 
@@ -172,20 +173,37 @@ def test_blur_takes_fine_detail_away_and_an_image_has_its_own_whatever_stands_be
         torch.testing.assert_close(measure(torch.cat([noise, noise]))[:3], together)
 
 
-def test_broken_pictures_are_described_and_whole_ones_are_not():
+def test_what_sets_pictures_apart_from_real_ones_is_said_and_whether_it_breaks_them():
     real = {"saturated": 0.10, "fine_energy": 0.02}
-    whole = {"saturated": 0.2, "fine_energy": 0.03, "judge_frechet": 2.9}
-    assert broken(whole, real, 1.0) == [] == broken(real, real)
-    assert broken(whole | {"saturated": 0.25}, real) == [
-        "25.0 % of their values are black or white, of real images' 10.0 %"
-    ]
-    assert broken(whole | {"fine_energy": 0.05}, real) == ["they have 2.5 times the fine detail of real images"]
-    far = whole | {"judge_frechet": 4.0}
-    assert broken(far, real) == []  # nothing to compare with
-    assert broken(far, real, 1.0) == [
-        "the judge finds them 4.0 times as far from real images as whole pictures would be"
-    ]
-    assert len(broken({"saturated": 1.0, "fine_energy": 1.0, "judge_frechet": 9.0}, real, 1.0)) == 3
+    whole = {"saturated": 0.12, "fine_energy": 0.025, "judge_frechet": 1.9}
+    assert faults(whole, real, 1.0) == [] == faults(real, real) and verdict([]) is None
+    for worse, text, broken in (
+        ({"saturated": 0.25}, "25.0 % of their values are black or white (real images: 10.0 %)", True),
+        ({"saturated": 0.20}, "20.0 % of their values are black or white (real images: 10.0 %)", False),
+        ({"fine_energy": 0.05}, "they have 2.5 times the fine detail of real images", True),
+        ({"fine_energy": 0.03}, "they have 1.5 times the fine detail of real images", False),
+        ({"fine_energy": 0.01}, "they have 0.5 times the fine detail of real images", False),  # blurred
+        (
+            {"judge_frechet": 4.0},
+            "by the judge they are 4.0 times as far from real images as whole ones would be",
+            True,
+        ),
+        (
+            {"judge_frechet": 2.5},
+            "by the judge they are 2.5 times as far from real images as whole ones would be",
+            False,
+        ),
+    ):
+        found = faults(whole | worse, real, 1.0)
+        assert [(fault.text, fault.broken) for fault in found] == [(text, broken)]
+        assert verdict(found).startswith("THE PICTURES ARE BROKEN" if broken else "the pictures can be told")
+        assert text in verdict(found)
+    assert faults(whole | {"judge_frechet": 9.0}, real) == []  # nothing to compare with
+    assert len(faults({"saturated": 1.0, "fine_energy": 1.0, "judge_frechet": 9.0}, real, 1.0)) == 3
+    (given,) = faults(whole | {"saturated": 1.0}, real, of="the given images")
+    assert "(the given images: 10.0 %)" in given.text
+    (fault,) = faults(whole | {"fine_energy": math.nan}, real)
+    assert fault.broken and "not finite" in fault.text
 
 
 def test_the_interval_of_a_ratio_draws_images_with_all_their_values():

@@ -17,7 +17,7 @@ import torch
 from commands import REPOSITORY, configuration, fail, succeed
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from spnn import SPNN
 from spnn.errors import InputError
@@ -162,6 +162,11 @@ def test_edits_set_the_named_attributes_and_keep_the_others(run, tmp_path):
         assert line["target"]["digit_8"] == 6 and line["target"]["digit_1"] == pytest.approx(-3.8918, abs=1e-3)
         assert line["target"]["digit_4"] == pytest.approx(y[i, 4].item(), abs=1e-3)
     assert metrics["edit_success"] > 0.9 and "judge_edit_success" in metrics
+    of_each = [(line["judge"]["digit_8"] > 0) == (line["target"]["digit_8"] > 0) for line in lines]
+    of_each = [eight and line["judge"]["digit_1"] < 0 for eight, line in zip(of_each, lines, strict=True)]
+    assert [line["took"] for line in lines] == of_each
+    assert sum(line["saturated"] for line in lines) / 4 == pytest.approx(metrics["saturated"])
+    assert sum(line["fine_energy"] for line in lines) / 4 == pytest.approx(metrics["fine_energy"])
     assert (samples["y"][:, 8] > 0).float().mean() > 0.7
     assert metrics["given_saturated"] > 0 and 0 <= metrics["saturated"] <= 1
 
@@ -211,40 +216,44 @@ def test_yes_and_no_are_what_training_images_show(run, tmp_path, caplog):
 def test_targets_that_no_image_comes_near_are_said_before_sampling(run, tmp_path, caplog):
     options = (f"run={run.folder}", "task=edit", "count=3", "sampler.steps=3")
     sampled(tmp_path / "near", *options, "edit.set={digit_8: yes}")
+    assert "training image" not in caplog.text
     sampled(tmp_path / "free", *options, "edit.set={digit_8: 200}", "edit.others=free")
-    assert "unlike any training image" not in caplog.text
+    assert "set far beyond what any training image shows: digit_8 = +200.0" in caplog.text
+    assert "targets combine logits" not in caplog.text
     sampled(tmp_path / "far", *options, "edit.set={digit_8: 200}", "edit.others=keep")
-    (said,) = (record.message for record in caplog.records if "unlike any training image" in record.message)
-    assert (
-        said.startswith("3 of 3 targets are unlike any training image. The furthest, ")
-        and "mostly by digit_8 = +200.0" in said
-    )
+    assert "3 of 3 targets combine logits as no training image does. The furthest, " in caplog.text
+    sampled(tmp_path / "logit", *options, "edit.set={digit_8: 0.9}")
+    assert "digit_8: 0.9 is a logit" in caplog.text
 
 
 def test_broken_pictures_are_said_whatever_agrees(run, tmp_path, caplog):
     options = (f"run={run.folder}", "count=4")
     sampled(tmp_path / "whole", *options, "guidance=nlbp_gentle")
-    assert "pictures are broken" not in caplog.text
+    assert "PICTURES ARE BROKEN" not in caplog.text
     unbounded = ("guidance=nlbp", "guidance/schedule=constant", "guidance.clip=false")
     metrics, *_ = sampled(
         tmp_path / "broken", *options, *unbounded, "task=edit", "edit.set={digit_8: 200}", "edit.others=keep"
     )
     assert metrics["fine_energy"] > 2 * metrics["given_fine_energy"]
-    (said,) = (record.message for record in caplog.records if "pictures are broken" in record.message)
+    (said,) = (record.message for record in caplog.records if "PICTURES ARE BROKEN" in record.message)
     assert f"{metrics['fine_energy'] / metrics['given_fine_energy']:.1f} times the fine detail" in said
+    assert said.endswith("Try guidance=nlbp_bounded, or set less.")
 
 
-def test_a_run_from_before_training_outputs_were_kept_can_be_edited(run, tmp_path):
+@pytest.mark.parametrize("kept", [{}, {"mean": torch.zeros(10)}])
+def test_a_run_from_before_training_outputs_were_kept_can_be_edited(run, tmp_path, kept):
     old = Run.create(tmp_path / "old", run.config)
     old.take_weights_from(run)
     assert old.training_outputs_file.read_bytes() == run.training_outputs_file.read_bytes()
     old.training_outputs_file.unlink()
+    if kept:  # by a version that knew less
+        save_file(kept, old.training_outputs_file)
     options = ("task=edit", "edit.set={digit_8: yes}", "count=3", "sampler.steps=3")
     before, now = (
         targets(sampled(tmp_path / f"s{i}", f"run={which.folder}", *options)[2]) for i, which in enumerate((old, run))
     )
     torch.testing.assert_close(before, now, rtol=0, atol=1e-3)
-    assert not old.training_outputs_file.exists()  # a run's folder is its training's
+    assert old.training_outputs_file.exists() == bool(kept)  # a run's folder is its training's
 
 
 def test_an_edit_can_start_from_the_image_itself(run, tmp_path):

@@ -12,16 +12,16 @@ from PIL import Image
 from spnn.data import CELEBA_ATTRIBUTES
 from spnn.data.files import find_images, load_image
 from spnn.errors import InputError
-from spnn.metrics import agreement_with, measurement_metrics, pixel_metrics
+from spnn.metrics import agreement_with, measurement_metrics, pixel_metrics, verdict
 from spnn.operators import AveragePool, inpainting
 from spnn.outputs import TrainingOutputs
-from spnn.readout import LOGITS
+from spnn.readout import LOGITS, VALUES
 from spnn.sampling.images import own_images
 from spnn.sampling.pictures import save_animation
-from spnn.sampling.results import fault
+from spnn.sampling.results import looks
 from spnn.sampling.run import requests
 from spnn.sampling.store import SampleStore
-from spnn.sampling.targets import far_targets, set_attributes, share_of
+from spnn.sampling.targets import beyond_range, far_targets, set_attributes, share_of
 from spnn.sampling.tasks import Problem, pose
 
 
@@ -41,7 +41,7 @@ def test_values_are_yes_or_no_logits_or_probabilities():
     for value in ("0%", "100%", "120%"):
         with pytest.raises(InputError, match="lies between 0 and 100 %"):
             LOGITS.read("Bald", value)
-    for value in ("high", "4", "Yes!", None, float("nan"), float("inf"), [1]):
+    for value in ("high", "4", "Yes!", None, float("nan"), float("inf"), 1e30, -1001, [1]):
         with pytest.raises(InputError, match="the value of Bald must be yes or no, a logit"):
             LOGITS.read("Bald", value)
 
@@ -117,13 +117,32 @@ def test_others_are_kept_follow_or_follow_by_a_share():
 def test_far_targets_are_counted_and_the_farthest_is_named():
     outputs = known()
     y = outputs.mean + outputs.covariance.diagonal().sqrt() * torch.tensor([[0.0, 0, 0], [0, 9, 0], [0, 0, -18]])
-    assert far_targets(["x"], y[:1], NAMES, outputs) is None
-    said = far_targets(["x", "y", "z"], y, NAMES, outputs)
+    assert far_targets(["x"], y[:1], outputs) is None
+    said = far_targets(["x", "y", "z"], y, outputs)
     distance, usual = outputs.far(y)
-    assert said.startswith(
-        f"2 of 3 targets are unlike any training image. The furthest, z, is at {distance[2]:.1f} deviations"
-    )
-    assert f"at most {usual:.1f}), mostly by c = {y[2, 2]:+.1f}." in said
+    assert said.startswith("2 of 3 targets combine logits as no training image does. The furthest, z, is at ")
+    assert f"at {distance[2]:.1f} deviations (99 % of training images: at most {usual:.1f})" in said
+    assert "edit.others=follow" in said and "edit.others" not in far_targets(["x", "y", "z"], y, outputs, share=1)
+
+
+def test_a_value_beyond_all_training_images_is_named_whatever_the_others_do():
+    outputs = known()
+    low, high = outputs.range
+    assert (low < outputs.mean).all() and (outputs.mean < high).all()
+    y, edited = outputs.mean.repeat(2, 1), torch.tensor([True, False, True])
+    assert beyond_range(y, edited, NAMES, outputs) is None
+    y[1] = torch.stack([high[0] + 9, high[1] + 9, low[2] - 9])
+    said = beyond_range(y, edited, NAMES, outputs)
+    assert f"a = {high[0] + 9:+.1f} (training images: {low[0]:+.1f} to {high[0]:+.1f})" in said
+    assert f"c = {low[2] - 9:+.1f}" in said and "b = " not in said
+    of_each = torch.tensor([[True, True, True], [False, True, False]])
+    assert "a = " not in (said := beyond_range(y, of_each, NAMES, outputs)) and "b = " in said
+
+
+def test_a_number_that_may_have_been_meant_as_a_probability_is_questioned():
+    assert "0.9 is a logit, a probability of 71%; the probability 0.9 is written 90%" in LOGITS.doubt("a", 0.9)
+    assert [LOGITS.doubt("a", value) for value in (1, 0.0, -0.5, 4.5, "90%", "yes", True)] == [None] * 7
+    assert VALUES.doubt("a", 0.9) is None
 
 
 def test_images_are_cropped_around_the_middle_turned_and_scaled(tmp_path):
@@ -318,10 +337,11 @@ def test_metrics_count_what_was_asked_for():
 
 def test_broken_pictures_are_told_beside_the_given_ones():
     given = {"given_saturated": 0.0, "given_fine_energy": 0.02}
-    assert fault({"saturated": 0.01, "fine_energy": 0.03} | given) is None
-    said = fault({"saturated": 0.5, "fine_energy": 0.2} | given)
-    assert "50.0 % of their values are black or white" in said and "10.0 times the fine detail" in said
-    assert fault({"saturated": 0.5, "fine_energy": 0.2}) is None  # beside nothing
+    assert looks({"saturated": 0.001, "fine_energy": 0.02} | given) == []
+    said = verdict(looks({"saturated": 0.5, "fine_energy": 0.2} | given))
+    assert "50.0 % of their values are black or white (the given images: 0.0 %)" in said
+    assert "10.0 times the fine detail of the given images" in said
+    assert looks({"saturated": 0.5, "fine_energy": 0.2}) == []  # beside nothing
 
 
 def test_an_animation_has_a_picture_per_frame(tmp_path):

@@ -36,8 +36,15 @@ def test_edits_are_those_of_the_command(session, run, tmp_path):
     images, y = session.held_out(3)
     assert torch.equal(y, session.outputs(images)) and y.shape == (3, 10)
     options = {"steps": 10, "seed": 4, "per_target": 2, "values": PRECISE}
-    edited = session.edit(images, {"digit_3": True, "digit_7": "2%"}, others=0.5, **options)
-    words = ("task=edit", "edit.set={digit_3: yes, digit_7: 2%}", "edit.others=0.5", "sampler.steps=10", "seed=4")
+    edited = session.edit(images, {"digit_3": True, "digit_7": "2%"}, others=0.5, quantile=0.9, **options)
+    words = (
+        "task=edit",
+        "edit.set={digit_3: yes, digit_7: 2%}",
+        "edit.others=0.5",
+        "sampler.steps=10",
+        "seed=4",
+        "edit.quantile=0.9",
+    )
     expected = commanded(tmp_path / "s", run, *words, "n_per_target=2", "count=3")
     torch.testing.assert_close(edited.images, expected["image"], rtol=0, atol=1e-5)
     torch.testing.assert_close(edited.outputs, expected["y"], rtol=0, atol=1e-4)

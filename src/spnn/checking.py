@@ -80,7 +80,19 @@ def hint(error: BaseException | None, name: str, folders: Sequence[Path], words:
     unknown = [key for key in map(_key, words) if key not in names]
     if not unknown:  # but inside of a value, as in stage.task={batch_sise: 3}
         unknown = [getattr(error.__cause__, "full_key", None) or ""]
-    return "\n".join(f"No option {key!r}{text}." for key in unknown if (text := nearest_path(key, names)))
+    return "\n".join(_unknown(key, names) for key in unknown if key)
+
+
+def _unknown(key: str, names: set[str]) -> str:
+    """Say that there is no such option, and what there is."""
+    if text := nearest_path(key, names):
+        return f"No option {key!r}{text}."
+    group = key.rpartition(".")[0]
+    beside = sorted({name[len(group) + 1 :].partition(".")[0] for name in names if name.startswith(f"{group}.")})
+    listed = (
+        f" {group} has {', '.join(name for name in beside if not name.startswith('_'))}." if group and beside else ""
+    )
+    return f"No option {key!r} with what was chosen.{listed}"
 
 
 def _key(word: str) -> str:

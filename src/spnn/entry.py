@@ -169,10 +169,13 @@ class Job:
         try:
             return with_readable_errors(self.function, config, self.script)
         except Exception as error:
-            if HydraConfig.get().mode != RunMode.MULTIRUN:
-                raise
-            log.error("failed: %s", error, exc_info=not isinstance(error, CompactHydraException))
-            return Failed(error)  # the other jobs go on
+            readable, failure = isinstance(error, CompactHydraException), error
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            log.error("failed: %s", failure, exc_info=None if readable else failure)
+            return Failed(failure)  # the other jobs go on
+        if readable and "HYDRA_FULL_ERROR" not in os.environ:
+            raise SystemExit(str(failure))  # without what Hydra would print around it
+        raise failure
 
 
 def with_readable_errors(function: Callable[[DictConfig], Any], config: DictConfig, script: str) -> Any:

@@ -46,6 +46,7 @@ class TrainingOutputs:
 
     Attributes:
         mean: [K].
+        range: The least and the largest output of each coordinate, [2, K].
         covariance: [K, K].
         balanced: For each attribute, the covariance over images that have it and as many that lack it, [K, K, K].
         present: Quantiles of each logit, in steps of 1 %, over the images that have the attribute and where the network
@@ -55,6 +56,7 @@ class TrainingOutputs:
     """
 
     mean: Tensor
+    range: Tensor
     covariance: Tensor
     balanced: Tensor
     present: Tensor
@@ -65,10 +67,11 @@ class TrainingOutputs:
     def of(cls, y: Tensor, labels: Tensor, readout: Readout = LOGITS) -> "TrainingOutputs":
         """Describe outputs [N, K] of images with labels [N, K]; without groups, all images have each coordinate."""
         y, labels = y.double(), labels > 0.5 if readout.grouped else torch.ones_like(labels, dtype=torch.bool)
-        mean, covariance = y.mean(0), _covariance(y)
+        mean, covariance, ends = y.mean(0), _covariance(y), torch.stack([y.amin(0), y.amax(0)])
         balanced = torch.stack([_covariance(y, has) for has in labels.T])
         distance = _distance(y, mean, covariance).quantile(_LEVELS.double())
-        found = mean, covariance, balanced, _quantiles(y, labels, y > 0), _quantiles(y, ~labels, y < 0), distance
+        seen = y > 0 if readout.grouped else labels
+        found = mean, ends, covariance, balanced, _quantiles(y, labels, seen), _quantiles(y, ~labels, ~seen), distance
         return cls(*(tensor.float() for tensor in found))
 
     @classmethod
@@ -90,9 +93,10 @@ class TrainingOutputs:
             save_file({field.name: getattr(self, field.name).contiguous() for field in fields(self)}, unfinished)
 
     @classmethod
-    def load(cls, path: Path) -> "TrainingOutputs":
-        """Read what :meth:`save` wrote."""
-        return cls(**load_file(path))
+    def load(cls, path: Path) -> "TrainingOutputs | None":
+        """Read what :meth:`save` wrote; None if an earlier version did, which knew less."""
+        found = load_file(path)
+        return cls(**found) if found.keys() == {field.name for field in fields(cls)} else None
 
     def typical(self, attribute: int, has: bool, quantile: float) -> float:
         """What images with (or without) an attribute show of it: this quantile of how clearly they do.

@@ -23,6 +23,8 @@ from spnn.errors import InputError
 
 __all__ = ["LOGITS", "VALUES", "Binary", "Readout", "Setting", "Values"]
 
+_LARGEST = 1000  # logit: far beyond any network's, and far from overflow
+
 Setting = float | bool
 """What a coordinate is set to: a value of ``y``; or True or False, as images with or without it typically show."""
 
@@ -86,6 +88,10 @@ class Readout(ABC):
             InputError: If it can't be that.
         """
 
+    def doubt(self, name: str, value: float | str | bool) -> str | None:
+        """What a user may have meant otherwise by a value that can be read."""
+        return None
+
     @abstractmethod
     def words(self, y: Mapping[str, float]) -> str:
         """Some coordinates, by name, in words."""
@@ -121,7 +127,7 @@ class Binary(Readout):
         """``yes`` or ``no``, a number (a logit), or ``"90%"`` (the probability 0.9)."""
         if isinstance(value, bool) or value in ("yes", "no"):  # YAML reads a bare yes as true
             return value in (True, "yes")
-        if isinstance(value, int | float) and math.isfinite(value):
+        if isinstance(value, int | float) and abs(value) <= _LARGEST:
             return float(value)
         if isinstance(value, str) and (match := re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*%\s*", value)):
             probability = float(match[1]) / 100
@@ -131,9 +137,18 @@ class Binary(Readout):
                 f"{name} can't be {value}: a probability lies between 0 and 100 %, both excluded; try 99%."
             )
         raise InputError(
-            f"the value of {name} must be yes or no, a logit (a finite number such as 4), or a probability such as "
-            f"98%; got {value!r}."
+            f"the value of {name} must be yes or no, a logit (a number such as 4, at most {_LARGEST} either way), or a "
+            f"probability such as 98%; got {value!r}."
         )
+
+    def doubt(self, name: str, value: float | str | bool) -> str | None:
+        if isinstance(value, float) and 0 < value < 1:
+            probability = 1 / (1 + math.exp(-value))
+            return (
+                f"{name}: {value:g} is a logit, a probability of {probability:.0%}; the probability {value:g} is "
+                f"written {100 * value:g}%."
+            )
+        return None
 
     def words(self, y: Mapping[str, float]) -> str:
         return ", ".join(name for name, logit in y.items() if logit > 0)

@@ -32,7 +32,7 @@ from spnn.evaluation.run import conclude
 from spnn.outputs import outputs_of
 from spnn.sampling.images import held_out
 from spnn.sampling.models import Models, attributes_of, freeze, load_models
-from spnn.sampling.results import measure, save_overview
+from spnn.sampling.results import measure, save_overview, views
 from spnn.sampling.run import check_options, draw, prepare
 from spnn.sampling.store import MemoryStore
 from spnn.sampling.tasks import Problem, checked_images, need_operator
@@ -69,9 +69,8 @@ class Drawn:
         return f"Drawn({len(self.images)} images of {tuple(self.images.shape[1:])}: {metrics})"
 
     def _repr_png_(self) -> bytes:
-        samples = {"image": self.images, **({} if self.outputs is None else {"y": self.outputs})}
-        file = io.BytesIO()
-        save_overview(file, self.problem, self.models, samples, most=16)
+        file, seen = io.BytesIO(), views(self.problem, self.models, self.images, self.outputs)
+        save_overview(file, self.problem, self.models, self.images, seen, most=16)
         return file.getvalue()
 
 
@@ -222,14 +221,25 @@ class Session:
         set: Mapping[str, Any],
         *,
         others: str | float | None = None,
+        quantile: float = 0.95,
         **options: Any,
     ) -> Drawn:
-        """Set attributes of images: ``{"Smiling": "yes", "Male": 2.5}``; ``others`` keep, follow or are free."""
-        return self.draw("edit", images, **_with(options, {"edit.set": _plain(set), "edit.others": others}))
+        """Set attributes of images: ``{"Smiling": "yes", "Male": 2.5}``.
 
-    def generate(self, set: Mapping[str, Any], count: int = 16, **options: Any) -> Drawn:
-        """Draw images that show some attributes, the others free."""
-        return self.draw("generate", **_with(options, {"generate.set": _plain(set), "count": count}))
+        Arguments:
+            images: See :meth:`draw`.
+            set: Name to yes, no, a logit or a probability such as "98%".
+            others: What becomes of the other logits: keep, follow, free, or a share of following.
+            quantile: What ``yes`` and ``no`` are: of the training images that have, or lack, the attribute.
+            **options: Of :meth:`draw`.
+        """
+        values = {"edit.set": _plain(set), "edit.others": others, "edit.quantile": quantile}
+        return self.draw("edit", images, **_with(options, values))
+
+    def generate(self, set: Mapping[str, Any], count: int = 16, *, quantile: float = 0.95, **options: Any) -> Drawn:
+        """Draw images that show some attributes, the others free; arguments as in :meth:`edit`."""
+        values = {"generate.set": _plain(set), "generate.quantile": quantile, "count": count}
+        return self.draw("generate", **_with(options, values))
 
     def unconditional(self, count: int = 16, **options: Any) -> Drawn:
         """Draw images from the prior alone."""
@@ -294,7 +304,8 @@ class Session:
             draw(sampling, self.models, store, config)
             x = store.collect()["image"]
             y = None if self.models.operator is None else outputs_of(self.models.operator, x)
-            metrics = measure(sampling.problem, self.models, x, y, download=config.download)
+            seen = views(sampling.problem, self.models, x, y)
+            metrics = measure(sampling.problem, self.models, x, seen, download=config.download)
         return Drawn(x, y, sampling.problem, metrics, self.models)
 
     def evaluate(

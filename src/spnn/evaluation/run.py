@@ -72,9 +72,10 @@ def evaluate(config: DictConfig) -> list[dict]:
             print_table(part)
     for verdict in findings.verdicts:
         log.info("%s", verdict)
-    save_report(study.subject.run.folder, top, Path(config.report))
     log.info("results: %s", folder)
-    log.info("report: %s", config.report)
+    if config.report is not None:
+        save_report(study.subject.run.folder, top, Path(config.report))
+        log.info("report: %s", config.report)
     return json.loads((folder / "metrics.json").read_text())
 
 

@@ -9,11 +9,12 @@ from torch import Tensor, nn
 from spnn.data import Source
 from spnn.data.module import scale_to_unit_range
 from spnn.errors import InputError
-from spnn.metrics import AttributeAgreement, attribute_metrics, broken, fine_energy, judge_distances, saturated
+from spnn.metrics import AttributeAgreement, attribute_metrics, faults, fine_energy, judge_distances, saturated, verdict
 from spnn.outputs import outputs_of
 from spnn.sampling.images import held_out
 from spnn.sampling.models import Models
 
+_ENOUGH = 50  # images, for their Fréchet distance to say something
 _REAL = 2000  # images that samples are compared with as a set
 
 __all__ = ["Subject", "means"]
@@ -131,7 +132,7 @@ class Subject:
         Returns:
             ``saturated``, ``fine_energy``, their ``real_`` counterparts and ``fine_energy_ratio``; with a judge and
             more than one image ``judge_frechet`` and ``judge_kernel``, and, of as many images, the same of the unedited
-            and of the matched ones, as ``unedited_judge_frechet`` and so on.
+            and of the matched ones, as ``unedited_judge_frechet`` and so on, of ``compared_images`` each.
         """
         found = {name: values.mean().item() for name, values in self.wholeness_of_each(images).items()}
         found |= {f"real_{name}": value for name, value in self.wholeness_of_real.items()}
@@ -144,6 +145,7 @@ class Subject:
         if len(matched) > 1:
             judged["matched_"] = self.real_judged[list(matched)]
         count = min(map(len, judged.values()))  # Fréchet distances of other numbers are not to be compared
+        found["compared_images"] = count
         for prefix, y in judged.items():
             some = y[torch.randperm(len(y), generator=torch.Generator().manual_seed(0))[:count]]
             if count > 1:
@@ -152,13 +154,15 @@ class Subject:
         return found
 
     @staticmethod
-    def broken(found: dict) -> list[str]:
-        """What :meth:`realism` found to be wrong, in words; empty if nothing is."""
+    def verdict(found: dict) -> str | None:
+        """A sentence if :meth:`realism` found the pictures to be unlike real ones."""
         real = {name: found[f"real_{name}"] for name in ("saturated", "fine_energy")}
         expected = [
             found[f"{prefix}judge_frechet"] for prefix in ("unedited_", "matched_") if f"{prefix}judge_frechet" in found
         ]
-        return broken(found, real, max(expected, default=None))
+        if found.get("compared_images", 0) < _ENOUGH:
+            expected = []
+        return verdict(faults(found, real, max(expected, default=None)))
 
     @cached_property
     def baseline(self) -> Tensor:

@@ -7,17 +7,18 @@ from spnn.metrics.pseudo_inverse import NaturalNorm, PenroseErrors
 from spnn.metrics.realism import inception_distances, judge_distances
 from spnn.metrics.samples import agreement_with, measurement_metrics, pixel_metrics
 from spnn.metrics.trajectory import ConstraintViolation
-from spnn.metrics.wholeness import broken, fine_energy, saturated
+from spnn.metrics.wholeness import Fault, faults, fine_energy, saturated, verdict
 
 __all__ = [
     "AttributeAgreement",
     "ConstraintViolation",
     "Diversity",
+    "Fault",
     "NaturalNorm",
     "PenroseErrors",
     "agreement_with",
     "attribute_metrics",
-    "broken",
+    "faults",
     "fine_energy",
     "inception_distances",
     "judge_distances",
@@ -26,4 +27,5 @@ __all__ = [
     "pixel_metrics",
     "ratio_interval",
     "saturated",
+    "verdict",
 ]

@@ -5,11 +5,13 @@ Each number means something only beside that of real images. No one of them sees
 """
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-__all__ = ["broken", "fine_energy", "saturated"]
+__all__ = ["Fault", "faults", "fine_energy", "saturated", "verdict"]
 
 _EXTREME = 1 - 1 / 255  # beyond it, a value is 0 or 255 as a byte
 
@@ -30,27 +32,54 @@ def fine_energy(images: Tensor) -> Tensor:
     return (power * fine).flatten(1).mean(1)
 
 
-def broken(own: dict[str, float], real: dict[str, float], expected_frechet: float | None = None) -> list[str]:
-    """What is wrong with a set of samples, in words; empty if nothing is.
+@dataclass(frozen=True)
+class Fault:
+    """What sets a set of samples apart from real images.
+
+    Attributes:
+        text: In words.
+        broken: Whether it is so large that nobody would take the samples for pictures.
+    """
+
+    text: str
+    broken: bool
+
+
+def faults(
+    own: dict[str, float], real: dict[str, float], expected_frechet: float | None = None, *, of: str = "real images"
+) -> list[Fault]:
+    """What sets a set of samples apart from real images; empty if nothing does.
 
     Arguments:
         own: Of the samples: ``saturated`` and ``fine_energy``, means over images, and, where there is a judge,
             ``judge_frechet``.
         real: ``saturated`` and ``fine_energy`` of real images.
         expected_frechet: What ``judge_frechet`` of as many whole pictures of the same kind would be, if that is known.
+        of: What the real images are called.
     """
-    found = []
     if not math.isfinite(own["fine_energy"]):
-        found.append("pixels are not finite numbers")
-    if own["saturated"] > 2 * real["saturated"] + 0.02:
-        found.append(
-            f"{100 * own['saturated']:.1f} % of their values are black or white, of real images' "
-            f"{100 * real['saturated']:.1f} %"
+        return [Fault("their pixels are not finite numbers", broken=True)]
+    found = []
+    black_or_white = (own["saturated"] + 0.01) / (real["saturated"] + 0.01)  # a per cent more or less is nothing
+    if black_or_white > 1.3:
+        text = (
+            f"{100 * own['saturated']:.1f} % of their values are black or white ({of}: {100 * real['saturated']:.1f} %)"
         )
-    if own["fine_energy"] > 2 * real["fine_energy"]:
-        ratio = own["fine_energy"] / max(real["fine_energy"], 1e-12)
-        found.append(f"they have {ratio:.1f} times the fine detail of real images")
-    if expected_frechet is not None and own.get("judge_frechet", 0) > 3 * expected_frechet:
-        ratio = own["judge_frechet"] / expected_frechet
-        found.append(f"the judge finds them {ratio:.1f} times as far from real images as whole pictures would be")
+        found.append(Fault(text, black_or_white > 2))
+    detail = own["fine_energy"] / max(real["fine_energy"], 1e-12)
+    if not 0.6 < detail < 1.4:
+        found.append(Fault(f"they have {detail:.1f} times the fine detail of {of}", detail > 2))
+    if expected_frechet is not None and (times := own.get("judge_frechet", 0) / expected_frechet) > 2:
+        text = f"by the judge they are {times:.1f} times as far from {of} as whole ones would be"
+        found.append(Fault(text, times > 3))
     return found
+
+
+def verdict(found: Sequence[Fault]) -> str | None:
+    """The faults of some pictures in a sentence; None if there are none."""
+    if not found:
+        return None
+    texts = "; ".join(fault.text for fault in found)
+    if any(fault.broken for fault in found):
+        return f"THE PICTURES ARE BROKEN, whatever the classifiers say: {texts}."
+    return f"the pictures can be told from real ones: {texts}."

@@ -170,8 +170,8 @@ class Run:
         """What the trained surjection's outputs of training images look like: what phase 1 wrote, or, in a run from
         before it did, computed anew."""
         path = self.training_outputs_file
-        if path.exists():
-            return TrainingOutputs.load(path)
+        if path.exists() and (found := TrainingOutputs.load(path)) is not None:
+            return found
         self.source.prepare()
         return TrainingOutputs.of_images(self.surjection(), self.source.split("train"), self.source.readout)
 

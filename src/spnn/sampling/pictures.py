@@ -35,7 +35,8 @@ def save_grid(rows: dict[str, Tensor], labels: Sequence[str], path: str | Path |
     count, height = len(labels), len(rows)
     columns = min(count, per_band)
     bands = -(-count // columns)
-    margin, band = 1.1, height * 1.25 + 0.4  # inches: the row labels' width, a band's height
+    below = 0.12 + 0.13 * max((label.count("\n") + 1 for label in labels), default=1)  # inches, for the labels
+    margin, band = 1.1, height * 1.25 + below  # inches: the row labels' width, a band's height
     figure = Figure(figsize=(margin + 1.25 * columns, band * bands), dpi=120)
     outer = figure.add_gridspec(
         bands,
@@ -43,8 +44,8 @@ def save_grid(rows: dict[str, Tensor], labels: Sequence[str], path: str | Path |
         left=margin / figure.get_figwidth(),
         right=0.995,
         top=0.995,
-        bottom=0.35 / figure.get_figheight(),
-        hspace=0.4 / band,
+        bottom=below / figure.get_figheight(),
+        hspace=below / (band - below),
     )
     for b in range(bands):
         inner = outer[b].subgridspec(height, columns, hspace=0.03, wspace=0.03)

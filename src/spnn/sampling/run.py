@@ -15,11 +15,12 @@ from spnn.configs import instantiate
 from spnn.diffusion.guidance import Guidance
 from spnn.diffusion.sampler import Sampler
 from spnn.errors import InputError
+from spnn.metrics import verdict
 from spnn.outputs import outputs_of
 from spnn.runs import check_results_folder
 from spnn.sampling.generate import check_counts, check_guidance, check_precision, check_seed, generate
 from spnn.sampling.models import Models, load_models
-from spnn.sampling.results import fault, measure, save_metadata, save_pictures, save_tensors, track
+from spnn.sampling.results import looks, measure, save_metadata, save_pictures, save_tensors, took, track, views
 from spnn.sampling.store import SampleStore, Store
 from spnn.sampling.tasks import Problem, pose
 from spnn.settings import at_work
@@ -129,14 +130,15 @@ def sample(config: DictConfig, folder: str | Path) -> dict[str, float]:
     samples = store.collect()
     if models.operator is not None:
         samples["y"] = outputs_of(models.operator, samples["image"])
-    metrics = measure(problem, models, samples["image"], samples.get("y"), download=config.download)
+    seen = views(problem, models, samples["image"], samples.get("y"))
+    metrics = measure(problem, models, samples["image"], seen, download=config.download)
     metrics |= {"seconds": seconds, "images_per_second": count / seconds}
     save_tensors(config.save, folder, {"image": samples["image"], **({"y": samples["y"]} if "y" in samples else {})})
-    save_metadata(folder / "metadata.jsonl", names, problem, models, asked["seed"].tolist(), samples.get("y"))
+    save_metadata(folder / "metadata.jsonl", names, problem, models, asked["seed"].tolist(), samples["image"], seen)
     (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
     levels = sampling.sampler.levels()
     steps = [levels[place] for place in sampling.sampler.evenly_spread(_FRAMES[config.trajectory])]
-    pictures = save_pictures(folder, config, problem, models, samples, steps)
+    pictures = save_pictures(folder, config, problem, models, samples, seen, steps)
     job = f"sample {config.task}"
     group = models.run.title if models.run else "samples"
     with tracking(config.get("logger"), folder, config=config, group=group, job=job) as loggers:
@@ -144,9 +146,25 @@ def sample(config: DictConfig, folder: str | Path) -> dict[str, float]:
     store.close()
     log.info("%d images in %s: %s", len(names), folder, ", ".join(path.name for path in pictures))
     log.info("%s", "  ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
-    if wrong := fault(metrics):
-        log.warning("the pictures are broken, whatever agrees: %s. Try guidance=nlbp_bounded, or set less.", wrong)
+    if problem.edited is not None:
+        success = took(problem, models, seen[-1])
+        log.info("%d of %d edits took, by %s", success.sum(), len(success), seen[-1].by)
+    if found := looks(metrics):
+        broken = any(fault.broken for fault in found)
+        log.log(logging.WARNING if broken else logging.INFO, "%s%s", verdict(found), _advice(config) if broken else "")
     return metrics
+
+
+def _advice(config: DictConfig) -> str:
+    """What may keep pictures whole."""
+    guidance = config.guidance or {}
+    if guidance.get("exact"):
+        way = "guidance.exact=false"
+    elif guidance.get("bound"):
+        way = f"guidance.bound below {guidance.bound}"
+    else:
+        way = "guidance=nlbp_bounded"
+    return f" Try {way}{', or set less' if config.task in ('edit', 'generate') else ''}."
 
 
 def requests(problem: Problem, first_seed: int, copies: int) -> dict[str, Tensor]:

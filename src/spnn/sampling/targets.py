@@ -12,7 +12,7 @@ from spnn.errors import InputError
 from spnn.outputs import TrainingOutputs
 from spnn.readout import LOGITS, Readout
 
-__all__ = ["attribute_index", "far_targets", "set_attributes", "share_of"]
+__all__ = ["attribute_index", "beyond_range", "far_targets", "set_attributes", "share_of"]
 
 _CLEAR = 0.2  # quantile of the training images that have an attribute, from which on an image clearly shows it
 _FOLLOW = {"keep": 0.0, "follow": 1.0}
@@ -111,17 +111,38 @@ def share_of(others: float | str, option: str) -> float:
     return float(share)
 
 
-def far_targets(names: Sequence[str], y: Tensor, attributes: Sequence[str], outputs: TrainingOutputs) -> str | None:
-    """Say which targets [N, K] lie far outside of the training outputs, and by what; None if none does."""
+def beyond_range(y: Tensor, edited: Tensor, attributes: Sequence[str], outputs: TrainingOutputs) -> str | None:
+    """Say which set coordinates lie far beyond those of all training images; None if none does.
+
+    Arguments:
+        y: Targets, [N, K].
+        edited: Which coordinates were set, [K] or [N, K].
+        attributes: Names of the K coordinates.
+        outputs: What training images show.
+    """
+    low, high = outputs.range
+    slack = 0.1 * (high - low)
+    said = []
+    for k in (edited & ((y > high + slack) | (y < low - slack))).nonzero()[:, 1].unique().tolist():
+        value = y[:, k][(y[:, k] - outputs.mean[k]).abs().argmax()]
+        said.append(f"{attributes[k]} = {value:+.1f} (training images: {low[k]:+.1f} to {high[k]:+.1f})")
+    if not said:
+        return None
+    return f"set far beyond what any training image shows: {', '.join(said)}. There may be no picture of it: set less."
+
+
+def far_targets(names: Sequence[str], y: Tensor, outputs: TrainingOutputs, share: float = 0.0) -> str | None:
+    """Say which targets [N, K] lie far from all training outputs, when all coordinates are seen together; None if none
+    does. ``share`` is how far the other coordinates have followed.
+    """
     distance, usual = outputs.far(y)
     far = (distance > 1.5 * usual).nonzero().squeeze(1).tolist()
     if not far:
         return None
     worst = max(far, key=distance.tolist().__getitem__)
-    deviation = outputs.covariance.diagonal().sqrt().clamp(min=1e-6)
-    k = ((y[worst] - outputs.mean).abs() / deviation).argmax().item()
+    mend = "set less, or fewer at once" if share == 1 else "let the others follow (edit.others=follow), or set less"
     return (
-        f"{len(far)} of {len(y)} targets are unlike any training image. The furthest, {names[worst]}, is at "
-        f"{distance[worst]:.1f} deviations (99 % of training images: at most {usual:.1f}), mostly by {attributes[k]} = "
-        f"{y[worst, k]:+.1f}. There may be no picture of it: set less."
+        f"{len(far)} of {len(y)} targets combine logits as no training image does. The furthest, {names[worst]}, is at "
+        f"{distance[worst]:.1f} deviations (99 % of training images: at most {usual:.1f}). There may be no picture of "
+        f"it: {mend}."
     )

@@ -11,7 +11,7 @@ from torch import Tensor
 from spnn.errors import InputError
 from spnn.sampling.images import held_out, own_images
 from spnn.sampling.models import Models
-from spnn.sampling.targets import far_targets, set_attributes, share_of
+from spnn.sampling.targets import beyond_range, far_targets, set_attributes, share_of
 
 log = logging.getLogger(__name__)
 
@@ -79,8 +79,9 @@ def edit(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | N
     options = {"quantile": _quantile(config), "share": share, "readout": models.readout}
     names, images, label = _given_images(config, models, given)
     y, edited = set_attributes(outputs(images), attributes, config.edit.set, "edit.set", known, **options)
-    if known is not None and not free and (warning := far_targets(names, y, attributes, known)):
-        log.warning("%s", warning)
+    _remark(config.edit.set, y, edited, models)
+    if known is not None and not free and (far := far_targets(names, y, known, share)):
+        log.warning("%s", far)
     return Problem(
         names,
         y,
@@ -105,6 +106,7 @@ def generate(config: DictConfig, models: Models, outputs: Outputs, given: Tensor
         quantile=_quantile(config),
         readout=models.readout,
     )
+    _remark(config.generate.set, y, edited, models)
     names = [f"{config.first + i:05d}" for i in range(count)]
     return Problem(names, y, free=~edited, edited=edited, label=_settings(config.generate.set))
 
@@ -175,6 +177,15 @@ def _given_images(config: DictConfig, models: Models, given: Tensor | None) -> t
             "give your own images, images=<files or folder>."
         )
     return *held_out(models.run.source, config.first, config.count or 16), "held-out"
+
+
+def _remark(values: DictConfig, y: Tensor, edited: Tensor, models: Models) -> None:
+    """Say what may be meant otherwise, or can't be drawn, of what a user set."""
+    said = [models.readout.doubt(str(name), value) for name, value in values.items()]
+    if models.training_outputs is not None:
+        said.append(beyond_range(y, edited, models.attributes, models.training_outputs))
+    for sentence in filter(None, said):
+        log.warning("%s", sentence)
 
 
 def _quantile(config: DictConfig) -> float:

@@ -1,6 +1,7 @@
 """Editing: attributes of held-out images are set to what the images don't show (the paper's Figure 4); what takes, what
 else changes, and whether the pictures stay whole."""
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -14,7 +15,9 @@ from spnn.evaluation.findings import Bars, Findings, Matrix, Pictures, Table
 from spnn.evaluation.study import Request, Samples, Study
 from spnn.metrics import ratio_interval
 from spnn.readout import LOGITS, Setting
-from spnn.sampling.targets import attribute_index, set_attributes, share_of
+from spnn.sampling.targets import attribute_index, beyond_range, set_attributes, share_of
+
+log = logging.getLogger(__name__)
 
 __all__ = ["Edit", "Flip", "mean", "text_of"]
 
@@ -92,6 +95,8 @@ class Edit(Study):
             raise InputError(f"study.starts must be a list of at least one, such as [null,600], got {starts!r}.")
         if not 0 < quantile < 1:
             raise InputError(f"study.quantile must lie between 0 and 1, got {quantile!r}.")
+        if not 0 <= well_judged <= 1:
+            raise InputError(f"study.well_judged is a balanced accuracy from 0 to 1, got {well_judged!r}.")
         self.shares = {str(one): None if one == "free" else share_of(one, "study.others") for one in others}
         self.starts = list(dict.fromkeys(starts))
         self.each, self.quantile, self.well_judged = each, quantile, well_judged
@@ -159,7 +164,10 @@ class Edit(Study):
             )
             rows.append(y[0])
             set_.append(which)
-        return torch.stack(rows), ~torch.stack(set_) if share is None else None
+        y, edited = torch.stack(rows), torch.stack(set_)
+        if outputs is not None and (far := beyond_range(y, edited, self.subject.attributes, outputs)):
+            log.warning("study.values are %s", far)
+        return y, ~edited if share is None else None
 
     def conclude(self, samples: Mapping[str, Samples]) -> Findings:
         entries, rows, parts = [], [], []
@@ -347,7 +355,8 @@ class Edit(Study):
             "which the sample differs from the held-out image; 'unedited', how many differ when nothing was set: those "
             "are not the edit's. 'Distance' is the root mean square of pixels in [-1, 1]. Intervals are 95 % "
             "confidence intervals over images (bootstrap). Fréchet distances are of equally many edited samples, "
-            "unedited samples, and real images that show what the edits set: rare attributes alone set these apart."
+            "unedited samples, and real images that show what the edits set, as rare attributes alone set these apart; "
+            "those of fewer than 50 images are mostly chance."
         )
 
     def _what(self) -> str:
@@ -374,8 +383,8 @@ class Edit(Study):
                 f"{name}: {100 * entry[f'{_HARD}{prefix}edit_success']:.1f} % of edits take, but all are of attributes "
                 f"that the {self.subject.classifier(prefix)} can't tell well."
             )
-        if wrong := self.subject.broken(entry):
-            yield f"{name}: THE PICTURES ARE BROKEN, however many edits take: {'; '.join(wrong)}."
+        if said := self.subject.verdict(entry):
+            yield f"{name}: {said}"
 
 
 _WORDS = {"keep": "are kept", "follow": "follow by regression on the training images", "free": "are free"}

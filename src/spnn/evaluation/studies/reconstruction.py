@@ -121,7 +121,7 @@ class Reconstruction(Study):
 
     def _realism(self, entries: list[dict], images: dict[str, Tensor]) -> list[str]:
         """Add how samples look, as sets, beside real images, to the entries; say what real ones have, and whose
-        pictures are broken."""
+        pictures can be told from them."""
         real, said = self.subject.real, []
         floor = self.subject.realism(self.subject.images)
         several = len(self.subject.names) > 1
@@ -132,8 +132,8 @@ class Reconstruction(Study):
                 entry |= self.subject.realism(images[entry["guidance"]])
                 if distances is not None:
                     entry |= inception_distances(real, images[entry["guidance"]])
-                if wrong := self.subject.broken(entry):
-                    said.append(f"THE PICTURES OF {entry['guidance']} ARE BROKEN, whatever agrees: {'; '.join(wrong)}.")
+                if looks := self.subject.verdict(entry):
+                    said.append(f"{entry['guidance']}: {looks}")
         shown = {"saturated": "share of black or white", "judge_frechet": "judge_frechet", "fid": "fid", "kid": "kid"}
         values = ", ".join(f"{title} {floor[name]:.3g}" for name, title in shown.items() if name in floor)
         return [*said, f"The held-out images themselves, beside {len(real)} other real ones: {values}."]

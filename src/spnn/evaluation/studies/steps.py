@@ -105,6 +105,6 @@ class Steps(Study):
                 f"{enough['steps']} are within its confidence interval ({100 * enough[f'{prefix}agreement']:.1f} %)."
             )
             for entry in own:
-                if wrong := self.subject.broken(entry):
-                    said.append(f"THE PICTURES OF {method} with {entry['steps']} steps ARE BROKEN: {'; '.join(wrong)}.")
+                if looks := self.subject.verdict(entry):
+                    said.append(f"{method}, {entry['steps']} steps: {looks}")
         return said
