@@ -14,11 +14,11 @@ import pytest
 import torch
 from commands import configuration
 from PIL import Image
+from spnn.evaluation.report.lines import lines_svg
+from spnn.evaluation.report.training import training_curves
 
 from spnn.evaluation.findings import Bars, Findings, Lines, Matrix, Pictures, Table, Vectors
 from spnn.evaluation.report import save_report
-from spnn.evaluation.report.lines import lines_svg
-from spnn.evaluation.report.training import training_curves
 from spnn.evaluation.results import save_findings
 from spnn.runs import Run
 

@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from wandb_records import history, records
 
 from spnn.errors import InputError
-from spnn.tracking import WandbLog, wandb_log
+from spnn.tracking import WandbLog, log_table, wandb_log
 from spnn.training import train
 
 SHORT = (
@@ -108,7 +108,7 @@ def test_a_server_that_cannot_be_reached_does_not_stop_anything(tmp_path, monkey
 
 def test_a_tables_column_of_several_types_is_text(tmp_path):
     log = WandbLog(tmp_path, job="evaluate")
-    log.log_rows("table", ["a", "b"], [[1, 0.5], [None, "0.1 to 0.9"], [2.5, None]])
+    log_table([log], "table", [{"a": 1, "b": 0.5}, {"b": "0.1 to 0.9"}, {"a": 2.5, "b": None}])
     log.finish()
     (path,) = [row["table/path"] for row in history(file_of(tmp_path)) if "table/path" in row]
     content = json.loads((file_of(tmp_path).parent / "files" / path).read_text())

@@ -14,9 +14,9 @@ from torch import Tensor
 from spnn.evaluation.findings import Bars, Lines, Matrix, Pictures, Vectors
 from spnn.sampling.pictures import save_grid, to_bytes
 
-__all__ = ["COLOURS", "save_figure"]
+__all__ = ["draw", "save_figure"]
 
-COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#999999", "#000000"]
+_COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#999999", "#000000"]
 _MARKERS = "osD^vPX*"
 
 
@@ -25,10 +25,14 @@ def save_figure(part: Bars | Lines | Matrix | Pictures | Vectors, folder: Path) 
     path = folder / f"{part.name}.png"
     if isinstance(part, Pictures):
         save_grid(part.rows, part.captions, path)
-        return path
-    draw = {Bars: _bars, Lines: _lines, Matrix: _matrix, Vectors: _vectors}[type(part)]
-    draw(part).savefig(path)
+    else:
+        draw(part).savefig(path)
     return path
+
+
+def draw(part: Bars | Lines | Matrix | Vectors) -> Figure:
+    """The drawing of a chart."""
+    return {Bars: _bars, Lines: _lines, Matrix: _matrix, Vectors: _vectors}[type(part)](part)
 
 
 def _bars(bars: Bars) -> Figure:
@@ -42,7 +46,7 @@ def _bars(bars: Bars) -> Figure:
         heights = factor * np.array([np.nan if value is None else value for value in values])
         offset = ((len(bars.series) - 1) / 2 - i) * thickness
         mean = f"{np.nanmean(heights):.1f} %" if bars.percent else f"{np.nanmean(heights):.3f}"
-        colour = COLOURS[i % len(COLOURS)]
+        colour = _COLOURS[i % len(_COLOURS)]
         axis.barh(places + offset, heights, thickness, color=colour, label=f"{name}: {mean} on average")
     axis.set_yticks(places, [label.replace("_", " ") for label in bars.labels], fontsize=8)
     if bars.percent:
@@ -60,7 +64,7 @@ def _lines(lines: Lines) -> Figure:
     axis = figure.subplots()
     for i, (name, (x, y)) in enumerate(lines.series.items()):
         marker = _MARKERS[i % len(_MARKERS)] if len(x) < 40 else None
-        axis.plot(x, y, marker=marker, markersize=4, linewidth=1.4, color=COLOURS[i % len(COLOURS)], label=name)
+        axis.plot(x, y, marker=marker, markersize=4, linewidth=1.4, color=_COLOURS[i % len(_COLOURS)], label=name)
     axis.set(xlabel=lines.x, ylabel=lines.title)
     if lines.log_x:
         axis.set_xscale("log")

@@ -7,39 +7,32 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from lightning.pytorch.loggers import Logger
-from PIL import Image
 
 from spnn.evaluation.figures import save_figure
 from spnn.evaluation.findings import Bars, Findings, Pictures, Table, Vectors
-from spnn.evaluation.tables import save_table
-from spnn.sampling.pictures import to_bytes
+from spnn.evaluation.tables import save_table, split_pairs
 from spnn.tracking import log_bars, log_picture, log_table
 
 __all__ = ["save_findings", "track"]
 
 
 def save_findings(findings: Findings, folder: Path) -> None:
-    """Write all files of a study. ``findings.json`` has all that the report shows, but for the pictures' pixels: these
-    are in ``<name>.tiles.png``, one next to the other without a gap.
-    """
+    """Write all files of a study. ``findings.json`` has all that the report shows, but for the images: these are in the
+    PNGs."""
     folder.mkdir(parents=True, exist_ok=True)
     parts = []
     for part in findings.parts:
-        if isinstance(part, Table):
-            save_table(part, folder)
-        else:
-            save_figure(part, folder)
-        parts.append({"kind": type(part).__name__, **_as_data(part, folder)})
-    whole = {
-        "title": findings.title,
-        "compared": findings.compared,
-        "verdicts": findings.verdicts,
-        "parts": parts,
-    }
-    _save_json(findings.entries, folder / "metrics.json")
-    _save_json(whole, folder / "findings.json")
+        (save_table if isinstance(part, Table) else save_figure)(part, folder)
+        data = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
+        if isinstance(part, Pictures):
+            data["rows"] = list(part.rows)
+        if isinstance(part, Vectors):
+            data = {"name": part.name, "title": part.title}
+        parts.append({"kind": type(part).__name__, **data})
+    whole = {"title": findings.title, "compared": findings.compared, "verdicts": findings.verdicts, "parts": parts}
+    for name, value in (("metrics", findings.entries), ("findings", whole)):
+        (folder / f"{name}.json").write_text(json.dumps(_finite(value), indent=2) + "\n")
 
 
 def track(loggers: Sequence[Logger], findings: Findings, folder: Path) -> None:
@@ -51,33 +44,12 @@ def track(loggers: Sequence[Logger], findings: Findings, folder: Path) -> None:
             logger.log_metrics({"/".join([*texts, key]): value for key, value in numbers.items()})
     for part in findings.parts:
         if isinstance(part, Table):
-            rows = [{key: _text(value) for key, value in row.items()} for row in part.rows]
-            log_table(loggers, part.name, rows)
+            log_table(loggers, part.name, split_pairs(part.rows))
             continue
         log_picture(loggers, part.name, folder / f"{part.name}.png")
         if isinstance(part, Bars):
             for name, values in part.series.items():
                 log_bars(loggers, f"{part.name} {name}", dict(zip(part.labels, values, strict=True)))
-
-
-def _text(value: Any) -> Any:
-    """Pairs, such as intervals, as text: a table's column holds one type."""
-    return " to ".join(f"{number:.4g}" for number in value) if isinstance(value, list | tuple) else value
-
-
-def _as_data(part: Any, folder: Path) -> dict:
-    data = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
-    if isinstance(part, Vectors):
-        return {"name": part.name, "title": part.title}
-    if isinstance(part, Pictures):
-        rows = [np.concatenate([to_bytes(image) for image in images], axis=1) for images in part.rows.values()]
-        Image.fromarray(np.concatenate(rows)).save(folder / f"{part.name}.tiles.png")
-        return data | {"rows": list(part.rows)}
-    return data
-
-
-def _save_json(value: Any, path: Path) -> None:
-    path.write_text(json.dumps(_finite(value), indent=2) + "\n")
 
 
 def _finite(value: Any) -> Any:

@@ -12,7 +12,7 @@ from torch import Tensor
 from spnn.configs import instantiate
 from spnn.diffusion.guidance import Guidance
 from spnn.diffusion.sampler import Sampler
-from spnn.evaluation.findings import Findings
+from spnn.evaluation.findings import Findings, Table
 from spnn.evaluation.subject import Subject
 from spnn.sampling.run import SEEDS_APART
 
@@ -100,3 +100,10 @@ class Study(ABC):
     @abstractmethod
     def conclude(self, samples: Mapping[str, Samples]) -> Findings:
         """What the samples show. Called in one process only."""
+
+    def findings(
+        self, title: str, compared: str, columns: dict[str, str], entries: list[dict], verdicts: list[str], parts: list
+    ) -> Findings:
+        """Findings whose first part is a table of the entries, but for columns that no entry has."""
+        shown = {key: name for key, name in columns.items() if any(entry.get(key) is not None for entry in entries)}
+        return Findings(title, compared, entries, verdicts, [Table("table", title, shown, entries), *parts])

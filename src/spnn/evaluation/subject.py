@@ -9,7 +9,15 @@ from torch import Tensor, nn
 from spnn.data import Source
 from spnn.data.module import scale_to_unit_range
 from spnn.errors import InputError
-from spnn.metrics import AttributeAgreement, attribute_metrics, faults, fine_energy, judge_distances, saturated, verdict
+from spnn.metrics import (
+    attribute_agreement,
+    attribute_metrics,
+    faults,
+    fine_energy,
+    judge_distances,
+    saturated,
+    verdict,
+)
 from spnn.outputs import outputs_of
 from spnn.sampling.images import held_out
 from spnn.sampling.models import Models
@@ -112,6 +120,15 @@ class Subject:
         """What the classifier of a prefix is called."""
         return "judge" if prefix else "guiding network"
 
+    @property
+    def judged_by(self) -> str:
+        """What the most trusted classifier is called."""
+        return self.classifier(self.most_trusted)
+
+    def decoded(self, seen: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What the outputs of each classifier say, [N, K]."""
+        return {prefix: self.readout.decode(y) for prefix, y in seen.items()}
+
     def wholeness_of_each(self, images: Tensor) -> dict[str, Tensor]:
         """``saturated`` and ``fine_energy`` of each image, [N], see :mod:`spnn.metrics.wholeness`."""
         return {"saturated": saturated(images), "fine_energy": fine_energy(images)}
@@ -171,8 +188,8 @@ class Subject:
 
     def right(self, seen: dict[str, Tensor]) -> dict[str, Tensor]:
         """Where each classifier sees the same in samples, outputs [N, K], as in the held-out images: masks."""
-        decode = self.readout.decode
-        return {p: self.readout.agrees(decode(y), decode(self.seen[p])) for p, y in seen.items()}
+        wanted = self.decoded(self.seen)
+        return {prefix: self.readout.agrees(y, wanted[prefix]) for prefix, y in self.decoded(seen).items()}
 
     def compare(self, found: dict[str, Tensor]) -> dict[str, Tensor]:
         """Compare what each classifier sees in samples, decoded [N, K], with what it sees in the held-out images, and
@@ -185,10 +202,8 @@ class Subject:
         compared = {}
         for prefix, values in found.items():
             for against, wanted in (("", self.readout.decode(self.seen[prefix])), ("label_", self.labels)):
-                metric = AttributeAgreement(resamples=self.resamples, readout=self.readout)
-                metric.update(values, wanted)
-                # torchmetrics makes a number of what has one element.
-                compared |= {f"{prefix}{against}{name}": value.reshape(-1) for name, value in metric.compute().items()}
+                found_ = attribute_agreement(values, wanted, resamples=self.resamples, readout=self.readout)
+                compared |= {f"{prefix}{against}{name}": value for name, value in found_.items()}
         return compared
 
 

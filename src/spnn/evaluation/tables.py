@@ -1,8 +1,9 @@
 """Tables as CSV, Markdown and LaTeX, and on the terminal."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich import box
 from rich.table import Table as RichTable
@@ -11,7 +12,7 @@ from spnn.evaluation.findings import Table
 from spnn.sweeps import format_metric
 from spnn.terminal import console
 
-__all__ = ["cells", "print_table", "save_table"]
+__all__ = ["cells", "print_table", "save_table", "split_pairs"]
 
 
 def cells(table: Table) -> list[list[str]]:
@@ -19,16 +20,26 @@ def cells(table: Table) -> list[list[str]]:
     return [[_text(row.get(key), title) for key, title in table.columns.items()] for row in table.rows]
 
 
+def split_pairs(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows in which each pair of numbers under ``key`` stands as ``key_low`` and ``key_high``."""
+    pairs = {key for row in rows for key, value in row.items() if _is_pair(value)}
+    split = [{} for _ in rows]
+    for row, values in zip(rows, split, strict=True):
+        for key, value in row.items():
+            if key in pairs:
+                values[f"{key}_low"], values[f"{key}_high"] = value or (None, None)
+            else:
+                values[key] = value
+    return split
+
+
 def save_table(table: Table, folder: Path) -> None:
     """Write ``<name>.csv`` with all values, and ``<name>.md`` and ``<name>.tex`` with those that have a column."""
+    rows = split_pairs(table.rows)
     with (folder / f"{table.name}.csv").open("w", newline="") as file:
-        keys = list(dict.fromkeys(key for row in table.rows for key in row))
-        writer = csv.writer(file)
-        pairs = {key for row in table.rows for key, value in row.items() if _is_pair(value)}
-        writer.writerow([name for key in keys for name in ((f"{key}_low", f"{key}_high") if key in pairs else (key,))])
-        for row in table.rows:
-            values = ((row.get(key) or ("", "")) if key in pairs else (row.get(key),) for key in keys)
-            writer.writerow([value for some in values for value in some])
+        writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
+        writer.writeheader()
+        writer.writerows(rows)
     if table.columns:
         (folder / f"{table.name}.md").write_text(_markdown(table))
         (folder / f"{table.name}.tex").write_text(_latex(table))
@@ -59,18 +70,16 @@ def _is_pair(value: object) -> bool:
 
 def _markdown(table: Table) -> str:
     titles = list(table.columns.values())
-    lines = [f"{table.caption}\n", titles, ["---", *["---:"] * (len(titles) - 1)], *cells(table)]
-    return "\n".join(line if isinstance(line, str) else f"| {' | '.join(line)} |" for line in lines) + "\n"
+    rows = [titles, ["---", *["---:"] * (len(titles) - 1)], *cells(table)]
+    return "\n".join([f"{table.caption}\n", *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
 
 
 def _latex(table: Table) -> str:
-    titles = [_escape(title) for title in table.columns.values()]
-    body = "\n".join(" & ".join(map(_escape, row)) + r" \\" for row in cells(table))
-    return (
-        f"% needs \\usepackage{{booktabs}}\n\\begin{{table}}\n\\caption{{{_escape(table.caption)}}}\n"
-        f"\\begin{{tabular}}{{l{'r' * (len(titles) - 1)}}}\n\\toprule\n{' & '.join(titles)} \\\\\n\\midrule\n"
-        f"{body}\n\\bottomrule\n\\end{{tabular}}\n\\end{{table}}\n"
-    )
+    head, *body = (" & ".join(map(_escape, texts)) + r" \\" for texts in ([*table.columns.values()], *cells(table)))
+    columns = f"l{'r' * (len(table.columns) - 1)}"
+    lines = [r"% needs \usepackage{booktabs}", r"\begin{table}", rf"\caption{{{_escape(table.caption)}}}"]
+    lines += [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", head, r"\midrule", *body, r"\bottomrule"]
+    return "\n".join([*lines, r"\end{tabular}", r"\end{table}"]) + "\n"
 
 
 _LATEX = {"%": r"\%", "_": r"\_", "&": r"\&", "#": r"\#", "$": r"\$", "–": "--", "−": "$-$", "†": r"$^\dagger$"}
@@ -78,4 +87,4 @@ _LATEX |= {"|": r"$|$", "λ": r"$\lambda$", "≥": r"$\geq$", "‖": r"$\|$", "�
 
 
 def _escape(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in text)
+    return text.translate(str.maketrans(_LATEX))

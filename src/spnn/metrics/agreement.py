@@ -14,14 +14,12 @@ References:
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
 
 from spnn.errors import InputError
 from spnn.metrics.bootstrap import interval, resample_weights
 from spnn.readout import LOGITS, Readout
 
-__all__ = ["AttributeAgreement", "attribute_metrics"]
+__all__ = ["attribute_agreement", "attribute_metrics"]
 
 
 def attribute_metrics(
@@ -39,7 +37,15 @@ def attribute_metrics(
         ``agreement``, ``mae`` and, of a grouped readout, ``balanced_agreement``, each [K], or [R, K] with weights.
         Where no image has an attribute, or all have it, its balanced agreement is the agreement over the images that
         there are.
+
+    Raises:
+        InputError: If the shapes differ.
     """
+    if found.shape != wanted.shape or wanted.ndim != 2:
+        raise InputError(
+            f"agreement compares decoded outputs [N, K] with wanted ones of the same shape, got "
+            f"{tuple(found.shape)} and {tuple(wanted.shape)}."
+        )
     once = torch.ones(1, len(wanted), dtype=torch.double, device=wanted.device)
     weights_ = once if weights is None else weights.to(once)
     agrees = readout.agrees(found, wanted) & found.isfinite()  # NaN says nothing
@@ -56,46 +62,13 @@ def attribute_metrics(
     return metrics if weights is not None else {name: values[0] for name, values in metrics.items()}
 
 
-class AttributeAgreement(Metric):
-    r"""Agreement, balanced agreement and MAE of each coordinate, and confidence intervals of their means.
-
-    ``update(found, wanted)`` takes decoded outputs, both [B, K]; ``compute`` returns what
-    :func:`attribute_metrics` does, [K] each, and for each name ``<name>_interval``, [2]: within these lies the mean
-    over attributes for the middle 95 % of sets of as many images, drawn from these with replacement. Images are drawn,
-    not attributes: those of one image depend on each other.
-
-    Arguments:
-        resamples: Sets of images drawn.
-        level: Share of the sets that lies within.
-        seed: Of the draws.
-        readout: What the outputs say.
+def attribute_agreement(
+    found: Tensor, wanted: Tensor, *, resamples: int = 1000, readout: Readout = LOGITS
+) -> dict[str, Tensor]:
+    """What :func:`attribute_metrics` returns, [K] each, and for each name ``<name>_interval``, [2]: within it lies the
+    mean over attributes for the middle 95 % of ``resamples`` sets of as many images, drawn from these with replacement.
+    Images are drawn, not attributes: those of one image depend on each other.
     """
-
-    full_state_update = False
-    higher_is_better = True
-    found: list[Tensor]
-    wanted: list[Tensor]
-
-    def __init__(self, *, resamples: int = 1000, level: float = 0.95, seed: int = 0, readout: Readout = LOGITS):
-        super().__init__()
-        self.readout = readout
-        self.resamples, self.level, self.seed = resamples, level, seed
-        self.add_state("found", [], dist_reduce_fx="cat")
-        self.add_state("wanted", [], dist_reduce_fx="cat")
-
-    def update(self, found: Tensor, wanted: Tensor) -> None:
-        if found.shape != wanted.shape or wanted.ndim != 2:
-            raise InputError(
-                f"agreement compares decoded outputs [B, K] with wanted ones of the same shape, got "
-                f"{tuple(found.shape)} and {tuple(wanted.shape)}."
-            )
-        self.found.append(found)
-        self.wanted.append(wanted)
-
-    def compute(self) -> dict[str, Tensor]:
-        found, wanted = dim_zero_cat(self.found), dim_zero_cat(self.wanted)
-        metrics = attribute_metrics(found, wanted, readout=self.readout)
-        weights = resample_weights(len(wanted), self.resamples, self.seed)
-        resampled = attribute_metrics(found, wanted, weights, self.readout)
-        intervals = {f"{name}_interval": interval(values.mean(1), self.level) for name, values in resampled.items()}
-        return metrics | intervals
+    metrics = attribute_metrics(found, wanted, readout=readout)
+    resampled = attribute_metrics(found, wanted, resample_weights(len(wanted), resamples), readout)
+    return metrics | {f"{name}_interval": interval(values.mean(1)) for name, values in resampled.items()}

@@ -6,8 +6,7 @@ that can't be had is None, and one line in the log says why.
 
 import logging
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -39,19 +38,12 @@ def _load(what: str, weights: str, make: Callable[[], nn.Module], download: bool
     if not download and not any(folder.glob(weights)):
         log.info("no %s: its network's weights (%s) are not in %s; download=true fetches them", what, weights, folder)
         return None
+    patience = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_PATIENCE)
     try:
-        with _patience():
-            return make().eval()
+        return make().eval()
     except (ModuleNotFoundError, OSError, RuntimeError) as error:
         log.info("no %s: its network can't be loaded: %s", what, str(error).partition("\n")[0].strip())
         return None
-
-
-@contextmanager
-def _patience() -> Iterator[None]:
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(_PATIENCE)
-    try:
-        yield
     finally:
-        socket.setdefaulttimeout(before)
+        socket.setdefaulttimeout(patience)

@@ -15,74 +15,47 @@ References:
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
 
 from spnn.surjection import Surjection
 
-__all__ = ["NaturalNorm", "PenroseErrors"]
-
-_LAWS = ("g_pinv_g", "pinv_g_pinv", "g_pinv")
+__all__ = ["natural_norm", "penrose_errors"]
 
 
-class PenroseErrors(Metric):
-    """The largest errors of the three laws.
+@torch.no_grad()
+def penrose_errors(surjection: Surjection, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    """The largest errors of the three laws in each sample, in the precision of what is given, never autocast.
 
-    ``update(surjection, x, y)`` takes images [B, ...] and outputs [B, ...], which need not be those of the images;
-    ``compute`` returns ``g_pinv_g``, ``pinv_g_pinv`` and ``g_pinv``, each absolute and, as ``<name>_relative``, over
-    the largest value of the same sample's right-hand side. All in the precision of what is given, never autocast.
+    Arguments:
+        surjection: The g of the laws.
+        x: Images, [N, ...].
+        y: Outputs, [M, ...], which need not be those of the images.
+
+    Returns:
+        ``g_pinv_g``, [N], ``pinv_g_pinv`` and ``g_pinv``, [M], each absolute and, as ``<name>_relative``, over the
+        largest value of the same sample's right-hand side.
     """
-
-    full_state_update = False
-    higher_is_better = False
-
-    def __init__(self):
-        super().__init__()
-        for law in _LAWS:
-            self.add_state(law, torch.zeros(()), dist_reduce_fx="max")
-            self.add_state(f"{law}_relative", torch.zeros(()), dist_reduce_fx="max")
-
-    @torch.no_grad()
-    def update(self, surjection: Surjection, x: Tensor, y: Tensor) -> None:
-        g, pinv = surjection, surjection.pinv
-        with torch.autocast(x.device.type, enabled=False):
-            seen, nearest = g(x), pinv(y)
-            back = g(nearest)
-            sides = ((g(pinv(seen)), seen), (pinv(back), nearest), (back, y))
-        for law, (left, right) in zip(_LAWS, sides, strict=True):
-            error = (left - right).abs().flatten(1).amax(1)
-            size = right.abs().flatten(1).amax(1).clamp(min=torch.finfo(right.dtype).tiny)
-            for name, value in ((law, error), (f"{law}_relative", error / size)):
-                setattr(self, name, torch.maximum(getattr(self, name), value.max().to(getattr(self, name))))
-
-    def compute(self) -> dict[str, Tensor]:
-        return {name: getattr(self, name) for law in _LAWS for name in (law, f"{law}_relative")}
+    g, pinv = surjection, surjection.pinv
+    with torch.autocast(x.device.type, enabled=False):
+        seen, nearest = g(x), pinv(y)
+        back = g(nearest)
+        sides = {"g_pinv_g": (g(pinv(seen)), seen), "pinv_g_pinv": (pinv(back), nearest), "g_pinv": (back, y)}
+    errors = {}
+    for law, (left, right) in sides.items():
+        errors[law] = (left - right).abs().flatten(1).amax(1)
+        size = right.abs().flatten(1).amax(1).clamp(min=torch.finfo(right.dtype).tiny)
+        errors[f"{law}_relative"] = errors[law] / size
+    return errors
 
 
-class NaturalNorm(Metric):
-    r"""The mean of :math:`\|G(g^\dagger(y)) - G(0)\|^2`, squares added up over all coordinates.
-
-    ``update(surjection, y, image_shape)`` takes outputs [B, ...] and (C, H, W); ``compute`` returns ``natural`` and
-    ``natural_latents``, the part of the latents.
-    """
-
-    full_state_update = False
-    higher_is_better = False
-
-    def __init__(self):
-        super().__init__()
-        for name in ("natural", "natural_latents", "count"):
-            self.add_state(name, torch.zeros((), dtype=torch.double), dist_reduce_fx="sum")
-
-    @torch.no_grad()
-    def update(self, surjection: Surjection, y: Tensor, image_shape: tuple[int, ...]) -> None:
-        with torch.autocast(y.device.type, enabled=False):
-            there = surjection.complete_pinv(y)
-            origin = surjection.complete(torch.zeros(1, *image_shape, dtype=y.dtype, device=y.device))
-        latents = sum((a - b).square().flatten(1).sum(1) for a, b in zip(there.z, origin.z, strict=True))
-        shown = (there.y - origin.y).square().flatten(1).sum(1)
-        self.natural += (shown + latents).double().sum()
-        self.natural_latents += (shown * 0 + latents).double().sum()  # of a bijection there are none
-        self.count += len(y)
-
-    def compute(self) -> dict[str, Tensor]:
-        return {name: getattr(self, name) / self.count for name in ("natural", "natural_latents")}
+@torch.no_grad()
+def natural_norm(surjection: Surjection, y: Tensor, image_shape: tuple[int, ...]) -> dict[str, Tensor]:
+    r"""``natural``, :math:`\|G(g^\dagger(y)) - G(0)\|^2` of each output, [N, ...] -> [N], squares added up over all
+    coordinates, and ``natural_latents``, the part of the latents; images are (C, H, W)."""
+    with torch.autocast(y.device.type, enabled=False):
+        there = surjection.complete_pinv(y)
+        origin = surjection.complete(torch.zeros(1, *image_shape, dtype=y.dtype, device=y.device))
+    shown = (there.y - origin.y).square().flatten(1).sum(1)
+    latents = torch.zeros_like(shown)  # of a bijection there are none
+    for z, z0 in zip(there.z, origin.z, strict=True):
+        latents = latents + (z - z0).square().flatten(1).sum(1)
+    return {"natural": shown + latents, "natural_latents": latents}

@@ -24,24 +24,11 @@ __all__ = ["inception_distances", "judge_distances"]
 _SUBSETS = 20
 
 
-class _Given(nn.Module):
-    """Features that are computed already, for metrics that want a network."""
-
-    def __init__(self, num_features: int):
-        super().__init__()
-        self.num_features = num_features
-
-    def forward(self, features: Tensor) -> Tensor:
-        return features
-
-
 def judge_distances(real: Tensor, sampled: Tensor) -> dict[str, float]:
     """``judge_frechet`` and ``judge_kernel`` between the judge's logits of images, [N, K], and of samples, [M, K]."""
     mean, deviation = real.mean(0), real.std(0).clamp(min=1e-6)
-    real, sampled = (real - mean) / deviation, (sampled - mean) / deviation
-    features = _Given(real.shape[1])
-    frechet, kernel = FrechetInceptionDistance(features), _kernel(features, real, sampled)
-    return _distances(frechet, kernel, real, sampled, ("judge_frechet", "judge_kernel"))
+    frechet, kernel = _distances((real - mean) / deviation, (sampled - mean) / deviation)
+    return {"judge_frechet": frechet, "judge_kernel": kernel}
 
 
 def inception_distances(real: Tensor, sampled: Tensor, *, download: bool = False) -> dict[str, float] | None:
@@ -54,26 +41,24 @@ def inception_distances(real: Tensor, sampled: Tensor, *, download: bool = False
     network = inception(download=download)
     if network is None:
         return None
-    features = [_in_batches(network, images) for images in (real, sampled)]
-    given = _Given(features[0].shape[1])
-    return _distances(FrechetInceptionDistance(given), _kernel(given, *features), *features, ("fid", "kid"))
+    frechet, kernel = _distances(*(_in_batches(network, images) for images in (real, sampled)))
+    return {"fid": frechet, "kid": kernel}
 
 
-def _kernel(features: nn.Module, real: Tensor, sampled: Tensor) -> KernelInceptionDistance:
+def _distances(real: Tensor, sampled: Tensor) -> tuple[float, float]:
+    """Fréchet and kernel distance between features, [N, F] and [M, F]."""
+    given = nn.Identity()  # in place of a network: the features are computed already
+    given.num_features = real.shape[1]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that it keeps all features: these are few
-        return KernelInceptionDistance(features, subsets=_SUBSETS, subset_size=min(1000, len(real), len(sampled)))
-
-
-def _distances(
-    frechet: FrechetInceptionDistance, kernel: KernelInceptionDistance, real: Tensor, sampled: Tensor, names: tuple
-) -> dict[str, float]:
+        kernel = KernelInceptionDistance(given, subsets=_SUBSETS, subset_size=min(1000, len(real), len(sampled)))
+    frechet = FrechetInceptionDistance(given)
     with torch.random.fork_rng(devices=[]):  # the subsets are drawn; the caller's draws stay as they are
         torch.manual_seed(0)
         for metric in (frechet, kernel):
             metric.update(real, real=True)
             metric.update(sampled, real=False)
-        return dict(zip(names, (frechet.compute().item(), kernel.compute()[0].item()), strict=True))
+        return frechet.compute().item(), kernel.compute()[0].item()
 
 
 @torch.no_grad()

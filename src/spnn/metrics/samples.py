@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
+from spnn.errors import InputError
 from spnn.metrics.agreement import attribute_metrics
 from spnn.metrics.features import perceptual
 from spnn.metrics.wholeness import fine_energy, saturated
 from spnn.readout import LOGITS, Readout
 
-__all__ = ["agreement_with", "measurement_metrics", "pixel_metrics"]
+__all__ = ["agreement_with", "constraint_violation", "diversity", "measurement_metrics", "pixel_metrics"]
 
 _SSIM_REACH = 5  # pixels around each that its window sees
 _LPIPS_LEAST = 64  # pixels that AlexNet's strides leave something of
@@ -81,3 +82,26 @@ def pixel_metrics(x: Tensor) -> Mapping[str, float]:
         "saturated": saturated(x).mean().item(),
         "fine_energy": fine_energy(x).mean().item(),
     }
+
+
+def diversity(samples: Tensor) -> float:
+    """The root mean square difference of pixels, averaged over all pairs of samples of one target, then over targets; 0
+    where all samples of a target are the same.
+
+    Arguments:
+        samples: n samples of each of B targets, [B, n, C, H, W] in [-1, 1], n at least 2.
+    """
+    if samples.shape[1] < 2:
+        raise InputError(f"diversity needs at least two samples of each target, got {samples.shape[1]}.")
+    first, second = samples.flatten(2)[:, torch.combinations(torch.arange(samples.shape[1]))].unbind(2)
+    return (first - second).square().mean(-1).sqrt().mean(1).double().mean().item()
+
+
+def constraint_violation(outputs: Tensor, wanted: Tensor) -> Tensor:
+    r"""The mean :math:`|g(\hat x_0) - y|` over samples and coordinates at each of S steps of sampling, [S].
+
+    Arguments:
+        outputs: :math:`g(\hat x_0)`, [N, S, ...].
+        wanted: The targets, [N, ...].
+    """
+    return (outputs - wanted[:, None]).abs().flatten(2).mean(2).double().mean(0)

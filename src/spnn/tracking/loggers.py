@@ -1,5 +1,6 @@
 """What is tracked, whatever the loggers: metrics go to all of them, pictures and tables to those that can show them."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
@@ -36,17 +38,15 @@ def tracking(
         for logger in (configs or {}).values()
         if logger is not None
     ]
+    for logger in _wandb(loggers):
+        logger.options = OmegaConf.to_container(config, resolve=True)
     code = 1
-    for logger in loggers:
-        if isinstance(logger, WandbLog):
-            logger.options = OmegaConf.to_container(config, resolve=True)
     try:
         yield loggers
         code = 0
     finally:
-        for logger in loggers:
-            if isinstance(logger, WandbLog):
-                logger.finish(code)
+        for logger in _wandb(loggers):
+            logger.finish(code)
 
 
 def log_picture(loggers: Iterable[Logger], name: str, path: Path, step: int | None = None) -> None:
@@ -58,23 +58,53 @@ def log_picture(loggers: Iterable[Logger], name: str, path: Path, step: int | No
             logger.experiment.add_image(name, np.asarray(Image.open(path).convert("RGB")), step, dataformats="HWC")
 
 
+@rank_zero_only
 def log_table(loggers: Iterable[Logger], name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Show rows of named values; a path is that of a picture. Columns are what any row has."""
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    for logger in loggers:
-        if isinstance(logger, WandbLog) and columns:
-            logger.log_rows(name, columns, [[row.get(column) for column in columns] for row in rows])
+    """Show rows of named values; a path is that of a picture. Columns are what any row has; W&B's have one type: one
+    with several here, not counting gaps, becomes text."""
+    columns = {}
+    for column in dict.fromkeys(key for row in rows for key in row):
+        cells = [row.get(column) for row in rows]
+        kinds = {float if type(cell) is int else type(cell) for cell in cells if cell is not None}
+        columns[column] = [None if cell is None else str(cell) for cell in cells] if len(kinds) > 1 else cells
+    if columns:
+        for logger in _wandb(loggers):
+            data = [[_shown(cell) for cell in row] for row in zip(*columns.values(), strict=True)]
+            logger.log_table(name, list(columns), data)
 
 
+@rank_zero_only
 def log_bars(loggers: Iterable[Logger], name: str, values: Mapping[str, float]) -> None:
     """Show a bar chart: an attribute's name to a value."""
-    for logger in loggers:
-        if isinstance(logger, WandbLog) and values:
-            logger.log_bars(name, values)
+    if values:
+        for logger in _wandb(loggers):
+            import wandb
+
+            table = wandb.Table(columns=["attribute", "value"], data=[list(pair) for pair in values.items()])
+            logger.experiment.log({name: wandb.plot.bar(table, "attribute", "value", title=name)})
 
 
+@rank_zero_only
 def log_weights(loggers: Iterable[Logger], name: str, files: Sequence[Path], metrics: Mapping[str, float]) -> None:
-    """Upload weights, to those loggers that are told to."""
-    for logger in loggers:
-        if isinstance(logger, WandbLog) and logger.artifacts:
-            logger.log_weights(name, files, metrics)
+    """Upload weights, to those loggers that are told to, as an artifact, whose name may hold letters, digits and
+    ``-_.`` alone."""
+    for logger in _wandb(loggers):
+        if logger.artifacts:
+            import wandb
+
+            artifact = wandb.Artifact(re.sub(r"[^\w.-]", "-", name), type="model", metadata=dict(metrics))
+            for path in files:
+                artifact.add_file(str(path))
+            logger.experiment.log_artifact(artifact)
+
+
+def _wandb(loggers: Iterable[Logger]) -> list[WandbLog]:
+    return [logger for logger in loggers if isinstance(logger, WandbLog)]
+
+
+def _shown(cell: Any) -> Any:
+    if isinstance(cell, Path):
+        import wandb
+
+        return wandb.Image(str(cell))
+    return cell

@@ -10,7 +10,6 @@ import functools
 import json
 import logging
 import os
-import re
 import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -105,39 +104,7 @@ class WandbLog(WandbLogger):
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        if step is None:
-            self.experiment.log(dict(metrics))
-        else:
-            self.experiment.log({**metrics, "trainer/global_step": step}, step=step)
-
-    @rank_zero_only
-    def log_rows(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """Log a table; a path in it is a picture."""
-        import wandb
-
-        # A column of W&B's has one type: one with several here, not counting gaps, becomes text.
-        by_column = [list(column) for column in zip(*rows, strict=True)]
-        mixed = [len({_kind(cell) for cell in column if cell is not None}) > 1 for column in by_column]
-        shown = [[_cell(cell, as_text) for cell, as_text in zip(row, mixed, strict=True)] for row in rows]
-        self.experiment.log({name: wandb.Table(columns=list(columns), data=shown)})
-
-    @rank_zero_only
-    def log_bars(self, name: str, values: Mapping[str, float]) -> None:
-        """Log a bar chart: an attribute's name to a value."""
-        import wandb
-
-        table = wandb.Table(columns=["attribute", "value"], data=[list(row) for row in values.items()])
-        self.experiment.log({name: wandb.plot.bar(table, "attribute", "value", title=name)})
-
-    @rank_zero_only
-    def log_weights(self, name: str, files: Sequence[Path], metrics: Mapping[str, float]) -> None:
-        """Upload files as an artifact, whose name may hold letters, digits, ``-_.`` alone."""
-        import wandb
-
-        artifact = wandb.Artifact(re.sub(r"[^\w.-]", "-", name), type="model", metadata=dict(metrics))
-        for path in files:
-            artifact.add_file(str(path))
-        self.experiment.log_artifact(artifact)
+        self.experiment.log(dict(metrics) if step is None else {**metrics, "trainer/global_step": step}, step=step)
 
     @rank_zero_only
     def finish(self, code: int = 0) -> None:
@@ -145,20 +112,6 @@ class WandbLog(WandbLogger):
         if self._experiment is not None:
             self._experiment.finish(exit_code=code)
             self._experiment = None
-
-
-def _kind(cell: Any) -> type:
-    return float if isinstance(cell, int) and not isinstance(cell, bool) else type(cell)
-
-
-def _cell(cell: Any, as_text: bool) -> Any:
-    if cell is None:
-        return None
-    if isinstance(cell, Path):
-        import wandb
-
-        return wandb.Image(str(cell))
-    return str(cell) if as_text else cell
 
 
 @functools.cache

@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-from torch import Tensor
-
 from spnn.errors import InputError
 from spnn.evaluation.findings import Findings, Matrix
 from spnn.evaluation.studies.reconstruction import Reconstruction
@@ -26,40 +24,35 @@ class Ablation(Reconstruction):
     """
 
     name = "ablation"
+    title = "Ablation: {count} held-out images from their attributes"
 
     def __init__(self, rules: Sequence[str], latents: Sequence[str], **options):
         super().__init__(**options)
         self.rules, self.latents = rules, latents
+        self.compared = [[f"{rule}_{latent}" for rule in rules] for latent in latents]
 
     def requests(self) -> dict[str, Request]:
-        missing = [name for row in self._names() for name in row if name not in self.config.methods]
+        missing = [name for row in self.compared for name in row if name not in self.config.methods]
         if missing:
             raise InputError(f"the ablation compares every rule with all latents; `methods` lacks {missing}.")
         return super().requests()
 
     def conclude(self, samples: Mapping[str, Samples]) -> Findings:
         findings = super().conclude(samples)
-        by_name = {entry["guidance"]: entry for entry in findings.entries}
-        prefix = self.subject.most_trusted
-        by = self.subject.classifier(prefix)
-        values = [[by_name[name][f"{prefix}agreement"] for name in row] for row in self._names()]
-        title = f"agreement by the {by}, %"
+        scores = {entry["guidance"]: entry for entry in findings.entries}
+        key = f"{self.subject.most_trusted}agreement"
+        values = [[scores[name][key] for name in row] for row in self.compared]
+        title = f"agreement by the {self.subject.judged_by}, %"
         matrix = Matrix("matrix", title, [f"r {latents}" for latents in self.latents], self.rules, values)
         findings.parts.insert(1, matrix)
-        findings.verdicts[:0] = self._order(by_name, samples)
+        findings.verdicts[:0] = self._order(scores, samples)
         return findings
-
-    def _names(self) -> list[list[str]]:
-        """Methods' names: [latents][rules]."""
-        return [[f"{rule}_{latents}" for rule in self.rules] for latents in self.latents]
-
-    def _title(self) -> str:
-        return f"Ablation: {len(self.subject.names)} held-out images from their attributes"
 
     def _order(self, entries: dict[str, dict], samples: Mapping[str, Samples]) -> list[str]:
         """Say whether the order is the paper's, by each classifier, and which differences are beyond chance."""
-        names = [name for row in self._names() for name in row]
-        right = {name: self._right(samples[name].images) for name in names}
+        names = [name for row in self.compared for name in row]
+        count = len(self.subject.names)
+        right = {name: self.subject.right(self.subject.views(samples[name].images[:count])) for name in names}
         said = []
         for prefix in reversed(list(self.subject.networks)):
             by = f"the {self.subject.classifier(prefix)}"
@@ -72,20 +65,16 @@ class Ablation(Reconstruction):
                 f"The order by {by} is {order}: of the back-projections {shares[best]} is best, where the paper has "
                 f"trained latents with NLBP, and {shares[worst]} worst, where it has random ones with the naive rule."
             )
-            beyond, within = [], []
-            for name in names:
-                if name != best:
-                    difference = right[best][prefix] - right[name][prefix]
-                    low, _ = mean_interval(difference, resamples=self.subject.resamples).tolist()
-                    (beyond if low > 0 else within).append(shares[name])
-            if within:
-                said.append(f"By {by}, {best} is better only within chance (95 %) than {', '.join(within)}.")
-            if beyond:
-                said.append(f"By {by}, {best} is better beyond chance (95 %) than {', '.join(beyond)}.")
+            of_each = {name: masks[prefix].double().mean(1) for name, masks in right.items()}
+            lows = {
+                name: mean_interval(of_each[best] - of_each[name], resamples=self.subject.resamples)[0].item()
+                for name in names
+                if name != best
+            }
+            for words, names_ in (
+                ("only within chance", [shares[name] for name, low in lows.items() if not low > 0]),
+                ("beyond chance", [shares[name] for name, low in lows.items() if low > 0]),
+            ):
+                if names_:
+                    said.append(f"By {by}, {best} is better {words} (95 %) than {', '.join(names_)}.")
         return said
-
-    def _right(self, images: Tensor) -> dict[str, Tensor]:
-        """The share of each image's attributes that agree, by each classifier, [N]."""
-        count = len(self.subject.names)
-        right = self.subject.right(self.subject.views(images[:count]))
-        return {prefix: mask.double().mean(1) for prefix, mask in right.items()}

@@ -4,6 +4,7 @@ else changes, and whether the pictures stay whole."""
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import Any
 
@@ -76,17 +77,6 @@ class Edit(Study):
         self.values = list(dict.fromkeys(LOGITS.read("study.values", value) for value in values))
         if not self.values or any(value == 0 and not isinstance(value, bool) for value in self.values):
             raise InputError(f"study.values must be yes, no, or logits that say either, not 0; got {list(values)}.")
-        self._begin(each, others, starts, quantile, well_judged)
-        self.attributes, self.shown = attributes, shown
-
-    def _begin(
-        self,
-        each: int,
-        others: Sequence[float | str],
-        starts: Sequence[int | None],
-        quantile: float,
-        well_judged: float,
-    ) -> None:
         if not isinstance(each, int) or each < 1:
             raise InputError(f"study.each must be a whole number of at least 1, got {each!r}.")
         if isinstance(others, str | float | int) or not others:
@@ -100,6 +90,12 @@ class Edit(Study):
         self.shares = {str(one): None if one == "free" else share_of(one, "study.others") for one in others}
         self.starts = list(dict.fromkeys(starts))
         self.each, self.quantile, self.well_judged = each, quantile, well_judged
+        self.attributes, self.shown = attributes, shown
+
+    @cached_property
+    def told(self) -> Tensor:
+        """Which attributes the most trusted classifier tells well, [K]."""
+        return self.subject.balanced_accuracy >= self.well_judged
 
     def flips(self) -> list[Flip]:
         """The edits to make."""
@@ -122,28 +118,31 @@ class Edit(Study):
                 f"{type(self.subject.readout).__name__.lower()}: choose another study, such as reconstruction."
             )
         self.made = self.flips()
+        self.images = torch.tensor([flip.image for flip in self.made])
+        self.edited = sorted({k for flip in self.made for k in flip.values})
+        few = min(8, len(self.edited))
+        self.pictured = [self.edited[i * len(self.edited) // few] for i in range(few)]
         if self.shown:
             self.pictured = [attribute_index(name, self.subject.attributes) for name in self.shown]
-        else:
-            edited = sorted({k for flip in self.made for k in flip.values})
-            few = min(8, len(edited))
-            self.pictured = [edited[i * len(edited) // few] for i in range(few)]
-        images = torch.tensor([flip.image for flip in self.made])
-        seeds = self.seeds().squeeze(1)
-        names = [f"{self.subject.names[flip.image]}_{self._label(flip)}" for flip in self.made]
+        seeds, subject = self.seeds().squeeze(1), self.subject
+        names = [f"{subject.names[flip.image]}_{self._label(flip)}" for flip in self.made]
         requests = {}
         for method, guidance in self.methods().items():
             for start in self.starts:
-                sampler = self.sampler(start=start)
+                given = None if start is None else subject.images
+                options = {"guidance": guidance, "sampler": self.sampler(start=start)}
                 for others, share in self.shares.items():
                     y, free = self._targets(share)
-                    given = None if start is None else self.subject.images[images]
                     requests[_key(method, others, start)] = Request(
-                        guidance, names, seeds[images], y, free, sampler, images=given
+                        **options,
+                        names=names,
+                        seeds=seeds[self.images],
+                        y=y,
+                        free=free,
+                        images=None if given is None else given[self.images],
                     )
-                given = None if start is None else self.subject.images
                 requests[_key(method, _UNEDITED, start)] = Request(
-                    guidance, self.subject.names, seeds, self.subject.y, sampler=sampler, images=given
+                    **options, names=subject.names, seeds=seeds, y=subject.y, images=given
                 )
         if not requests:
             raise InputError("`methods` names no guidance to edit with.")
@@ -170,41 +169,41 @@ class Edit(Study):
         return y, ~edited if share is None else None
 
     def conclude(self, samples: Mapping[str, Samples]) -> Findings:
-        entries, rows, parts = [], [], []
+        entries, rows, verdicts, success, parts = [], [], [], {}, []
         for method in self.methods():
             for start, others in product(self.starts, self.shares):
-                unedited = samples[_key(method, _UNEDITED, start)].images
-                images = samples[_key(method, others, start)].images
-                own = self._rows(images, unedited)
+                key, unedited = _key(method, others, start), samples[_key(method, _UNEDITED, start)].images
+                images = samples[key].images
+                after, before = (
+                    {prefix: y > 0 for prefix, y in self.subject.views(x).items()} for x in (images, unedited)
+                )
+                name = f"{method}, others {others}{self._from(start, ', ')}"
+                own = self._rows(images, after, before)
                 variant = {"guidance": method, "others": others, "start": "noise" if start is None else start}
-                rows += [{**variant, **row} for row in own]
-                entries += [{**variant, **entry} for entry in self._entries(self.made, own, images, unedited)]
-                parts += self._side_effects(_key(method, others, start), images, unedited)
+                found = [variant | entry for entry in self._entries(own, images, unedited)]
+                rows += [variant | row for row in own]
+                entries += found
+                verdicts += [sentence for entry in found for sentence in self._verdict(name, entry)]
+                success |= self._success(name, own)
+                parts.append(self._side_effects(key, after, before))
             parts.append(self._pictures(method, samples))
-        table = Table("table", self._title(), self._columns(entries), entries)
-        edits = Table("edits", "Each edit", {}, rows)
-        by_attribute = self._by_attribute(rows)
-        verdicts = [sentence for entry in entries for sentence in self._verdict(entry, rows)]
-        return Findings(
-            self._title(), self._compared(), entries, verdicts, [table, edits, *by_attribute, *reversed(parts)]
-        )
+        title = f"Editing: {len(self.made)} edits of {len({flip.image for flip in self.made})} held-out images"
+        parts = [Table("edits", "Each edit", {}, rows), *self._bars(success), *reversed(parts)]
+        return self.findings(title, self._compared(), self._columns(), entries, verdicts, parts)
 
-    def _rows(self, images: Tensor, unedited: Tensor) -> list[dict[str, Any]]:
-        """What became of each edit."""
-        before = {prefix: y > 0 for prefix, y in self.subject.views(unedited).items()}
-        after = {prefix: y > 0 for prefix, y in self.subject.views(images).items()}
+    def _rows(self, images: Tensor, after: dict[str, Tensor], before: dict[str, Tensor]) -> list[dict[str, Any]]:
+        """What became of each edit; ``after`` and ``before`` it, each classifier saw these attributes."""
         whole = self.subject.wholeness_of_each(images)
-        told = self._told()
         rows = []
         for m, flip in enumerate(self.made):
             places = list(flip.values)
-            on, rest = torch.tensor(list(flip.on.values())), torch.ones(len(told), dtype=torch.bool)
+            on, rest = torch.tensor(list(flip.on.values())), torch.ones(len(self.told), dtype=torch.bool)
             rest[places] = False
             row = {
                 "image": self.subject.names[flip.image],
                 "edit": self._label(flip),
                 "attributes_set": len(places),
-                "well_judged": bool(told[places].all()),
+                "well_judged": bool(self.told[places].all()),
                 "real_share": self._showing(flip).double().mean().item(),
             }
             for prefix, seen in self.subject.seen.items():
@@ -218,27 +217,23 @@ class Edit(Study):
             rows.append(row | {name: values[m].item() for name, values in whole.items()})
         return rows
 
-    def _told(self) -> Tensor:
-        """Which attributes the most trusted classifier tells well, [K]."""
-        return self.subject.balanced_accuracy >= self.well_judged
-
-    def _entries(self, flips: list[Flip], rows: list[dict], images: Tensor, unedited: Tensor) -> list[dict[str, Any]]:
-        """The main figures: one entry."""
-        return [self._means(rows) | self.subject.realism(images, unedited, self._real_with(flips))]
-
-    def _real_with(self, flips: list[Flip]) -> list[int]:
-        """For each edit a real image that shows what it sets, drawn at random; none where no real image does."""
-        generator, found = torch.Generator().manual_seed(0), []
-        for flip in flips:
-            show = self._showing(flip).nonzero().squeeze(1)
-            if len(show):
-                found.append(show[torch.randint(len(show), (), generator=generator)].item())
-        return found
-
     def _showing(self, flip: Flip) -> Tensor:
         """Which real images show what an edit sets, [R]."""
         seen = self.subject.real_judged[:, list(flip.values)] > 0
         return (seen == torch.tensor(list(flip.on.values()))).all(1)
+
+    def _entries(self, rows: list[dict], images: Tensor, unedited: Tensor) -> list[dict[str, Any]]:
+        """The main figures: one entry."""
+        return [self._means(rows) | self._realism(range(len(rows)), images, unedited)]
+
+    def _realism(self, places: Sequence[int], images: Tensor, unedited: Tensor) -> dict[str, float]:
+        """How some of the edits look, beside real images drawn at random among those that show what they set."""
+        generator, matched = torch.Generator().manual_seed(0), []
+        for m in places:
+            show = self._showing(self.made[m]).nonzero().squeeze(1)
+            if len(show):
+                matched.append(show[torch.randint(len(show), (), generator=generator)].item())
+        return self.subject.realism(images[list(places)], unedited, matched)
 
     def _means(self, rows: list[dict]) -> dict[str, Any]:
         well = [row for row in rows if row["well_judged"]]
@@ -253,9 +248,9 @@ class Edit(Study):
             }
         return found
 
-    def _columns(self, entries: list[dict]) -> dict[str, str]:
-        by = "judge: " if self.subject.most_trusted else ""
+    def _columns(self) -> dict[str, str]:
         prefix = self.subject.most_trusted
+        by = "judge: " if prefix else ""
         columns = {
             "guidance": "guidance",
             "others": "others",
@@ -278,41 +273,41 @@ class Edit(Study):
             columns["edit_success"] = "by g: take %"
         if self.starts == [None]:
             del columns["start"], columns["distance"]
-        return {key: title for key, title in columns.items() if any(entry.get(key) is not None for entry in entries)}
+        return columns
 
-    def _by_attribute(self, rows: list[dict]) -> list[Bars]:
-        """How often edits of each attribute take, those that are judged well first."""
-        prefix, told = self.subject.most_trusted, self._told()
-        places = sorted({k for flip in self.made for k in flip.values}, key=lambda k: (not told[k], k))
-        series = {}
-        for variant in dict.fromkeys(map(_variant, rows)):
-            own = [row for row in rows if _variant(row) == variant]
-            for word, on in (("to yes", True), ("to no", False)):
-                series[f"{self._named(variant)}: {word}"] = [
-                    mean(row[f"{prefix}took"] for row, flip in zip(own, self.made, strict=True) if flip.on.get(k) is on)
-                    for k in places
-                ]
-        series = {name: values for name, values in series.items() if any(value is not None for value in values)}
-        labels = [self.subject.attributes[k] + ("" if told[k] else " (hard to judge)") for k in places]
-        return [Bars("success", f"edits that take, by the {self.subject.classifier(prefix)}", labels, series)]
+    def _success(self, name: str, rows: list[dict]) -> dict[str, list[float | None]]:
+        """How often edits of each attribute take, by what it is set to."""
+        took, series = f"{self.subject.most_trusted}took", {}
+        for word, on in (("to yes", True), ("to no", False)):
+            values = [
+                mean(row[took] for row, flip in zip(rows, self.made, strict=True) if flip.on.get(k) is on)
+                for k in self._well_judged_first()
+            ]
+            if any(value is not None for value in values):
+                series[f"{name}: {word}"] = values
+        return series
 
-    def _side_effects(self, name: str, images: Tensor, unedited: Tensor) -> list[Matrix]:
+    def _bars(self, success: dict[str, list[float | None]]) -> list[Bars]:
+        told, names = self.told, self.subject.attributes
+        labels = [names[k] + ("" if told[k] else " (hard to judge)") for k in self._well_judged_first()]
+        return [Bars("success", f"edits that take, by the {self.subject.judged_by}", labels, success)]
+
+    def _well_judged_first(self) -> list[int]:
+        return sorted(self.edited, key=lambda k: (not self.told[k], k))
+
+    def _side_effects(self, name: str, after: dict[str, Tensor], before: dict[str, Tensor]) -> Matrix:
         """How much more often each attribute changes with an edit than without any."""
         prefix = self.subject.most_trusted
-        places = sorted({k for flip in self.made for k in flip.values})
         given = self.subject.seen[prefix] > 0
-        of = torch.tensor([flip.image for flip in self.made])
-        network = self.subject.networks[prefix]
-        after = (self.subject.outputs(network, images) > 0) != given[of]
-        before = ((self.subject.outputs(network, unedited) > 0) != given)[of]
-        excess = after.double() - before.double()
+        changed, unedited = after[prefix] != given[self.images], (before[prefix] != given)[self.images]
+        excess = changed.double() - unedited.double()
         for m, flip in enumerate(self.made):  # what was set is no side effect
             excess[m, list(flip.values)] = torch.nan
-        of_each = [excess[[m for m, flip in enumerate(self.made) if k in flip.values]].nanmean(0) for k in places]
+        of_each = [excess[[k in flip.values for flip in self.made]].nanmean(0) for k in self.edited]
         values = [[None if value != value else value for value in row.tolist()] for row in of_each]
         title = f"{name}: attributes (columns) that change with an edit (rows) beyond those that change without, %"
-        labels = [self.subject.attributes[k] for k in places]
-        return [Matrix(f"side_effects_{name}", title, labels, self.subject.attributes, values)]
+        labels = [self.subject.attributes[k] for k in self.edited]
+        return Matrix(f"side_effects_{name}", title, labels, self.subject.attributes, values)
 
     def _pictures(self, method: str, samples: Mapping[str, Samples]) -> Pictures:
         chosen: list[int] = []
@@ -321,31 +316,26 @@ class Edit(Study):
                 of_k = [m for m, flip in enumerate(self.made) if flip.on.get(k) is on]
                 new = [m for m in of_k if self.made[m].image not in {self.made[other].image for other in chosen}]
                 chosen += (new or of_k)[:1]
-        images = [self.made[m].image for m in chosen]
+        images = self.images[chosen]
         rows = {"held-out": self.subject.images[images]}
         for start in self.starts:
-            where = "" if self.starts == [None] else ",\nfrom noise" if start is None else f",\nfrom t = {start}"
+            where = self._from(start, ",\n")
             rows[f"not edited{where}"] = samples[_key(method, _UNEDITED, start)].images[images]
             for others in self.shares:
                 rows[f"edited,\nothers {others}{where}"] = samples[_key(method, others, start)].images[chosen]
         captions = [self._label(self.made[m]).replace("__", "\n").replace("_", " ") for m in chosen]
         return Pictures(f"edits_{method}", f"Edits by {method}", rows, captions)
 
-    def _named(self, variant: tuple) -> str:
-        method, others, start = variant
-        from_ = "" if self.starts == [None] else f", from {start if start == 'noise' else f't = {start}'}"
-        return f"{method}, others {others}{from_}"
+    def _from(self, start: int | None, comma: str) -> str:
+        """Where sampling starts, in words; nothing where all start from noise."""
+        return "" if self.starts == [None] else f"{comma}from {'noise' if start is None else f't = {start}'}"
 
     def _label(self, flip: Flip) -> str:
         return "__".join(f"{self.subject.attributes[k]}_{text_of(value)}" for k, value in flip.values.items())
 
-    def _title(self) -> str:
-        return f"Editing: {len(self.made)} edits of {len({flip.image for flip in self.made})} held-out images"
-
     def _compared(self) -> str:
-        prefix = self.subject.most_trusted
-        by = self.subject.classifier(prefix)
-        told = [name for name, well in zip(self.subject.attributes, self._told(), strict=True) if well]
+        by = self.subject.judged_by
+        told = [name for name, well in zip(self.subject.attributes, self.told, strict=True) if well]
         others = " or ".join(_WORDS.get(others, f"follow by {others}") for others in self.shares)
         return (
             f"{self._what()} The other logits {others}; an image is drawn, from noise or from the image with noise on "
@@ -366,23 +356,19 @@ class Edit(Study):
             f"most {self.each} for each attribute and value."
         )
 
-    def _verdict(self, entry: dict, rows: list[dict]) -> Iterable[str]:
-        prefix = self.subject.most_trusted
-        name = self._named(_variant(entry))
+    def _verdict(self, name: str, entry: dict) -> Iterable[str]:
+        prefix, by = self.subject.most_trusted, self.subject.judged_by
+        success, hard = entry[f"{prefix}edit_success"], entry[f"{_HARD}{prefix}edit_success"]
         name += f", {entry['attributes_set']} attributes set" if "attributes_set" in entry else ""
-        if entry[f"{prefix}edit_success"] is not None:
+        if success is not None:
             low, high = entry[f"{prefix}edit_success_interval"]
             yield (
-                f"{name}: {100 * entry[f'{prefix}edit_success']:.1f} % of {entry['edits']} edits take (95 % interval "
-                f"{100 * low:.0f} to {100 * high:.0f}), by the {self.subject.classifier(prefix)}; "
-                f"{entry[f'{prefix}side_effects']:.1f} other attributes change, "
+                f"{name}: {100 * success:.1f} % of {entry['edits']} edits take (95 % interval {100 * low:.0f} to "
+                f"{100 * high:.0f}), by the {by}; {entry[f'{prefix}side_effects']:.1f} other attributes change, "
                 f"{entry[f'{prefix}unedited_changes']:.1f} without any edit."
             )
-        elif entry[f"{_HARD}{prefix}edit_success"] is not None:
-            yield (
-                f"{name}: {100 * entry[f'{_HARD}{prefix}edit_success']:.1f} % of edits take, but all are of attributes "
-                f"that the {self.subject.classifier(prefix)} can't tell well."
-            )
+        elif hard is not None:
+            yield f"{name}: {100 * hard:.1f} % of edits take, but all are of attributes that the {by} can't tell well."
         if said := self.subject.verdict(entry):
             yield f"{name}: {said}"
 
@@ -400,10 +386,6 @@ def _key(method: str, what: str, start: int | None) -> str:
     return f"{method}_{what}" + ("" if start is None else f"_from_{start}")
 
 
-def _variant(row: dict) -> tuple:
-    return row["guidance"], row["others"], row["start"]
-
-
 def mean(values: Iterable[float]) -> float | None:
     """None of no values."""
     values = [float(value) for value in values]
@@ -414,10 +396,11 @@ def _interval(rows: list[dict], key: str, resamples: int) -> list[float] | None:
     """Of the mean over edits, when images are drawn anew: edits of one image depend on each other."""
     if not rows:
         return None
-    images = list(dict.fromkeys(row["image"] for row in rows))
-    sums = torch.tensor([sum(row[key] for row in rows if row["image"] == image) for image in images]).double()
-    counts = torch.tensor([sum(row["image"] == image for row in rows) for image in images]).double()
+    by_image: dict[str, list[bool]] = {}
+    for row in rows:
+        by_image.setdefault(row["image"], []).append(row[key])
+    sums, counts = (torch.tensor([of(values) for values in by_image.values()]).double() for of in (sum, len))
     if sums.sum() in (0, counts.sum()):  # all the same: other sets of images are, too; Wilson's interval isn't a point
-        edge = _NORMAL**2 / (len(images) + _NORMAL**2)
+        edge = _NORMAL**2 / (len(by_image) + _NORMAL**2)
         return [0.0, edge] if sums.sum() == 0 else [1 - edge, 1.0]
     return ratio_interval(sums, counts, resamples=resamples).tolist()

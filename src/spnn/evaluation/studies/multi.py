@@ -44,14 +44,14 @@ class Multi(Edit):
     ):
         if settings is None and (not sizes or min(sizes) < 1):
             raise InputError(f"study.sizes must name numbers of attributes of at least 1, got {list(sizes)}.")
-        self._begin(1, others, starts, quantile, well_judged)
-        self.settings, self.sizes, self.seed, self.shown = settings, sorted(set(sizes)), seed, None
+        super().__init__(others=others, starts=starts, quantile=quantile, well_judged=well_judged)
+        self.settings, self.sizes, self.seed = settings, sorted(set(sizes)), seed
 
     def flips(self) -> list[Flip]:
         images = range(len(self.subject.names))
         if self.settings is not None:
             return [Flip(i, setting) for setting in map(self._read, self.settings) for i in images]
-        told = self._told().nonzero().squeeze(1).tolist()
+        told = self.told.nonzero().squeeze(1).tolist()
         known = len(self.subject.attributes)
         among = told if len(told) >= max(self.sizes) else list(range(known))
         if len(among) < max(self.sizes):
@@ -74,32 +74,27 @@ class Multi(Edit):
             raise InputError(f"a logit of 0 says neither yes nor no; study.settings has {dict(setting)}.")
         return read
 
-    def _entries(self, flips: list[Flip], rows: list[dict], images: Tensor, unedited: Tensor) -> list[dict[str, Any]]:
+    def _entries(self, rows: list[dict], images: Tensor, unedited: Tensor) -> list[dict[str, Any]]:
         entries = []
         for size in sorted({row["attributes_set"] for row in rows}):
             places = [m for m, row in enumerate(rows) if row["attributes_set"] == size]
             own = [rows[m] for m in places]
-            each = {f"{prefix}each": mean(row[f"{prefix}each"] for row in own) for prefix in self.subject.seen}
-            seen = [row for row in own if row["real_share"] >= _COMMON]
-            common = {f"common_{key}": value for key, value in self._means(seen).items()}
-            found = (
-                self._means(own)
-                | each
-                | common
-                | self.subject.realism(images[places], unedited, self._real_with([flips[m] for m in places]))
-            )
-            entries.append({"attributes_set": size, **found})
+            found = {"attributes_set": size, **self._means(own)}
+            found |= {f"{prefix}each": mean(row[f"{prefix}each"] for row in own) for prefix in self.subject.seen}
+            seen = self._means([row for row in own if row["real_share"] >= _COMMON])
+            found |= {f"common_{key}": value for key, value in seen.items()}
+            entries.append(found | self._realism(places, images, unedited))
         return entries
 
-    def _columns(self, entries: list[dict]) -> dict[str, str]:
+    def _columns(self) -> dict[str, str]:
         prefix = self.subject.most_trusted
-        return super()._columns(entries) | {
+        return super()._columns() | {
             f"{prefix}each": "each as set %",
             "common_edits": "edits that real images show",
             f"common_{prefix}edit_success": "of these take %",
         }
 
-    def _by_attribute(self, rows: list[dict]) -> list[Bars]:
+    def _bars(self, success: dict[str, list[float | None]]) -> list[Bars]:
         return []
 
     def _what(self) -> str:

@@ -5,15 +5,28 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from spnn.evaluation.findings import Bars, Findings, Table
+from spnn.evaluation.findings import Bars, Findings
 from spnn.evaluation.study import Request, Samples, Study
 from spnn.latents import Pinv, with_pinv
-from spnn.metrics import NaturalNorm, PenroseErrors
+from spnn.metrics import natural_norm, penrose_errors
 from spnn.settings import working_device
 
 __all__ = ["Penrose"]
 
 _PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
+_BATCH = 50
+_COLUMNS = {
+    "pinv": "latents",
+    "precision": "precision",
+    "g_pinv_g": "g g† g = g",
+    "g_pinv_g_relative": "relative",
+    "pinv_g_pinv": "g† g g† = g†",
+    "pinv_g_pinv_relative": "relative",
+    "g_pinv": "g g† = id",
+    "g_pinv_relative": "relative",
+    "natural": "‖G(g†(y)) − G(0)‖²",
+    "natural_latents": "of it latents",
+}
 
 
 class Penrose(Study):
@@ -37,28 +50,25 @@ class Penrose(Study):
 
     def conclude(self, samples: Mapping[str, Samples]) -> Findings:
         entries = [self._measure(pinv, precision) for pinv in self.pinv for precision in _PRECISIONS]
-        columns = {
-            "pinv": "latents",
-            "precision": "precision",
-            "g_pinv_g": "g g† g = g",
-            "g_pinv_g_relative": "relative",
-            "pinv_g_pinv": "g† g g† = g†",
-            "pinv_g_pinv_relative": "relative",
-            "g_pinv": "g g† = id",
-            "g_pinv_relative": "relative",
-            "natural": "‖G(g†(y)) − G(0)‖²",
-            "natural_latents": "of it latents",
-        }
-        single = [entry for entry in entries if entry["precision"] == "float32"]
+        single = {entry["pinv"]: entry["natural_latents"] for entry in entries if entry["precision"] == "float32"}
         chart = Bars(
             "natural",
             "mean squared distance of g†(y)'s latents from those of G(0)",
-            [entry["pinv"] for entry in single],
-            {"natural norm, latents": [entry["natural_latents"] for entry in single]},
+            list(single),
+            {"natural norm, latents": list(single.values())},
             percent=False,
         )
-        table = Table("table", self._title(), columns, entries)
-        return Findings(self._title(), self._compared(), entries, self._verdicts(entries), [table, chart])
+        count = len(self.subject.names)
+        title = f"Penrose's laws and the natural norm, {count} images and as many targets"
+        compared = (
+            f"The largest errors over {count} held-out images (g g† g = g) and over as many random "
+            "targets with the mean and deviation of real logits (the others), absolute and over the largest value of "
+            "the right-hand side, for each choice of the latents of the pseudo-inverse. They are zero by construction "
+            "for all of them, up to rounding, which float64 makes smaller. The choices differ in how natural they are: "
+            "the mean squared distance of G(g†(y)) from G(0), for y of the held-out images; the closed form has none "
+            "in its latents, by definition."
+        )
+        return self.findings(title, compared, _COLUMNS, entries, self._verdicts(entries), [chart])
 
     def _measure(self, pinv: Pinv, precision: str) -> dict:
         dtype, device = _PRECISIONS[precision], working_device()
@@ -66,28 +76,16 @@ class Penrose(Study):
             device = torch.device("cpu")
         network = copy.deepcopy(self.subject.models.operator).to(device, dtype)
         surjection = with_pinv(network, pinv)
-        laws, natural = PenroseErrors().set_dtype(dtype).to(device), NaturalNorm().to(device)
         images, outputs = self.subject.images.to(device, dtype), self.subject.y.to(device, dtype)
         others = torch.randn(outputs.shape, generator=torch.Generator().manual_seed(self.seed)).to(device, dtype)
         targets = outputs.mean(0) + outputs.std(0, correction=0) * others
-        for x, y, target in zip(images.split(50), outputs.split(50), targets.split(50), strict=True):
-            laws.update(surjection, x, target)
-            natural.update(surjection, y, self.subject.source.image_shape)
-        errors = {name: value.item() for name, value in (laws.compute() | natural.compute()).items()}
-        return {"pinv": pinv, "precision": precision, **errors}
-
-    def _title(self) -> str:
-        return f"Penrose's laws and the natural norm, {len(self.subject.names)} images and as many targets"
-
-    def _compared(self) -> str:
-        return (
-            f"The largest errors over {len(self.subject.names)} held-out images (g g† g = g) and over as many random "
-            "targets with the mean and deviation of real logits (the others), absolute and over the largest value of "
-            "the right-hand side, for each choice of the latents of the pseudo-inverse. They are zero by construction "
-            "for all of them, up to rounding, which float64 makes smaller. The choices differ in how natural they are: "
-            "the mean squared distance of G(g†(y)) from G(0), for y of the held-out images; the closed form has none "
-            "in its latents, by definition."
-        )
+        laws, natural = [], []
+        for x, y, target in zip(images.split(_BATCH), outputs.split(_BATCH), targets.split(_BATCH), strict=True):
+            laws.append(penrose_errors(surjection, x, target))
+            natural.append(natural_norm(surjection, y, self.subject.source.image_shape))
+        errors = {name: torch.cat([each[name] for each in laws]).max().item() for name in laws[0]}
+        means = {name: torch.cat([each[name] for each in natural]).cpu().double().mean().item() for name in natural[0]}
+        return {"pinv": pinv, "precision": precision, **errors, **means}
 
     def _verdicts(self, entries: list[dict]) -> list[str]:
         said = []

@@ -9,11 +9,26 @@ from spnn.errors import InputError
 from spnn.evaluation.findings import Bars, Findings, Lines, Pictures, Table, Vectors
 from spnn.evaluation.study import Request, Samples, Study
 from spnn.evaluation.subject import means
-from spnn.metrics import ConstraintViolation, Diversity, inception_distances, pixel_metrics
+from spnn.metrics import constraint_violation, diversity, inception_distances, pixel_metrics
 
 __all__ = ["Reconstruction"]
 
-_METRICS = ("agreement", "balanced_agreement", "mae")
+_COLUMNS = {
+    "guidance": "guidance",
+    "agreement": "agree %",
+    "balanced_agreement": "bal. %",
+    "mae": "MAE",
+    "judge_agreement": "judge %",
+    "judge_agreement_interval": "95 % CI of it, %",
+    "judge_balanced_agreement": "judge bal. %",
+    "judge_mae": "judge MAE",
+    "judge_label_agreement": "judge, labels %",
+    "diversity": "diversity",
+    "judge_frechet": "judge Fréchet",
+    "fid": "FID",
+    "saturated": "black or white %",
+    "fine_energy_ratio": "fine detail, x real",
+}
 
 
 class Reconstruction(Study):
@@ -31,6 +46,7 @@ class Reconstruction(Study):
     """
 
     name = "reconstruction"
+    title = "Reconstruction of {count} held-out images from their attributes"
 
     def __init__(self, trajectory: int = 20, diversity_targets: int = 8, diversity_samples: int = 4):
         if min(trajectory, diversity_targets) < 0 or diversity_samples < 2:
@@ -42,57 +58,49 @@ class Reconstruction(Study):
         self.diversity_samples = diversity_samples
 
     def requests(self) -> dict[str, Request]:
-        methods = self.methods()
-        trivial = self.subject.readout.trivial
+        methods, subject = self.methods(), self.subject
+        trivial = subject.readout.trivial
         if not methods or trivial in methods:
             raise InputError(f"`methods` must name what is compared, none of it {trivial!r}; got {list(methods)}.")
-        names, y = self.subject.names, self.subject.y
-        several = self._targets()
+        self.several = min(self.diversity_targets, len(subject.names))
+        copies = self.diversity_samples - 1  # beside the first
         seeds = self.seeds(self.diversity_samples)
-        more = [f"{name}_{copy}" for name in names[:several] for copy in range(1, self.diversity_samples)]
+        self.targets = torch.cat([subject.y, subject.y[: self.several].repeat_interleave(copies, 0)])
+        more = [f"{name}_{copy}" for name in subject.names[: self.several] for copy in range(1, copies + 1)]
         rows = {
-            "names": [*names, *more],
-            "seeds": torch.cat([seeds[:, 0], seeds[:several, 1:].flatten()]),
-            "y": torch.cat([y, y[:several].repeat_interleave(self.diversity_samples - 1, 0)]),
+            "names": [*subject.names, *more],
+            "seeds": torch.cat([seeds[:, 0], seeds[: self.several, 1:].flatten()]),
+            "y": self.targets,
+            "frames": min(self.trajectory, self.sampler().num_steps),
         }
-        return {
-            name: Request(guidance, frames=min(self.trajectory, self.sampler().num_steps), **rows)
-            for name, guidance in methods.items()
-        }
+        return {name: Request(guidance, **rows) for name, guidance in methods.items()}
 
     def conclude(self, samples: Mapping[str, Samples]) -> Findings:
-        subject, count = self.subject, len(self.subject.names)
+        subject, count, trivial = self.subject, len(self.subject.names), self.subject.readout.trivial
         images = {method: found.images[:count] for method, found in samples.items()}
-        readout = subject.readout
         seen = {method: subject.views(x) for method, x in images.items()}
-        compared = {
-            method: subject.compare({prefix: readout.decode(y) for prefix, y in views.items()})
-            for method, views in seen.items()
-        }
-        compared[readout.trivial] = subject.compare(dict.fromkeys(subject.networks, subject.baseline.expand(count, -1)))
+        compared = {method: subject.compare(subject.decoded(views)) for method, views in seen.items()}
+        compared[trivial] = subject.compare(dict.fromkeys(subject.networks, subject.baseline.expand(count, -1)))
         entries = []
         for method, values in compared.items():
             entry = {"guidance": method, **means(values)}
-            if method != readout.trivial:
+            if method != trivial:
                 entry |= pixel_metrics(images[method]) | {"seconds": samples[method].seconds}
-                entry |= self._diversity(samples[method].images)
+                if self.several:
+                    more = samples[method].images[count:].unflatten(0, (self.several, -1))
+                    entry["diversity"] = diversity(torch.cat([images[method][: self.several, None], more], dim=1))
             entries.append(entry)
-        verdicts = [self._headline(entries)]
-        verdicts += self._realism(entries, images)
+        verdicts = [self._headline(entries), *self._realism(entries, images)]
+        few = min(count, self.config.shown)
+        rows = {"held-out\nimage": subject.images[:few], **{method: x[:few] for method, x in images.items()}}
         parts = [
-            self._table(entries),
             self._of_each(images, seen),
             *self._by_attribute(compared),
             *self._violations(samples),
+            Pictures("grid", "Held-out images, and samples from their attributes", rows, subject.names[:few]),
+            self._vectors(images, seen),
         ]
-        few = min(count, self.config.shown)
-        rows = {"held-out\nimage": subject.images[:few], **{method: x[:few] for method, x in images.items()}}
-        parts.append(Pictures("grid", "Held-out images, and samples from their attributes", rows, subject.names[:few]))
-        parts.append(self._vectors(images, seen))
-        return Findings(self._title(), self._compared(), entries, verdicts, parts)
-
-    def _title(self) -> str:
-        return f"Reconstruction of {len(self.subject.names)} held-out images from their attributes"
+        return self.findings(self.title.format(count=count), self._compared(), _COLUMNS, entries, verdicts, parts)
 
     def _compared(self) -> str:
         judged = "by the guiding network itself and by the independent judge, a classifier that guidance never saw"
@@ -105,19 +113,6 @@ class Reconstruction(Study):
             f"'{self.subject.readout.trivial}' is the best answer without any image, by the training images. Intervals "
             "are 95 % confidence intervals over images (bootstrap)."
         )
-
-    def _targets(self) -> int:
-        return min(self.diversity_targets, len(self.subject.names))
-
-    def _diversity(self, images: Tensor) -> dict[str, float]:
-        several = self._targets()
-        if several == 0:
-            return {}
-        count = len(self.subject.names)
-        more = images[count:].unflatten(0, (several, self.diversity_samples - 1))
-        metric = Diversity()
-        metric.update(torch.cat([images[:several, None], more], dim=1))
-        return {"diversity": metric.compute().item()}
 
     def _realism(self, entries: list[dict], images: dict[str, Tensor]) -> list[str]:
         """Add how samples look, as sets, beside real images, to the entries; say what real ones have, and whose
@@ -139,92 +134,60 @@ class Reconstruction(Study):
         return [*said, f"The held-out images themselves, beside {len(real)} other real ones: {values}."]
 
     def _headline(self, entries: list[dict]) -> str:
-        prefix = self.subject.most_trusted
-        by = f"the {self.subject.classifier(prefix)}"
-        best = max(entries, key=lambda entry: entry[f"{prefix}agreement"])
-        low, high = best[f"{prefix}agreement_interval"]
+        key = f"{self.subject.most_trusted}agreement"
+        best = max(entries, key=lambda entry: entry[key])
+        low, high = best[f"{key}_interval"]
         return (
-            f"By {by}, {best['guidance']} agrees best: {100 * best[f'{prefix}agreement']:.1f} % "
+            f"By the {self.subject.judged_by}, {best['guidance']} agrees best: {100 * best[key]:.1f} % "
             f"(95 % interval {100 * low:.1f} to {100 * high:.1f}); the {self.subject.readout.trivial}'s answer has "
-            f"{100 * entries[-1][f'{prefix}agreement']:.1f} %."
+            f"{100 * entries[-1][key]:.1f} %."
         )
-
-    def _table(self, entries: list[dict]) -> Table:
-        columns = {
-            "guidance": "guidance",
-            "agreement": "agree %",
-            "balanced_agreement": "bal. %",
-            "mae": "MAE",
-            "judge_agreement": "judge %",
-            "judge_agreement_interval": "95 % CI of it, %",
-            "judge_balanced_agreement": "judge bal. %",
-            "judge_mae": "judge MAE",
-            "judge_label_agreement": "judge, labels %",
-            "diversity": "diversity",
-            "judge_frechet": "judge Fréchet",
-            "fid": "FID",
-            "saturated": "black or white %",
-            "fine_energy_ratio": "fine detail, x real",
-        }
-        shown = {key: title for key, title in columns.items() if any(key in entry for entry in entries)}
-        return Table("table", self._title(), shown, entries)
 
     def _of_each(self, images: dict[str, Tensor], seen: dict[str, dict[str, Tensor]]) -> Table:
         rows = []
         for method, x in images.items():
-            whole = self.subject.wholeness_of_each(x)
-            agree = {prefix: mask.double().mean(1) for prefix, mask in self.subject.right(seen[method]).items()}
+            right = self.subject.right(seen[method])
+            values = {f"{prefix}agreement": mask.double().mean(1) for prefix, mask in right.items()}
+            values |= self.subject.wholeness_of_each(x)
             for i, name in enumerate(self.subject.names):
-                row = {f"{prefix}agreement": values[i].item() for prefix, values in agree.items()}
-                rows.append(
-                    {"guidance": method, "image": name, **row, **{key: v[i].item() for key, v in whole.items()}}
-                )
+                rows.append({"guidance": method, "image": name, **{key: v[i].item() for key, v in values.items()}})
         return Table("images", "Each image", {}, rows)
 
     def _by_attribute(self, compared: dict[str, dict[str, Tensor]]) -> list[Table | Bars]:
-        names = self.subject.attributes
-        keys = [key for key, value in compared[self.subject.readout.trivial].items() if not key.endswith("_interval")]
+        names, prefix, by = self.subject.attributes, self.subject.most_trusted, self.subject.judged_by
         rows = [
-            {"guidance": method, "attribute": name, **{key: values[key][k].item() for key in keys}}
+            {"guidance": method, "attribute": name}
+            | {key: value[k].item() for key, value in values.items() if not key.endswith("_interval")}
             for method, values in compared.items()
             for k, name in enumerate(names)
         ]
         parts: list[Table | Bars] = [Table("attributes", "Each attribute", {}, rows)]
-        prefix = self.subject.most_trusted
-        by = self.subject.classifier(prefix)
-        first = next(iter(compared))
-        order = compared[first][f"{prefix}agreement"].argsort().tolist()
+        order = next(iter(compared.values()))[f"{prefix}agreement"].argsort().tolist()
         labels = [names[k] for k in order]
         for metric, title, percent in (
             ("agreement", f"agreement with the held-out image, by the {by}", True),
             ("mae", f"mean absolute error, by the {by}", False),
         ):
-            series = {m: [values[prefix + metric][k].item() for k in order] for m, values in compared.items()}
+            series = {method: values[prefix + metric][order].tolist() for method, values in compared.items()}
             parts.append(Bars(metric, title, labels, series, percent))
         return parts
 
     def _violations(self, samples: Mapping[str, Samples]) -> list[Lines]:
-        sampler = self.sampler()
-        levels = sampler.levels()
-        series = {}
+        sampler, series = self.sampler(), {}
         for method, found in samples.items():
             if found.outputs is not None:
-                wanted = torch.cat([self.subject.y, self._more_targets()])
-                metric = ConstraintViolation(found.outputs.shape[1])
-                metric.update(found.outputs, wanted)
+                levels = sampler.levels()
                 steps = [levels[place] for place in sampler.evenly_spread(found.outputs.shape[1])]
-                series[method] = (steps, metric.compute().tolist())
+                series[method] = (steps, constraint_violation(found.outputs, self.targets).tolist())
         title = "mean |g(x̂₀) − y| of the corrected clean image"
         return [Lines("violation", title, "level of noise t (1000 is pure noise)", series)] if series else []
 
-    def _more_targets(self) -> Tensor:
-        return self.subject.y[: self._targets()].repeat_interleave(self.diversity_samples - 1, 0)
-
     def _vectors(self, images: dict[str, Tensor], seen: dict[str, dict[str, Tensor]]) -> Vectors:
-        few = slice(0, min(4, len(self.subject.names)))
+        few, method = slice(0, 4), next(iter(images))
         prefix, decode = self.subject.most_trusted, self.subject.readout.decode
-        rows = {"held-out": (self.subject.images[few], decode(self.subject.seen[prefix][few]))}
-        method = next(iter(images))
-        rows[method] = (images[method][few], decode(seen[method][prefix][few]))
-        by = self.subject.classifier(prefix)
-        return Vectors("vectors", f"Images and their attributes, as the {by} sees them", rows, self.subject.attributes)
+        rows = {
+            "held-out": (self.subject.images[few], decode(self.subject.seen[prefix][few])),
+            method: (images[method][few], decode(seen[method][prefix][few])),
+        }
+        title = f"Images and their attributes, as the {self.subject.judged_by} sees them"
+        return Vectors("vectors", title, rows, self.subject.attributes)

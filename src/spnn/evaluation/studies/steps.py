@@ -3,11 +3,24 @@
 from collections.abc import Mapping, Sequence
 
 from spnn.errors import InputError
-from spnn.evaluation.findings import Findings, Lines, Table
+from spnn.evaluation.findings import Findings, Lines
 from spnn.evaluation.study import Request, Samples, Study
 from spnn.evaluation.subject import means
 
 __all__ = ["Steps"]
+
+_COLUMNS = {
+    "guidance": "guidance",
+    "steps": "steps",
+    "agreement": "agree %",
+    "mae": "MAE",
+    "judge_agreement": "judge %",
+    "judge_agreement_interval": "95 % CI of it, %",
+    "judge_mae": "judge MAE",
+    "saturated": "black or white %",
+    "fine_energy_ratio": "fine detail, x real",
+    "seconds_per_image": "s an image",
+}
 
 
 class Steps(Study):
@@ -40,32 +53,20 @@ class Steps(Study):
         for method in self.methods():
             for steps in self.steps:
                 found = samples[f"{method}_{steps}"]
-                seen = self.subject.views(found.images)
-                values = self.subject.compare({prefix: self.subject.readout.decode(y) for prefix, y in seen.items()})
+                values = self.subject.compare(self.subject.decoded(self.subject.views(found.images)))
                 per_image = None if found.seconds is None else found.seconds / len(found.images)
-                entries.append(
-                    {"guidance": method, "steps": steps, **means(values), "seconds_per_image": per_image}
-                    | self.subject.realism(found.images)
-                )
-        columns = {
-            "guidance": "guidance",
-            "steps": "steps",
-            "agreement": "agree %",
-            "mae": "MAE",
-            "judge_agreement": "judge %",
-            "judge_agreement_interval": "95 % CI of it, %",
-            "judge_mae": "judge MAE",
-            "saturated": "black or white %",
-            "fine_energy_ratio": "fine detail, x real",
-            "seconds_per_image": "s an image",
-        }
-        shown = {key: title for key, title in columns.items() if key in entries[0]}
-        return Findings(
-            self._title(), self._compared(), entries, self._verdicts(entries), [
-                Table("table", self._title(), shown, entries),
-                *self._curves(entries),
-            ],
-        )  # fmt: skip
+                entry = {"guidance": method, "steps": steps, **means(values), "seconds_per_image": per_image}
+                entries.append(entry | self.subject.realism(found.images))
+        count = len(self.subject.names)
+        title = f"Sampling steps: {count} held-out images from their attributes"
+        compared = (
+            f"The same {count} held-out images are reconstructed from their logits with different "
+            "numbers of steps, from the same noise, and compared as in the study of reconstruction. The time is that "
+            "of the whole sampling on this machine, in batches, its start included; it is left out where an "
+            "interrupted evaluation went on."
+        )
+        verdicts = [sentence for method in self.methods() for sentence in self._verdicts(method, entries)]
+        return self.findings(title, compared, _COLUMNS, entries, verdicts, self._curves(entries))
 
     def _curves(self, entries: list[dict]) -> list[Lines]:
         curves = []
@@ -80,31 +81,14 @@ class Steps(Study):
                 curves.append(Lines(name, "agreement with the held-out image, %", x, series, log_x=True))
         return curves
 
-    def _title(self) -> str:
-        return f"Sampling steps: {len(self.subject.names)} held-out images from their attributes"
-
-    def _compared(self) -> str:
-        return (
-            f"The same {len(self.subject.names)} held-out images are reconstructed from their logits with different "
-            "numbers of steps, from the same noise, and compared as in the study of reconstruction. The time is that "
-            "of the whole sampling on this machine, in batches, its start included; it is left out where an "
-            "interrupted evaluation went on."
-        )
-
-    def _verdicts(self, entries: list[dict]) -> list[str]:
-        prefix = self.subject.most_trusted
-        by = f"the {self.subject.classifier(prefix)}"
-        said = []
-        for method in self.methods():
-            own = [entry for entry in entries if entry["guidance"] == method]
-            best = max(own, key=lambda entry: entry[f"{prefix}agreement"])
-            # The fewest steps that the best one's confidence interval holds.
-            enough = next(e for e in own if e[f"{prefix}agreement"] >= best[f"{prefix}agreement_interval"][0])
-            said.append(
-                f"{method}: best with {best['steps']} steps, {100 * best[f'{prefix}agreement']:.1f} % by {by}; "
-                f"{enough['steps']} are within its confidence interval ({100 * enough[f'{prefix}agreement']:.1f} %)."
-            )
-            for entry in own:
-                if looks := self.subject.verdict(entry):
-                    said.append(f"{method}, {entry['steps']} steps: {looks}")
-        return said
+    def _verdicts(self, method: str, entries: list[dict]) -> list[str]:
+        key = f"{self.subject.most_trusted}agreement"
+        own = [entry for entry in entries if entry["guidance"] == method]
+        best = max(own, key=lambda entry: entry[key])
+        # The fewest steps that the best one's confidence interval holds.
+        enough = next(entry for entry in own if entry[key] >= best[f"{key}_interval"][0])
+        return [
+            f"{method}: best with {best['steps']} steps, {100 * best[key]:.1f} % by the {self.subject.judged_by}; "
+            f"{enough['steps']} are within its confidence interval ({100 * enough[key]:.1f} %).",
+            *(f"{method}, {entry['steps']} steps: {said}" for entry in own if (said := self.subject.verdict(entry))),
+        ]
