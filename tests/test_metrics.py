@@ -1,30 +1,27 @@
-"""Metrics: counted by hand, the same in one batch and in many, the same from one process and from several."""
+"""Metrics: counted by hand."""
 
 import math
-from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor
-from torchmetrics import Metric
-from torchmetrics.utilities import dim_zero_cat
 
 from spnn import SPNN
 from spnn.errors import InputError
 from spnn.latents import with_pinv
 from spnn.metrics import (
-    AttributeAgreement,
-    ConstraintViolation,
-    Diversity,
-    NaturalNorm,
-    PenroseErrors,
+    attribute_agreement,
     attribute_metrics,
+    constraint_violation,
+    diversity,
     faults,
     fine_energy,
     inception_distances,
     judge_distances,
     mean_interval,
     measurement_metrics,
+    natural_norm,
+    penrose_errors,
     ratio_interval,
     saturated,
     verdict,
@@ -67,16 +64,15 @@ def test_the_interval_of_a_mean_is_that_of_the_normal_distribution():
 
 def test_the_interval_of_agreement_draws_images_not_attributes():
     right = (torch.arange(100) < 80)[:, None].expand(100, 40)  # an image is right in all attributes or in none
-    metric = AttributeAgreement(resamples=4000)
-    metric.update(right.float(), torch.ones(100, 40))
-    low, high = metric.compute()["agreement_interval"].tolist()
+    found = attribute_agreement(right.float(), torch.ones(100, 40), resamples=4000)
+    low, high = found["agreement_interval"].tolist()
     half = 1.96 * math.sqrt(0.8 * 0.2 / 100)
     assert (low, high) == pytest.approx((0.8 - half, 0.8 + half), abs=0.012)
 
 
 def test_agreement_of_different_shapes_is_refused():
     with pytest.raises(InputError, match="same shape"):
-        AttributeAgreement().update(torch.rand(3, 4), torch.rand(3, 5))
+        attribute_metrics(torch.rand(3, 4), torch.rand(3, 5))
 
 
 class Shifted(AveragePool):
@@ -89,9 +85,7 @@ class Shifted(AveragePool):
 def test_penrose_errors_are_those_of_a_pseudo_inverse_that_misses_by_a_known_amount():
     operator = Shifted(2, (1, 4, 4))
     x, y = torch.full((3, 1, 4, 4), 0.5), torch.full((2, 1, 2, 2), -2.0)
-    metric = PenroseErrors()
-    metric.update(operator, x, y)
-    errors = {name: value.item() for name, value in metric.compute().items()}
+    errors = {name: value.max().item() for name, value in penrose_errors(operator, x, y).items()}
     assert errors["g_pinv"] == pytest.approx(0.25) and errors["g_pinv_relative"] == pytest.approx(0.25 / 2)
     assert errors["g_pinv_g"] == pytest.approx(0.25) and errors["g_pinv_g_relative"] == pytest.approx(0.25 / 0.5)
     assert errors["pinv_g_pinv"] == pytest.approx(0.25)
@@ -108,9 +102,8 @@ def network() -> SPNN:
 
 @pytest.mark.parametrize("pinv", ["trained", "random", "zero", "closed_form"])
 def test_every_choice_of_latents_obeys_penrose_up_to_rounding(pinv):
-    metric = PenroseErrors()
-    metric.update(with_pinv(network(), pinv), torch.randn(5, 1, 4, 4), torch.randn(7, 3))
-    assert all(value < 1e-5 for value in metric.compute().values())
+    errors = penrose_errors(with_pinv(network(), pinv), torch.randn(5, 1, 4, 4), torch.randn(7, 3))
+    assert len(errors) == 6 and all((value < 1e-5).all() for value in errors.values())
 
 
 def test_the_natural_norm_is_the_distance_in_the_completed_space_and_least_in_closed_form():
@@ -118,9 +111,7 @@ def test_the_natural_norm_is_the_distance_in_the_completed_space_and_least_in_cl
     norms = {}
     for pinv in ("trained", "random", "zero", "closed_form"):
         surjection = with_pinv(net, pinv)
-        metric = NaturalNorm()
-        metric.update(surjection, y, (1, 4, 4))
-        norms[pinv] = {name: value.item() for name, value in metric.compute().items()}
+        norms[pinv] = {name: value.mean().item() for name, value in natural_norm(surjection, y, (1, 4, 4)).items()}
         there, origin = surjection.complete(surjection.pinv(y)), surjection.complete(torch.zeros(1, 1, 4, 4))
         latents = sum((a - b).square().flatten(1).sum(1) for a, b in zip(there.z, origin.z, strict=True))
         whole = latents + (there.y - origin.y).square().sum(1)
@@ -130,19 +121,16 @@ def test_the_natural_norm_is_the_distance_in_the_completed_space_and_least_in_cl
 
 
 def test_violation_along_a_trajectory_is_counted_by_hand():
-    metric = ConstraintViolation(steps=2)
-    metric.update(torch.tensor([[[1.0, 3.0], [2.0, 2.0]], [[0.0, 0.0], [1.0, 1.0]]]), torch.tensor([[2.0, 2], [1, 1]]))
-    assert metric.compute().tolist() == [1.0, 0.0]
+    outputs = torch.tensor([[[1.0, 3.0], [2.0, 2.0]], [[0.0, 0.0], [1.0, 1.0]]])
+    assert constraint_violation(outputs, torch.tensor([[2.0, 2], [1, 1]])).tolist() == [1.0, 0.0]
 
 
 def test_diversity_is_the_distance_of_pairs():
     same = torch.ones(1, 3, 1, 2, 2)
     apart = torch.tensor([-1.0, 1.0, 1.0]).reshape(1, 3, 1, 1, 1).expand(1, 3, 1, 2, 2)  # pairs: 2, 2, 0
-    metric = Diversity()
-    metric.update(torch.cat([same, apart]))
-    assert metric.compute().item() == pytest.approx((0 + 4 / 3) / 2)
+    assert diversity(torch.cat([same, apart])) == pytest.approx((0 + 4 / 3) / 2)
     with pytest.raises(InputError, match="at least two"):
-        metric.update(same[:, :1])
+        diversity(same[:, :1])
 
 
 def test_black_and_white_values_are_counted_by_hand():
@@ -256,46 +244,3 @@ def test_restorations_are_compared_with_the_clean_images():
     assert exact["psnr"] == 120 and exact["ssim"] == pytest.approx(1)
     tiny = torch.zeros(3, 1, 4, 4)
     assert "ssim" not in measurement_metrics(torch.ones(3, 2), torch.zeros(3, 2), tiny, tiny)
-
-
-def batch(name: str) -> tuple[Metric, Callable[..., None], list[tuple]]:
-    """A metric, how it is updated, and two batches."""
-    p, w = torch.rand(10, 4), torch.rand(10, 4)
-    outputs, images = torch.randn(10, 3, 4), torch.randn(10, 3, 1, 4, 4)
-    net, x, y = network(), torch.randn(10, 1, 4, 4), torch.randn(10, 3)
-    metric, rows = {
-        "agreement": (AttributeAgreement(resamples=50), (p, w)),
-        "violation": (ConstraintViolation(3), (outputs, w)),
-        "diversity": (Diversity(), (images,)),
-        "penrose": (PenroseErrors(), (x, y)),
-        "natural": (NaturalNorm(), (y,)),
-    }[name]
-
-    def update(metric: Metric, *rows: Tensor) -> None:
-        if name == "penrose":
-            return metric.update(net, *rows)
-        return metric.update(net, *rows, (1, 4, 4)) if name == "natural" else metric.update(*rows)
-
-    return metric, update, [tuple(row[:6] for row in rows), tuple(row[6:] for row in rows), rows]
-
-
-@pytest.mark.parametrize("name", ["agreement", "violation", "diversity", "penrose", "natural"])
-def test_batches_and_processes_do_not_show_in_a_metric(name):
-    whole, update, (first, second, everything) = batch(name)
-    update(whole, *everything)
-    batched, here, there = whole.clone(), whole.clone(), whole.clone()
-    for metric in (batched, here, there):
-        metric.reset()
-    update(batched, *first)
-    update(batched, *second)
-    update(here, *first)
-    update(there, *second)
-    # What torchmetrics does to the states of two processes before it computes.
-    for state, reduction in here._reductions.items():
-        mine, other = getattr(here, state), getattr(there, state)
-        if isinstance(mine, list):
-            setattr(here, state, reduction([dim_zero_cat(mine), dim_zero_cat(other)]))
-        else:
-            setattr(here, state, reduction(torch.stack([mine, other])))
-    for metric in (batched, here):
-        torch.testing.assert_close(metric.compute(), whole.compute(), rtol=1e-5, atol=1e-6, equal_nan=True)

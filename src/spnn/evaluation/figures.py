@@ -30,9 +30,9 @@ def save_figure(part: Bars | Lines | Matrix | Pictures | Vectors, folder: Path) 
     return path
 
 
-def draw(part: Bars | Lines | Matrix | Vectors) -> Figure:
-    """The drawing of a chart."""
-    return {Bars: _bars, Lines: _lines, Matrix: _matrix, Vectors: _vectors}[type(part)](part)
+def draw(*parts: Bars | Lines | Matrix | Vectors) -> Figure:
+    """The drawing of a chart; of curves, several beside each other."""
+    return {Bars: _bars, Lines: _lines, Matrix: _matrix, Vectors: _vectors}[type(parts[0])](*parts)
 
 
 def _bars(bars: Bars) -> Figure:
@@ -59,12 +59,22 @@ def _bars(bars: Bars) -> Figure:
     return figure
 
 
-def _lines(lines: Lines) -> Figure:
-    figure = Figure(figsize=(6, 3.8), dpi=120, layout="constrained")
-    axis = figure.subplots()
+def _lines(*curves: Lines) -> Figure:
+    """Drawings of curves, several beside each other."""
+    columns = min(3, len(curves))
+    rows = -(-len(curves) // columns)
+    width, height = (6, 3.8) if columns == 1 else (4 * columns, 2.6 * rows)
+    figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
+    for place, lines in enumerate(curves, start=1):
+        _curves(figure.add_subplot(rows, columns, place), lines)
+    return figure
+
+
+def _curves(axis: Axes, lines: Lines) -> None:
     for i, (name, (x, y)) in enumerate(lines.series.items()):
         marker = _MARKERS[i % len(_MARKERS)] if len(x) < 40 else None
-        axis.plot(x, y, marker=marker, markersize=4, linewidth=1.4, color=_COLOURS[i % len(_COLOURS)], label=name)
+        style = {"linestyle": "--" if i % 2 else "-", "color": _COLOURS[i % len(_COLOURS)]}  # not by colour alone
+        axis.plot(x, y, marker=marker, markersize=4, linewidth=1.4, label=name, **style)
     axis.set(xlabel=lines.x, ylabel=lines.title)
     if lines.log_x:
         axis.set_xscale("log")
@@ -73,7 +83,6 @@ def _lines(lines: Lines) -> Figure:
     axis.grid(alpha=0.3)
     _tidy(axis)
     axis.legend(frameon=False, fontsize=8)
-    return figure
 
 
 def _matrix(matrix: Matrix) -> Figure:

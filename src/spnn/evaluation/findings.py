@@ -26,38 +26,28 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Bars:
-    """A group of bars for each label, one of each series.
-
-    Attributes:
-        name: Of its file.
-        title: What is shown, with its unit.
-        labels: Of the groups.
-        series: Name to values, one for each label.
-        percent: Whether the values are shares of one, shown in per cent.
-    """
+class Drawing:
+    """What becomes a PNG: the name of its file; what it shows, with its unit."""
 
     name: str
     title: str
+
+
+@dataclass(frozen=True)
+class Bars(Drawing):
+    """A group of bars for each label, one of each series (name to values, one for each label); in per cent, of shares
+    of one, or as they are."""
+
     labels: Sequence[str]
     series: dict[str, list[float]]
     percent: bool = True
 
 
 @dataclass(frozen=True)
-class Lines:
-    """Curves.
+class Lines(Drawing):
+    """Curves: the title of the horizontal axis; name to the places and the values of a curve's points; whether an axis
+    is logarithmic."""
 
-    Attributes:
-        name: Of its file.
-        title: What is shown, with its unit.
-        x: Title of the horizontal axis.
-        series: Name to the places and the values of its points.
-        log_x, log_y: Whether an axis is logarithmic.
-    """
-
-    name: str
-    title: str
     x: str
     series: dict[str, tuple[list[float], list[float]]]
     log_x: bool = False
@@ -65,53 +55,28 @@ class Lines:
 
 
 @dataclass(frozen=True)
-class Matrix:
-    """A table of numbers, coloured by size.
+class Matrix(Drawing):
+    """A table of numbers, coloured by size: labels; [rows][columns] shares of one, None where there is none."""
 
-    Attributes:
-        name: Of its file.
-        title: What is shown.
-        rows, columns: Labels.
-        values: [rows][columns], shares of one; None where there is none.
-    """
-
-    name: str
-    title: str
     rows: Sequence[str]
     columns: Sequence[str]
     values: list[list[float | None]]
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Images that belong together, under each other.
+class Pictures(Drawing):
+    """Images under each other: label of a row to images, [N, C, H, W] in [-1, 1], all rows of N; a text under each of
+    the N columns."""
 
-    Attributes:
-        name: Of its files.
-        title: What they are.
-        rows: Label to images, [N, C, H, W] in [-1, 1]; all rows have N.
-        captions: A text under each of the N columns.
-    """
-
-    name: str
-    title: str
     rows: dict[str, Tensor]
     captions: Sequence[str]
 
 
 @dataclass(frozen=True)
-class Vectors:
-    """Images beside their attributes, as a grid of small squares (the paper's Figure 2).
+class Vectors(Drawing):
+    """Images beside their attributes, as a grid of small squares (the paper's Figure 2): label to images, [N, C, H, W]
+    in [-1, 1], and their probabilities, [N, K]; names of the K attributes."""
 
-    Attributes:
-        name: Of its file.
-        title: What they are.
-        rows: Label to images [N, C, H, W] in [-1, 1] and their probabilities [N, K].
-        attributes: Names of the K attributes.
-    """
-
-    name: str
-    title: str
     rows: dict[str, tuple[Tensor, Tensor]]
     attributes: Sequence[str]
 
@@ -132,4 +97,4 @@ class Findings:
     compared: str
     entries: list[dict]
     verdicts: list[str] = field(default_factory=list)
-    parts: list[Table | Bars | Lines | Matrix | Pictures | Vectors] = field(default_factory=list)
+    parts: list[Table | Drawing] = field(default_factory=list)

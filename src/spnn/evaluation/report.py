@@ -114,12 +114,12 @@ def _training(run: Path, config: DictConfig) -> list[dict[str, Any]]:
     columns = {"stage": "stage", "metric": "on the test split", "value": ""}
     parts = [_table(Table("metrics", "", columns, rows))] if rows else []
     for stage in config.stage:
-        if (run / stage / "metrics.csv").is_file():
-            for curve in training_curves(run / stage / "metrics.csv"):
-                file = io.BytesIO()
-                draw(curve).savefig(file)
-                drawn = {"title": f"stage {stage}: {curve.title}", "series": curve.series}
-                parts.append(_image(drawn, "Lines", file.getvalue()))
+        file = run / stage / "metrics.csv"
+        if file.is_file() and (curves := training_curves(file)):
+            png = io.BytesIO()
+            draw(*curves).savefig(png)
+            shown = [f"{curve.title} ({', '.join(curve.series)})" for curve in curves]
+            parts.append(_image({"title": f"stage {stage}", "rows": shown}, "Lines", png.getvalue()))
     return parts
 
 

@@ -76,7 +76,7 @@ class Subject:
     @cached_property
     def real_judged(self) -> Tensor:
         """What the most trusted classifier sees in them, [M, K]."""
-        return self.outputs(self.networks[self.most_trusted], self.real)
+        return outputs_of(self.networks[self.most_trusted], self.real)
 
     @cached_property
     def balanced_accuracy(self) -> Tensor:
@@ -93,12 +93,7 @@ class Subject:
 
     def views(self, images: Tensor) -> dict[str, Tensor]:
         """What each classifier sees in images [N, C, H, W]: outputs [N, K]."""
-        return {prefix: self.outputs(network, images) for prefix, network in self.networks.items()}
-
-    @staticmethod
-    def outputs(network: nn.Module, images: Tensor) -> Tensor:
-        """What one of the classifiers sees in images, [N, K]."""
-        return outputs_of(network, images)
+        return {prefix: outputs_of(network, images) for prefix, network in self.networks.items()}
 
     @cached_property
     def seen(self) -> dict[str, Tensor]:
@@ -157,29 +152,25 @@ class Subject:
         if self.models.judge is None or len(images) < 2:
             return found
         if unedited is None:
-            return found | judge_distances(self.real_judged, self.outputs(self.models.judge, images))
-        judged = {prefix: self.outputs(self.models.judge, x) for prefix, x in (("", images), ("unedited_", unedited))}
+            return found | judge_distances(self.real_judged, outputs_of(self.models.judge, images))
+        judged = {prefix: outputs_of(self.models.judge, x) for prefix, x in (("", images), ("unedited_", unedited))}
         if len(matched) > 1:
             judged["matched_"] = self.real_judged[list(matched)]
         count = min(map(len, judged.values()))  # Fréchet distances of other numbers are not to be compared
         found["compared_images"] = count
-        for prefix, y in judged.items():
+        for prefix, y in judged.items() if count > 1 else ():
             some = y[torch.randperm(len(y), generator=torch.Generator().manual_seed(0))[:count]]
-            if count > 1:
-                distances = judge_distances(self.real_judged, some)
-                found |= {f"{prefix}{name}": value for name, value in distances.items()}
+            distances = judge_distances(self.real_judged, some)
+            found |= {f"{prefix}{name}": value for name, value in distances.items()}
         return found
 
     @staticmethod
     def verdict(found: dict) -> str | None:
         """A sentence if :meth:`realism` found the pictures to be unlike real ones."""
         real = {name: found[f"real_{name}"] for name in ("saturated", "fine_energy")}
-        expected = [
-            found[f"{prefix}judge_frechet"] for prefix in ("unedited_", "matched_") if f"{prefix}judge_frechet" in found
-        ]
-        if found.get("compared_images", 0) < _ENOUGH:
-            expected = []
-        return verdict(faults(found, real, max(expected, default=None)))
+        expected = [found[key] for key in ("unedited_judge_frechet", "matched_judge_frechet") if key in found]
+        enough = found.get("compared_images", 0) >= _ENOUGH
+        return verdict(faults(found, real, max(expected, default=None) if enough else None))
 
     @cached_property
     def baseline(self) -> Tensor:

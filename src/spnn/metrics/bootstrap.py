@@ -11,6 +11,8 @@ from spnn.errors import InputError
 
 __all__ = ["interval", "mean_interval", "ratio_interval", "resample_weights"]
 
+_MIDDLE = ((1 - 0.95) / 2, (1 + 0.95) / 2)
+
 
 def resample_weights(count: int, resamples: int) -> Tensor:
     """How often each of ``count`` images is drawn, when as many are drawn with replacement: [resamples, count].
@@ -26,7 +28,7 @@ def resample_weights(count: int, resamples: int) -> Tensor:
 
 def interval(statistics: Tensor) -> Tensor:
     """The middle 95 % of a statistic's values over resamplings, [R] -> [2]."""
-    return statistics.quantile(torch.tensor([0.025, 0.975], dtype=statistics.dtype, device=statistics.device))
+    return statistics.quantile(torch.tensor(_MIDDLE, dtype=statistics.dtype, device=statistics.device))
 
 
 def mean_interval(values: Tensor, *, resamples: int = 1000) -> Tensor:
