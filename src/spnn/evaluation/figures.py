@@ -3,6 +3,8 @@
 Colours are Okabe and Ito's, or scales that the colour-blind can read.
 """
 
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -152,17 +154,11 @@ def _squares(axis: Axes, probability: Tensor, reference: Tensor, columns: int) -
     axis.axis("off")
 
 
-def _legend(attributes: tuple[str, ...]) -> str:
-    names = [f"{i + 1} {name.replace('_', ' ')}" for i, name in enumerate(attributes)]
-    lines, line = [], ""
-    for name in names:
-        if len(line) + len(name) > 150:
-            lines.append(line)
-            line = ""
-        line += ("   " if line else "") + name
-    lines.append(line)
-    lines.append("orange: present, violet: absent; framed where a sample differs from the held-out image")
-    return "\n".join(lines)
+def _legend(attributes: Sequence[str]) -> str:
+    names = [f"{i} {name.replace('_', ' ')}" for i, name in enumerate(attributes, start=1)]
+    unbroken = "   ".join(name.replace(" ", "\xa0") for name in names)
+    meaning = "orange: present, violet: absent; framed where a sample differs from the held-out image"
+    return "\n".join([*textwrap.wrap(unbroken, 150), meaning])
 
 
 def _tidy(axis: Axes) -> None:

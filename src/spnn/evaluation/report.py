@@ -66,13 +66,9 @@ def training_curves(file: Path) -> list[Lines]:
 
 
 def _settings(config: DictConfig) -> Table:
-    rows = [
-        {"what": "data", "how": _call(config.data.source)},
-        {"what": "network", "how": _call(config.network, but=("plan",))},
-        {"what": "prior", "how": _call(config.prior)},
-        {"what": "judge", "how": _call(config.judge)},
-        {"what": "seed", "how": str(config.seed)},
-    ]
+    parts = {"data": config.data.source, "network": config.network, "prior": config.prior, "judge": config.judge}
+    rows = [{"what": what, "how": _call(part)} for what, part in parts.items()]
+    rows.append({"what": "seed", "how": str(config.seed)})
     for name in config.stages:
         stage = config.stage[name]
         weights = {k: v for k, v in stage.module.items() if isinstance(v, int | float) and not isinstance(v, bool)}
@@ -81,12 +77,12 @@ def _settings(config: DictConfig) -> Table:
     return Table("settings", "", {"what": "", "how": ""}, rows)
 
 
-def _call(config: DictConfig, but: tuple[str, ...] = ()) -> str:
+def _call(config: DictConfig) -> str:
     """A config's target and its plain options, in a line."""
     options = [
         f"{key} {value if not OmegaConf.is_config(value) else OmegaConf.to_container(value)}"
         for key, value in config.items()
-        if not str(key).startswith("_") and key not in but and not OmegaConf.is_dict(value)
+        if not str(key).startswith("_") and key != "plan" and not OmegaConf.is_dict(value)
     ]
     return ": ".join(filter(None, (str(config.get("_target_", "")).rpartition(".")[2], ", ".join(options))))
 
@@ -134,11 +130,8 @@ def _image(part: dict[str, Any], kind: str, png: bytes) -> dict[str, Any]:
 
 
 def _table(table: Table) -> dict[str, Any]:
-    """A table; columns of texts are set to the left, those of numbers to the right, long texts may be broken."""
-    kinds = []
-    for key in table.columns:
-        texts = [row[key] for row in table.rows if isinstance(row.get(key), str)]
-        kinds.append("" if not texts else "text long" if max(map(len, texts)) > 30 else "text")
+    """A table; columns of texts are set to the left, those of numbers to the right."""
+    kinds = ["text" if any(isinstance(row.get(key), str) for row in table.rows) else "" for key in table.columns]
     head = list(zip(table.columns.values(), kinds, strict=True))
     rows = [list(zip(texts, kinds, strict=True)) for texts in cells(table)]
     return {"caption": table.caption, "kind": "Table", "head": head, "rows": rows}

@@ -275,25 +275,27 @@ class Edit(Study):
             del columns["start"], columns["distance"]
         return columns
 
+    @property
+    def _shown_order(self) -> list[int]:
+        """The attributes that are set, those that are judged well first."""
+        return sorted(self.edited, key=lambda k: (not self.told[k], k))
+
     def _success(self, name: str, rows: list[dict]) -> dict[str, list[float | None]]:
         """How often edits of each attribute take, by what it is set to."""
         took, series = f"{self.subject.most_trusted}took", {}
         for word, on in (("to yes", True), ("to no", False)):
             values = [
                 mean(row[took] for row, flip in zip(rows, self.made, strict=True) if flip.on.get(k) is on)
-                for k in self._well_judged_first()
+                for k in self._shown_order
             ]
             if any(value is not None for value in values):
                 series[f"{name}: {word}"] = values
         return series
 
     def _bars(self, success: dict[str, list[float | None]]) -> list[Bars]:
-        told, names = self.told, self.subject.attributes
-        labels = [names[k] + ("" if told[k] else " (hard to judge)") for k in self._well_judged_first()]
+        hard = {k: "" if told else " (hard to judge)" for k, told in enumerate(self.told)}
+        labels = [self.subject.attributes[k] + hard[k] for k in self._shown_order]
         return [Bars("success", f"edits that take, by the {self.subject.judged_by}", labels, success)]
-
-    def _well_judged_first(self) -> list[int]:
-        return sorted(self.edited, key=lambda k: (not self.told[k], k))
 
     def _side_effects(self, name: str, after: dict[str, Tensor], before: dict[str, Tensor]) -> Matrix:
         """How much more often each attribute changes with an edit than without any."""
