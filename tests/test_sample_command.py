@@ -110,7 +110,7 @@ def test_results_that_could_not_be_written_are_written_from_what_is_there(run, t
         raise OSError("no space left on device")
 
     with monkeypatch.context() as full_disk, pytest.raises(OSError, match="no space"):
-        full_disk.setattr("spnn.sampling.run.save_pictures", no_space)
+        full_disk.setattr("spnn.sampling.run.save_metadata", no_space)
         sampled(tmp_path / "s", *options)
     written = (tmp_path / "s/00001.png").stat().st_mtime_ns
     metrics, samples, _ = sampled(tmp_path / "s", *options)
