@@ -342,7 +342,7 @@ def test_misuse_is_answered_before_anything_is_sampled_or_moved(run, tmp_path):
             sampled(kept, f"run={run.folder}", *overrides)
         assert sorted(path.name for path in tmp_path.rglob("*")) == before
 
-    refused("'digit8'; did you mean digit_8", "task=edit", "edit.set={digit8: 4}")
+    refused(r"'digit8' \(did you mean digit_8", "task=edit", "edit.set={digit8: 4}")
     refused("nothing to set", "task=edit")
     refused("must be yes or no, a logit", "task=edit", "edit.set={digit_8: high}")
     refused("edit.others must be keep, follow, free", "task=edit", "edit.set={digit_8: yes}", "edit.others=most")
