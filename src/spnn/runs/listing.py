@@ -28,7 +28,9 @@ class Listed(Run):
     @cached_property
     def record(self) -> dict[str, Any]:
         """``run.json``."""
-        return read_status(self.folder)
+        if found := read_status(self.folder):
+            return found
+        raise InputError(f"{self.folder} has no run.json: it isn't a run's folder.")
 
     @cached_property
     def options(self) -> dict[str, Any]:
@@ -55,11 +57,9 @@ class Listed(Run):
     @property
     def seconds(self) -> float:
         """How long its processes have run; of one that was killed, not its last."""
-        now = datetime.now().astimezone().isoformat()
-        running = self.record["status"] == "running"
-        spans = [(start["began"], start["ended"] or (now if running else None)) for start in self.record["starts"]]
-        moments = [(datetime.fromisoformat(a), datetime.fromisoformat(b)) for a, b in spans if b is not None]
-        return sum((end - begin).total_seconds() for begin, end in moments)
+        now = datetime.now().astimezone().isoformat() if self.record["status"] == "running" else None
+        spans = [(start["began"], start["ended"] or now or start["began"]) for start in self.record["starts"]]
+        return sum((datetime.fromisoformat(b) - datetime.fromisoformat(a)).total_seconds() for a, b in spans)
 
     @cached_property
     def values(self) -> dict[str, Any]:
