@@ -113,7 +113,7 @@ def test_a_pipeline_of_diffusers_computes_what_it_did(pipeline, tmp_path):
 
 def test_pipelines_that_do_not_fit_are_refused(pipeline, tmp_path):
     for folder, shape, message in (
-        ("ldm", (3, 16, 16), r"draws images of shape \(3, 8, 8\), not \(3, 16, 16\)"),
+        ("ldm", (3, 16, 16), r"draws images of shape \(3, 8, 8\), but \(3, 16, 16\) are needed"),
         ("ddpm", None, "has no autoencoder"),
         ("missing", None, "missing"),
     ):

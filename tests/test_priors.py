@@ -92,7 +92,53 @@ def test_pipelines_that_do_not_fit_are_refused(tmp_path):
         UNetPrior.from_pretrained(tmp_path / "missing")
 
 
-def mixture(count: int = 3, size: int = 2, dtype=torch.float32) -> GaussianMixturePrior:
+class Mixture(GaussianMixturePrior):
+    """With moments and posteriors, which samples are held against."""
+
+    @classmethod
+    def from_covariances(
+        cls, weights: torch.Tensor, means: torch.Tensor, covariances: torch.Tensor, **options
+    ) -> "Mixture":
+        """Any covariances, [K, D, D]; zero variances are allowed. Arguments else as the class's."""
+        variances, axes = torch.linalg.eigh(covariances)
+        return cls(weights, means, axes, variances.clamp(min=0), covariances.new_zeros(len(means)), **options)
+
+    def mean_and_covariance(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The mean [D] and the covariance [D, D] of the whole mixture."""
+        mean = self.weights @ self.means
+        offset = self.means - mean
+        return mean, torch.einsum("k,kij->ij", self.weights, self.covariances() + offset[:, :, None] * offset[:, None])
+
+    def covariances(self) -> torch.Tensor:
+        """The covariance of each component, [K, D, D]."""
+        identity = torch.eye(self.means.shape[1]).to(self.means)
+        scaled = self.axes * (self.variances - self.rest[:, None])[:, None]
+        return scaled @ self.axes.mT + self.rest[:, None, None] * identity
+
+    def posterior(self, matrix: torch.Tensor, y: torch.Tensor) -> "Mixture":
+        r"""Return the distribution of :math:`x_0` given :math:`A x_0 = y`, a mixture again.
+
+        Arguments:
+            matrix: A, [M, D], of full row rank.
+            y: [M].
+        """
+        covariances = self.covariances().double()
+        matrix, y = matrix.double(), y.double()
+        spread = matrix @ covariances @ matrix.T  # [K, M, M], of A x
+        gain = torch.linalg.solve(spread, matrix @ covariances).mT  # [K, D, M]
+        error = y - self.means.double() @ matrix.T  # [K, M]
+        means = self.means.double() + torch.einsum("kdm,km->kd", gain, error)
+        remaining = covariances - gain @ matrix @ covariances
+        fit = torch.einsum("km,km->k", error, torch.linalg.solve(spread, error)) + torch.linalg.slogdet(spread)[1]
+        return type(self).from_covariances(
+            (self.weights.double().log() - fit / 2).softmax(0).to(self.weights),
+            means.unflatten(1, self.image_shape).to(self.means),
+            ((remaining + remaining.mT) / 2).to(self.means),
+            schedule=self.schedule,
+        )
+
+
+def mixture(count: int = 3, size: int = 2, dtype=torch.float32) -> Mixture:
     """Components of different sizes, places and shapes, with correlated pixels."""
     generator = torch.Generator().manual_seed(0)
     dimension = size**2
@@ -100,7 +146,7 @@ def mixture(count: int = 3, size: int = 2, dtype=torch.float32) -> GaussianMixtu
     means = torch.randn(count, 1, size, size, generator=generator, dtype=dtype)
     weights = torch.rand(count, generator=generator, dtype=dtype) + 0.2
     noise = 0.02 * torch.eye(dimension, dtype=dtype)
-    return GaussianMixturePrior.from_covariances(weights / weights.sum(), means, factors @ factors.mT + noise)
+    return Mixture.from_covariances(weights / weights.sum(), means, factors @ factors.mT + noise)
 
 
 def test_the_mixtures_denoiser_is_the_gradient_of_its_log_density():
@@ -121,8 +167,8 @@ def test_axes_and_a_rest_are_the_covariance_that_they_say():
     axes = torch.linalg.qr(torch.randn(2, 16, 3))[0]
     variances, rest = torch.rand(2, 3) + 0.5, torch.tensor([0.1, 0.2])
     means = torch.randn(2, 1, 4, 4)
-    short = GaussianMixturePrior(torch.tensor([0.3, 0.7]), means, axes, variances, rest)
-    full = GaussianMixturePrior.from_covariances(torch.tensor([0.3, 0.7]), means, short.covariances())
+    short = Mixture(torch.tensor([0.3, 0.7]), means, axes, variances, rest)
+    full = Mixture.from_covariances(torch.tensor([0.3, 0.7]), means, short.covariances())
     x, t = torch.randn(4, 1, 4, 4), torch.tensor([5, 200, 600, 999])
     torch.testing.assert_close(short(x, t), full(x, t), rtol=1e-4, atol=1e-4)
     with pytest.raises(InputError, match="must have the shapes"):
@@ -143,7 +189,7 @@ def test_free_samples_of_a_mixture_have_its_mean_and_covariance():
     torch.testing.assert_close(covariance.float(), expected_covariance, rtol=0, atol=0.08)
 
 
-def gaussian_and_operator(correlated: bool) -> tuple[GaussianMixturePrior, Matrix]:
+def gaussian_and_operator(correlated: bool) -> tuple[Mixture, Matrix]:
     """A Gaussian, whose part in the range of the operator may tell of the part in its null space, or not."""
     generator = torch.Generator().manual_seed(1)
     basis = torch.linalg.qr(torch.randn(9, 9, generator=generator))[0]
@@ -152,7 +198,7 @@ def gaussian_and_operator(correlated: bool) -> tuple[GaussianMixturePrior, Matri
     if correlated:
         spread = spread + 0.5 * null[:, :4] @ torch.randn(4, 9, generator=generator)
     mean = 0.5 * torch.randn(1, 1, 3, 3, generator=generator)
-    prior = GaussianMixturePrior.from_covariances(torch.ones(1), mean, (spread @ spread.T)[None])
+    prior = Mixture.from_covariances(torch.ones(1), mean, (spread @ spread.T)[None])
     return prior, Matrix(torch.randn(4, 4, generator=generator) @ rows.T, (1, 3, 3))
 
 

@@ -110,7 +110,7 @@ def test_results_that_could_not_be_written_are_written_from_what_is_there(run, t
         raise OSError("no space left on device")
 
     with monkeypatch.context() as full_disk, pytest.raises(OSError, match="no space"):
-        full_disk.setattr("spnn.sampling.run.save_pictures", no_space)
+        full_disk.setattr("spnn.sampling.run.save_metadata", no_space)
         sampled(tmp_path / "s", *options)
     written = (tmp_path / "s/00001.png").stat().st_mtime_ns
     metrics, samples, _ = sampled(tmp_path / "s", *options)
@@ -342,7 +342,7 @@ def test_misuse_is_answered_before_anything_is_sampled_or_moved(run, tmp_path):
             sampled(kept, f"run={run.folder}", *overrides)
         assert sorted(path.name for path in tmp_path.rglob("*")) == before
 
-    refused("'digit8'; did you mean digit_8", "task=edit", "edit.set={digit8: 4}")
+    refused(r"'digit8' \(did you mean digit_8", "task=edit", "edit.set={digit8: 4}")
     refused("nothing to set", "task=edit")
     refused("must be yes or no, a logit", "task=edit", "edit.set={digit_8: high}")
     refused("edit.others must be keep, follow, free", "task=edit", "edit.set={digit_8: yes}", "edit.others=most")

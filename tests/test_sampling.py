@@ -16,10 +16,11 @@ from spnn.metrics import agreement_with, measurement_metrics, pixel_metrics, ver
 from spnn.operators import AveragePool, inpainting
 from spnn.outputs import TrainingOutputs
 from spnn.readout import LOGITS, VALUES
+from spnn.sampling.generate import Request
 from spnn.sampling.images import own_images
 from spnn.sampling.pictures import save_animation
 from spnn.sampling.results import looks
-from spnn.sampling.run import requests
+from spnn.sampling.run import request
 from spnn.sampling.store import SampleStore
 from spnn.sampling.targets import beyond_range, far_targets, set_attributes, share_of
 from spnn.sampling.tasks import Problem, pose
@@ -54,7 +55,7 @@ def test_set_attributes_leaves_the_others_and_the_original():
     assert torch.equal(changed[:, ~which], y[:, ~which])
     assert changed[0, which].tolist() == pytest.approx([4.0, math.log(0.25)])
     assert not torch.equal(changed, y)
-    with pytest.raises(InputError, match="'Glasses'; did you mean Eyeglasses"):
+    with pytest.raises(InputError, match=r"'Glasses' \(did you mean Eyeglasses"):
         set_attributes(y, CELEBA_ATTRIBUTES, {"Glasses": 1}, "edit.set")
     for nothing in (None, {}, "Eyeglasses"):
         with pytest.raises(InputError, match=r"nothing to set: give `edit\.set="):
@@ -244,9 +245,14 @@ def test_restoration_degrades_clean_images_and_takes_degraded_ones_as_they_are(t
         restoration(tmp_path, task="edit", edit={"set": {"Bald": 3}})
 
 
+def requested(problem: Problem, copies: int) -> Request:
+    config = OmegaConf.create({"seed": 2, "first": 3, "n_per_target": copies, "trajectory": None})
+    return request(config, problem, lambda *_, **__: None, None)
+
+
 def test_seeds_of_a_target_do_not_depend_on_how_many_samples_it_has():
     problem = Problem(["a", "b"], torch.randn(2, 3))
-    one, three = requests(problem, 5, 1), requests(problem, 5, 3)
+    one, three = requested(problem, 1).rows(), requested(problem, 3).rows()
     assert one["seed"].tolist() == [5, 6]
     assert three["seed"][::3].tolist() == [5, 6] and len(set(three["seed"].tolist())) == 6
     assert torch.equal(three["y"], problem.y.repeat_interleave(3, 0))
@@ -254,9 +260,9 @@ def test_seeds_of_a_target_do_not_depend_on_how_many_samples_it_has():
 
 def test_every_sample_has_its_row_of_free_coordinates():
     free = torch.tensor([True, False, True])
-    asked = requests(Problem(["a", "b"], torch.randn(2, 3), free=free), 5, 2)
+    asked = requested(Problem(["a", "b"], torch.randn(2, 3), free=free), 2).rows()
     assert asked["free"].tolist() == [free.tolist()] * 4
-    assert "free" not in requests(Problem(["a", "b"], torch.randn(2, 3)), 5, 2)
+    assert "free" not in requested(Problem(["a", "b"], torch.randn(2, 3)), 2).rows()
 
 
 def store(folder, count=5) -> SampleStore:

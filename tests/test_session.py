@@ -160,7 +160,7 @@ def test_mistakes_are_named_and_nothing_of_the_process_is_changed(session, tmp_p
         with pytest.raises(InputError, match="expected outputs"):
             session.solve(bad)
     for bad, message in (
-        ({"digit3": "yes"}, "there is no attribute 'digit3'; did you mean digit_3"),
+        ({"digit3": "yes"}, r"there is no attribute 'digit3' \(did you mean digit_3"),
         ("digit_3", "a dict"),
     ):
         with pytest.raises(InputError, match=message):

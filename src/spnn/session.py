@@ -12,7 +12,6 @@ Each call composes the config that the command of the same words would, so the i
 the fastest device. Progress is logged: ``logging.basicConfig(level="INFO")`` shows it.
 """
 
-import io
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,10 +29,11 @@ from spnn.errors import InputError
 from spnn.evaluation.findings import Findings
 from spnn.evaluation.run import conclude
 from spnn.outputs import outputs_of
+from spnn.sampling.generate import generate
 from spnn.sampling.images import held_out
 from spnn.sampling.models import Models, attributes_of, freeze, load_models
-from spnn.sampling.results import measure, save_overview, views
-from spnn.sampling.run import check_options, draw, prepare
+from spnn.sampling.results import Drawn, look_at
+from spnn.sampling.run import check_options, prepare
 from spnn.sampling.store import MemoryStore
 from spnn.sampling.tasks import Problem, checked_images, need_operator
 from spnn.settings import settings
@@ -44,34 +44,6 @@ __all__ = ["Drawn", "Evaluation", "Session"]
 _NOT_OF_A_SESSION = {"run", "folder", "report", "save", "trajectory", "logger"} | {
     f"trainer.{option}" for option in ("devices", "num_nodes", "strategy")
 }
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """Samples, and what they were drawn for. A notebook shows them as a picture.
-
-    Attributes:
-        images: The samples, [M, C, H, W], about in [-1, 1]; as many of each target, one target after the other.
-        outputs: The operator's outputs of them, [M, ...]; None without an operator.
-        problem: What was wanted: ``problem.y`` [N, ...], and which of it was ``free`` or ``edited``.
-        metrics: As in ``metrics.json`` of ``sample.py``: agreement, wholeness, gaps.
-        models: What they were drawn with.
-    """
-
-    images: Tensor
-    outputs: Tensor | None
-    problem: Problem
-    metrics: dict[str, float]
-    models: Models
-
-    def __repr__(self) -> str:
-        metrics = ", ".join(f"{name}={value:.4g}" for name, value in self.metrics.items())
-        return f"Drawn({len(self.images)} images of {tuple(self.images.shape[1:])}: {metrics})"
-
-    def _repr_png_(self) -> bytes:
-        file, seen = io.BytesIO(), views(self.problem, self.models, self.images, self.outputs)
-        save_overview(file, self.problem, self.models, self.images, seen, most=16)
-        return file.getvalue()
 
 
 @dataclass(frozen=True, repr=False)
@@ -299,14 +271,10 @@ class Session:
         check_options(config)
         with settings(config.trainer):
             made = guidance if guidance is None or callable(guidance) else instantiate(config.guidance)
-            sampling = prepare(config, self.models, problem=problem, images=images, guidance=made)
-            store = MemoryStore(sampling.names)
-            draw(sampling, self.models, store, config)
-            x = store.collect()["image"]
-            y = None if self.models.operator is None else outputs_of(self.models.operator, x)
-            seen = views(sampling.problem, self.models, x, y)
-            metrics = measure(sampling.problem, self.models, x, seen, download=config.download)
-        return Drawn(x, y, sampling.problem, metrics, self.models)
+            problem, asked = prepare(config, self.models, problem=problem, images=images, guidance=made)
+            store = MemoryStore(asked.names)
+            generate(self.models, asked, store, config, task)
+            return look_at(store.collect()["image"], problem, self.models, download=config.download)
 
     def evaluate(
         self,

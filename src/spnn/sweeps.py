@@ -11,10 +11,8 @@ from typing import Any, ClassVar
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
-from rich import box
-from rich.table import Table
 
-from spnn.terminal import console
+from spnn.terminal import print_rows
 
 __all__ = ["Comparison", "Failed", "format_metric"]
 
@@ -103,14 +101,11 @@ class Comparison(Callback):
 
     def _print(self, jobs: list[dict], names: list[str]) -> None:
         shown = {name: title for name, title in self.columns.items() if name in names}
-        table = Table(box=box.SIMPLE_HEAD)
-        table.add_column("job", overflow="fold")
-        for title in shown.values():
-            table.add_column(title, justify="right", no_wrap=True)
+        rows = []
         for job in jobs:
             cells = [format_metric(job["metrics"].get(name), title) for name, title in shown.items()]
-            table.add_row(job["name"] + (f"\nfailed: {job['error']}" if job["error"] else ""), *cells)
-        console().print(table)
+            rows.append([job["name"] + (f"\nfailed: {job['error']}" if job["error"] else ""), *cells])
+        print_rows(["job", *shown.values()], rows)
 
 
 def format_metric(value: float | None, title: str) -> str:

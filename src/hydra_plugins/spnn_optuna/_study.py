@@ -1,8 +1,6 @@
 """What the sweeper asks of Optuna. Hydra doesn't look for plugins in a module whose name begins with an underscore, so
 Optuna is imported by those that use it alone."""
 
-from typing import Any
-
 import optuna
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 from hydra.errors import CompactHydraException
@@ -10,7 +8,7 @@ from optuna import Study
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-__all__ = ["again", "distribution", "fail", "finished", "open_study"]
+__all__ = ["again", "distribution", "finished", "open_study"]
 
 
 def open_study(storage: str, name: str, direction: str) -> Study:
@@ -22,11 +20,6 @@ def open_study(storage: str, name: str, direction: str) -> Study:
 def finished(study: Study) -> list[FrozenTrial]:
     """The trials that came to an end with a value."""
     return study.get_trials(states=[TrialState.COMPLETE])
-
-
-def fail(study: Study, trial: Any) -> None:
-    """Note that a trial came to no value."""
-    study.tell(trial, state=TrialState.FAIL)
 
 
 def distribution(override: Override) -> BaseDistribution:
@@ -53,7 +46,7 @@ def again(study: Study, space: dict[str, BaseDistribution]) -> int:
     failed = study.get_trials(states=[TrialState.FAIL])
     interrupted = study.get_trials(states=[TrialState.RUNNING])  # by the end of the command that ran them
     for trial in interrupted:
-        fail(study, trial.number)
+        study.tell(trial.number, state=TrialState.FAIL)
     for trial in [*interrupted, *failed]:
         if trial.params and trial.params not in settled and trial.params.keys() == space.keys():
             study.enqueue_trial(trial.params)

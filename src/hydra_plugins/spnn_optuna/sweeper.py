@@ -123,18 +123,18 @@ class OptunaSweeper(Sweeper):
         return study
 
     def _tell(self, study: "Study", trial: Any, job: JobReturn) -> None:
-        """Hand a job's metric to the study; a job that failed is a failed trial."""
+        """Hand a job's metric to the study; a job that failed, or has no such metric, is a failed trial."""
         metrics = job.return_value if job.status == JobStatus.COMPLETED else {}
-        if not metrics:
-            self.studies.fail(study, trial)
-            return
-        if self.metric not in metrics:
-            self.studies.fail(study, trial)
+        value = (metrics or {}).get(self.metric)
+        if value is None:
+            study.tell(trial, state=self.studies.TrialState.FAIL)
+        else:
+            study.tell(trial, float(value))
+        if metrics and value is None:
             known = ", ".join(name for name in metrics if name.count("/") < 2)
             raise CompactHydraException(
                 f"the jobs return no {self.metric!r}, but {known}: set hydra.sweeper.objective."
             )
-        study.tell(trial, float(metrics[self.metric]))
 
     def _conclude(self, study: "Study") -> None:
         from spnn.sweeps import Comparison

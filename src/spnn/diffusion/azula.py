@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from spnn.diffusion.denoiser import Denoised
+from spnn.diffusion.latent import LatentPrior
 from spnn.diffusion.schedule import NoiseSchedule
 from spnn.errors import InputError
 
@@ -74,7 +75,7 @@ def as_azula(prior: nn.Module) -> "Denoiser":
     Raises:
         InputError: If azula isn't installed, or it isn't a prior of images.
     """
-    if not hasattr(prior, "schedule") or hasattr(prior, "on_images"):
+    if not hasattr(prior, "schedule") or isinstance(prior, LatentPrior):
         raise InputError(
             f"expected a prior of images, with a schedule, got {type(prior).__name__}; of a latent prior, give the one "
             "of its codes, `prior.prior`."

@@ -1,4 +1,4 @@
-r"""An analytic prior: a mixture of Gaussians, whose denoiser, samples and posteriors have closed forms.
+r"""An analytic prior: a mixture of Gaussians, whose denoiser has a closed form.
 
 For :math:`x_0 \sim \sum_k w_k N(\mu_k, \Sigma_k)` and :math:`x_t = a x_0 + \sigma \varepsilon`,
 
@@ -65,21 +65,20 @@ class GaussianMixturePrior(nn.Module):
     ):
         super().__init__()
         self.image_shape = tuple(means.shape[1:])
-        count, dimension = len(means), means[0].numel()
-        expected = [(count,), (count, dimension, variances.shape[-1]), (count, variances.shape[-1]), (count,)]
-        if [tuple(tensor.shape) for tensor in (weights, axes, variances, rest)] != expected:
+        count, dimension, rank = len(means), means[0].numel(), variances.shape[-1]
+        parts = {"weights": weights, "axes": axes, "variances": variances, "rest": rest}
+        expected = [(count,), (count, dimension, rank), (count, rank), (count,)]
+        if (shapes := [tuple(tensor.shape) for tensor in parts.values()]) != expected:
             raise InputError(
-                f"for {count} means of {self.image_shape} pixels, weights, axes, variances and rest must have the "
-                f"shapes {expected}, got {[tuple(tensor.shape) for tensor in (weights, axes, variances, rest)]}."
+                f"for {count} means of {self.image_shape} pixels, {', '.join(parts)} must have the shapes {expected}, "
+                f"got {shapes}."
             )
         if not (weights >= 0).all() or not torch.isclose(weights.sum(), weights.new_tensor(1.0), atol=1e-3):
             raise InputError(f"weights must be at least 0 and add up to 1, got {weights.tolist()}.")
         if not means.isfinite().all() or not (variances >= 0).all() or not (rest >= 0).all():
             raise InputError("means must be finite, and variances at least 0.")
         self.schedule = schedule or NoiseSchedule()
-        for name, tensor in {
-            "weights": weights, "means": means.flatten(1), "axes": axes, "variances": variances, "rest": rest
-        }.items():  # fmt: skip
+        for name, tensor in (parts | {"means": means.flatten(1)}).items():
             self.register_buffer(name, tensor)
 
     @classmethod
@@ -100,14 +99,6 @@ class GaussianMixturePrior(nn.Module):
             means.new_full((count,), deviation**2),
             **options,
         )
-
-    @classmethod
-    def from_covariances(
-        cls, weights: Tensor, means: Tensor, covariances: Tensor, **options: Any
-    ) -> "GaussianMixturePrior":
-        """Any covariances, [K, D, D]; zero variances are allowed. Arguments else as the class's."""
-        variances, axes = torch.linalg.eigh(covariances)
-        return cls(weights, means, axes, variances.clamp(min=0), covariances.new_zeros(len(means)), **options)
 
     @classmethod
     def fit(
@@ -150,12 +141,9 @@ class GaussianMixturePrior(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor) -> Denoised:
         """Take ``x`` [B, C, H, W] apart, the images at steps ``t`` [B]."""
-        return Denoised.of_mean(x, self.denoise(x, t), *self.schedule.signal_and_noise(t, x))
-
-    def denoise(self, x: Tensor, t: Tensor) -> Tensor:
-        """Return :math:`E[x_0 | x_t]`, [B, C, H, W]."""
+        scales = self.schedule.signal_and_noise(t, x)
         with torch.autocast(x.device.type, enabled=False):
-            a, sigma = (s.flatten(1)[:, None] for s in self.schedule.signal_and_noise(t, x))  # [B, 1, 1]
+            a, sigma = (scale.flatten(1)[:, None] for scale in scales)  # [B, 1, 1]
             offset = x.flatten(1)[:, None] - a * self.means  # [B, K, D]
             along = torch.einsum("bkd,kdr->bkr", offset, self.axes)
             spread = a**2 * self.variances + sigma**2  # [B, K, R], of x_t
@@ -171,38 +159,4 @@ class GaussianMixturePrior(nn.Module):
             gain, gain_rest = a * self.variances / spread, a * self.rest[:, None] / spread_rest
             along = torch.einsum("bkr,kdr->bkd", share * (gain - gain_rest) * along, self.axes)
             x0 = (share * (self.means + gain_rest * offset) + along).sum(1)
-        return x0.unflatten(1, self.image_shape)
-
-    def mean_and_covariance(self) -> tuple[Tensor, Tensor]:
-        """The mean [D] and the covariance [D, D] of the whole mixture."""
-        mean = self.weights @ self.means
-        offset = self.means - mean
-        return mean, torch.einsum("k,kij->ij", self.weights, self.covariances() + offset[:, :, None] * offset[:, None])
-
-    def covariances(self) -> Tensor:
-        """The covariance of each component, [K, D, D]."""
-        identity = torch.eye(self.means.shape[1]).to(self.means)
-        scaled = self.axes * (self.variances - self.rest[:, None])[:, None]
-        return scaled @ self.axes.mT + self.rest[:, None, None] * identity
-
-    def posterior(self, matrix: Tensor, y: Tensor) -> "GaussianMixturePrior":
-        r"""Return the distribution of :math:`x_0` given :math:`A x_0 = y`, a mixture again.
-
-        Arguments:
-            matrix: A, [M, D], of full row rank.
-            y: [M].
-        """
-        covariances = self.covariances().double()
-        matrix, y = matrix.double(), y.double()
-        spread = matrix @ covariances @ matrix.T  # [K, M, M], of A x
-        gain = torch.linalg.solve(spread, matrix @ covariances).mT  # [K, D, M]
-        error = y - self.means.double() @ matrix.T  # [K, M]
-        means = self.means.double() + torch.einsum("kdm,km->kd", gain, error)
-        remaining = covariances - gain @ matrix @ covariances
-        fit = torch.einsum("km,km->k", error, torch.linalg.solve(spread, error)) + torch.linalg.slogdet(spread)[1]
-        return type(self).from_covariances(
-            (self.weights.double().log() - fit / 2).softmax(0).to(self.weights),
-            means.unflatten(1, self.image_shape).to(self.means),
-            ((remaining + remaining.mT) / 2).to(self.means),
-            schedule=self.schedule,
-        )
+        return Denoised.of_mean(x, x0.unflatten(1, self.image_shape), *scales)

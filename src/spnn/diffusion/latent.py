@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from spnn.diffusion.denoiser import Denoised
 from spnn.diffusion.guidance import Guidance
-from spnn.diffusion.prior import UNetPrior
+from spnn.diffusion.prior import UNetPrior, fitting
 from spnn.errors import InputError
 from spnn.networks.pretrained import clear_errors
 
@@ -87,9 +87,7 @@ class LatentPrior(nn.Module):
         prior = UNetPrior.of_diffusers(pipeline.unet, pipeline.scheduler, repository)
         factor = 2 ** (len(model.config.block_out_channels) - 1)
         shape = (model.config.in_channels, *(factor * size for size in prior.image_shape[1:]))
-        if image_shape is not None and shape != tuple(image_shape):
-            raise InputError(f"the prior in {repository} draws images of shape {shape}, not {tuple(image_shape)}.")
-        return cls(prior, Autoencoder(model), shape).eval()
+        return cls(prior, Autoencoder(model), fitting(repository, shape, image_shape)).eval()
 
     def forward(self, z: Tensor, t: Tensor) -> Denoised:
         """Take codes ``z`` [B, c, h, w] at steps ``t`` [B] apart."""

@@ -15,7 +15,14 @@ from spnn.diffusion.schedule import BETAS, NoiseSchedule
 from spnn.errors import InputError
 from spnn.networks.pretrained import clear_errors
 
-__all__ = ["UNetPrior"]
+__all__ = ["UNetPrior", "fitting"]
+
+
+def fitting(source: object, shape: tuple[int, ...], expected: Sequence[int] | None) -> tuple[int, ...]:
+    """The shape of a loaded prior's images; InputError if another is ``expected``."""
+    if expected is not None and shape != tuple(expected):
+        raise InputError(f"the prior in {source} draws images of shape {shape}, but {tuple(expected)} are needed.")
+    return shape
 
 
 class UNetPrior(nn.Module):
@@ -56,14 +63,9 @@ class UNetPrior(nn.Module):
         if prediction not in ("epsilon", "sample", "velocity"):
             raise InputError(f"a prior predicts 'epsilon', 'sample' or 'velocity', not {prediction!r}.")
         self.patch, self.prediction, self.schedule = patch, prediction, schedule or NoiseSchedule()
-        self.unet = UNet2DModel(
-            **{
-                **unet,
-                "sample_size": (height // patch, width // patch),
-                "in_channels": channels * patch**2,
-                "out_channels": channels * patch**2,
-            }
-        )
+        own = {"sample_size": (height // patch, width // patch)}
+        own |= dict.fromkeys(("in_channels", "out_channels"), channels * patch**2)
+        self.unet = UNet2DModel(**{**unet, **own})
 
     @classmethod
     def from_pretrained(cls, repository: str | Path, image_shape: Sequence[int] | None = None) -> "UNetPrior":
@@ -103,7 +105,7 @@ class UNetPrior(nn.Module):
         }
         if found := [problem for problem, there in problems.items() if there]:
             raise InputError(f"the prior in {repository} {' and '.join(found)}.")
-        shape = _check_shape(repository, (unet.config.in_channels, height, width), image_shape)
+        shape = fitting(repository, (unet.config.in_channels, height, width), image_shape)
         betas = scheduler.beta_start, scheduler.beta_end, scheduler.beta_schedule
         schedule = NoiseSchedule(scheduler.num_train_timesteps, *betas)
         return cls._with_weights(shape, schedule, predictions[prediction], dict(unet.config), unet.state_dict())
@@ -131,7 +133,7 @@ class UNetPrior(nn.Module):
         if image_shape is None and image_size is None:
             raise InputError("no tensor tells the size of a checkpoint's images: give image_size.")
         size = (image_size, image_size) if image_size is not None else tuple(image_shape)[1:]
-        shape = _check_shape(checkpoint, (arguments["in_channels"], *size), image_shape)
+        shape = fitting(checkpoint, (arguments["in_channels"], *size), image_shape)
         return cls._with_weights(shape, None, "epsilon", arguments, state)
 
     @classmethod
@@ -174,9 +176,3 @@ class UNetPrior(nn.Module):
             return x0
         signal, sigma = self.schedule.signal_and_noise(t, x0)
         return signal * noise - sigma * x0
-
-
-def _check_shape(source: object, shape: tuple[int, ...], expected: Sequence[int] | None) -> tuple[int, ...]:
-    if expected is not None and shape != tuple(expected):
-        raise InputError(f"the prior in {source} draws images of shape {shape}, but {tuple(expected)} are needed.")
-    return shape

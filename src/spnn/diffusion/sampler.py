@@ -26,6 +26,7 @@ from torch import Tensor
 
 from spnn.diffusion.denoiser import Denoised, checked
 from spnn.diffusion.guidance import Guidance, Level, guide
+from spnn.diffusion.latent import LatentPrior
 from spnn.diffusion.schedule import NoiseSchedule, visited_steps
 from spnn.errors import InputError
 
@@ -136,7 +137,7 @@ class Sampler:
         if (image is None) != (self.start is None):
             raise InputError("a sampler that has a `start` needs an image to start from, and one without takes none.")
         x, place = noise(), 0
-        if hasattr(prior, "on_images"):  # a latent prior
+        if isinstance(prior, LatentPrior):
             guidance = None if guidance is None else prior.on_images(guidance)
             image = None if image is None else prior.encode(image)
         if image is not None:
@@ -163,7 +164,7 @@ class Sampler:
         if not isinstance(found, Denoised):
             noise = checked(found, x, prior, "a Denoised, or noise")
             found = Denoised.of_noise(x, noise, level.signal, level.sigma)
-        if not self.clip or hasattr(prior, "on_images"):  # codes have no range
+        if not self.clip or isinstance(prior, LatentPrior):  # codes have no range
             return found
         return Denoised.of_mean(x, found.mean.clamp(-1, 1), level.signal, level.sigma)
 

@@ -4,6 +4,7 @@ import json
 import logging
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,10 @@ from spnn.evaluation.subject import Subject
 from spnn.evaluation.tables import print_table
 from spnn.outputs import outputs_of
 from spnn.runs import check_results_folder, fresh_folder
-from spnn.sampling.generate import check_counts, check_guidance, check_precision, check_seed, generate
+from spnn.sampling.generate import check_common, check_guidance, generate
 from spnn.sampling.models import Models, load_models
 from spnn.sampling.results import described
-from spnn.sampling.store import MemoryStore, SampleStore, Store
+from spnn.sampling.store import MemoryStore, SampleStore
 from spnn.settings import at_work
 from spnn.tracking import log_table, tracking
 
@@ -46,7 +47,7 @@ def evaluate(config: DictConfig) -> list[dict]:
     Raises:
         InputError: If the run is unknown or lacks a model, or an option can't be met.
     """
-    _check_options(config)
+    check_common(config, "count", "resamples")
     study: Study = instantiate(config.study)
     top = Path(config.folder)
     folder = check_results_folder(top / study.name, marker=_MARKER)
@@ -87,7 +88,7 @@ def conclude(study: Study, models: Models, config: DictConfig) -> Findings:
         models: Those of a run.
         config: Of ``evaluate.py``; its folder and loggers are left alone.
     """
-    _check_options(config)
+    check_common(config, "count", "resamples")
     requests = _begin(study, models, config)
     samples = {
         name: _draw(study, name, request, models, MemoryStore(request.names)) for name, request in requests.items()
@@ -95,18 +96,14 @@ def conclude(study: Study, models: Models, config: DictConfig) -> Findings:
     return study.conclude(samples)
 
 
-def _check_options(config: DictConfig) -> None:
-    check_precision(config.trainer)
-    check_counts(config, "count", "batch_size", "shown", "resamples")
-    check_seed(config.seed)
-
-
 def _begin(study: Study, models: Models, config: DictConfig) -> dict[str, Request]:
     """What the study asks for, all of which can be drawn."""
     study.begin(Subject(models, config.count, config.resamples), config)
-    requests = study.requests()
+    requests = {
+        name: replace(request, sampler=request.sampler or study.sampler()) for name, request in study.requests().items()
+    }
     for request in requests.values():
-        check_guidance(models, request.guidance, request.sampler or study.sampler(), request.rows())
+        check_guidance(models, request)
     return requests
 
 
@@ -126,23 +123,10 @@ def _sample(
     return samples, [*stores.values(), whole]
 
 
-def _draw(study: Study, name: str, request: Request, models: Models, store: Store) -> Samples | None:
+def _draw(study: Study, name: str, request: Request, models: Models, store: MemoryStore) -> Samples | None:
     """Sample what the store lacks; None in a process that doesn't write."""
-    config = study.config
     before, start = len(store.missing()), time.perf_counter()
-    writes = generate(
-        models,
-        request.guidance,
-        request.sampler or study.sampler(),
-        request.rows(),
-        store,
-        trainer=config.trainer,
-        batch_size=config.batch_size,
-        frames=request.frames,
-        frames_of="outputs",
-        compile=config.compile,
-        title=f"{study.name} {name}",
-    )
+    writes = generate(models, request, store, study.config, f"{study.name} {name}", frames_of="outputs")
     seconds = time.perf_counter() - start
     if not writes:
         return None

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
@@ -14,39 +13,9 @@ from spnn.diffusion.guidance import Guidance
 from spnn.diffusion.sampler import Sampler
 from spnn.evaluation.findings import Findings, Table
 from spnn.evaluation.subject import Subject
-from spnn.sampling.run import SEEDS_APART
+from spnn.sampling.generate import Request, seeds
 
 __all__ = ["Request", "Samples", "Study"]
-
-
-@dataclass(frozen=True)
-class Request:
-    """Samples that a study asks for, N of them.
-
-    Attributes:
-        guidance: Makes the guidance for a batch of targets.
-        names: Of the samples' files.
-        seeds: Each sample starts from its seed's noise, [N].
-        y: Targets, [N, K].
-        free: Which attributes of each may be what they come to be, [N, K]; None for none.
-        sampler: Another one than the config's.
-        images: Which images it starts from, [N, C, H, W], if the sampler starts from one.
-        frames: At how many steps the operator's outputs are kept.
-    """
-
-    guidance: Callable[..., Guidance | None]
-    names: list[str]
-    seeds: Tensor
-    y: Tensor
-    free: Tensor | None = None
-    sampler: Sampler | None = None
-    images: Tensor | None = None
-    frames: int = 0
-
-    def rows(self) -> dict[str, Tensor]:
-        """One row per sample, as :func:`~spnn.sampling.generate.generate` takes them."""
-        rows = {"seed": self.seeds, "y": self.y, "free": self.free, "image": self.images}
-        return {name: tensor for name, tensor in rows.items() if tensor is not None}
 
 
 @dataclass(frozen=True)
@@ -86,8 +55,7 @@ class Study(ABC):
 
     def seeds(self, copies: int = 1) -> Tensor:
         """Seeds of ``copies`` samples of each held-out image, [N, copies]: all methods start from the same noise."""
-        images = torch.arange(len(self.subject.names))[:, None]
-        return self.config.seed + images + SEEDS_APART * torch.arange(copies)
+        return seeds(self.config.seed, len(self.subject.names), copies)
 
     @abstractmethod
     def requests(self) -> dict[str, Request]:

@@ -5,12 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich import box
-from rich.table import Table as RichTable
-
 from spnn.evaluation.findings import Table
 from spnn.sweeps import format_metric
-from spnn.terminal import console
+from spnn.terminal import print_rows
 
 __all__ = ["cells", "print_table", "save_table", "split_pairs"]
 
@@ -47,12 +44,7 @@ def save_table(table: Table, folder: Path) -> None:
 
 def print_table(table: Table) -> None:
     """Print a table on the terminal."""
-    printed = RichTable(box=box.SIMPLE_HEAD, title=table.caption)
-    for index, title in enumerate(table.columns.values()):
-        printed.add_column(title, justify="right" if index else "left", overflow="fold")
-    for row in cells(table):
-        printed.add_row(*row)
-    console().print(printed)
+    print_rows(list(table.columns.values()), cells(table), table.caption)
 
 
 def _text(value: float | str | Sequence[float] | None, title: str) -> str:

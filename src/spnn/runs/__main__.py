@@ -5,16 +5,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich import box
-from rich.table import Table
-
 from spnn.errors import InputError
 from spnn.runs.listing import Listed, best_first, compare, find_runs
-from spnn.runs.run import Run
-from spnn.terminal import console
+from spnn.terminal import print_rows
 
 _COLUMNS = ("task/accuracy", "inverse/reconstruction", "prior/loss", "judge/accuracy")
-_COLOURS = {"running": "cyan", "finished": "green", "failed": "red", "interrupted": "yellow"}
 
 EXAMPLES = """
 examples:
@@ -34,9 +29,9 @@ def main(words: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(words)
     try:
         if options.command == "compare":
-            _print_comparison(*map(_listed, options.runs))
+            _print_comparison(*map(Listed, options.runs))
         elif options.command == "show":
-            _print_run(_listed(options.run))
+            _print_run(Listed(options.run))
         else:
             _print_list(options)
     except InputError as error:
@@ -69,10 +64,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _listed(folder: str) -> Listed:
-    return Listed(Run(folder).folder)
-
-
 def _print_list(options: argparse.Namespace) -> None:
     runs, sorted_by = find_runs(options.root, options.conditions), []
     if options.command == "best":
@@ -83,28 +74,15 @@ def _print_list(options: argparse.Namespace) -> None:
     if options.command == "best" and options.path:
         print(runs[0].folder)
         return
-    columns = (
-        options.columns.split(",") if options.columns else [*sorted_by, *(c for c in _COLUMNS if c not in sorted_by)]
-    )
-    table = Table(box=box.SIMPLE_HEAD)
-    table.add_column("run", overflow="fold")
-    table.add_column("status")
-    table.add_column("began", no_wrap=True)
-    table.add_column("minutes", justify="right")
-    for column in columns:
-        table.add_column(column, justify="right")
+    columns = options.columns.split(",") if options.columns else list(dict.fromkeys([*sorted_by, *_COLUMNS]))
+    rows = []
     for run in runs:
         record, minutes = run.record, run.seconds / 60
-        name = f"{run.folder}\n[dim]{_reason(run)}[/]" if record.get("reason") else str(run.folder)
-        status = f"[{_COLOURS[record['status']]}]{record['status']}[/]"
-        where = f" ({record['stage']})" if record.get("stage") else ""
+        name = f"{run.folder}\n{record['reason']}" if record.get("reason") else str(run.folder)
+        status = record["status"] + (f" ({record['stage']})" if record.get("stage") else "")
         cells = [_cell(run.values.get(column)) for column in columns]
-        table.add_row(name, status + where, f"{run.began:%Y-%m-%d %H:%M}", f"{minutes:.1f}" if minutes else "", *cells)
-    console().print(table)
-
-
-def _reason(run: Listed) -> str:
-    return run.record["reason"].replace("[", r"\[")
+        rows.append([name, status, f"{run.began:%Y-%m-%d %H:%M}", f"{minutes:.1f}" if minutes else "", *cells])
+    print_rows(["run", "status", "began", "minutes", *columns], rows)
 
 
 def _print_run(run: Listed) -> None:
@@ -124,7 +102,7 @@ def _print_run(run: Listed) -> None:
         packages = "  ".join(f"{name} {version}" for name, version in environment["packages"].items())
         print(f"  python       {environment['python']}  {packages}")
     print()
-    for name, value in run.metrics.items():
+    for name, value in run.figures.items():
         if name.count("/") == 1:  # means over attributes
             print(f"  {name:<28} {value:.4g}")
 
@@ -132,14 +110,9 @@ def _print_run(run: Listed) -> None:
 def _print_comparison(first: Listed, second: Listed) -> None:
     options, metrics = compare(first, second)
     for title, rows in (("option", options), ("metric", metrics)):
-        table = Table(box=box.SIMPLE_HEAD)
-        table.add_column(title, overflow="fold")
-        for run in (first, second):
-            table.add_column(str(run.folder), overflow="fold", justify="right")
-        for name, values in rows.items():
-            table.add_row(name, *map(_cell, values))
         if rows:
-            console().print(table)
+            cells = [[name, *map(_cell, values)] for name, values in rows.items()]
+            print_rows([title, str(first.folder), str(second.folder)], cells)
         else:
             print(f"no {title} differs" if title == "option" else "no metrics yet")
 
@@ -147,7 +120,7 @@ def _print_comparison(first: Listed, second: Listed) -> None:
 def _cell(value: object) -> str:
     if value is None or isinstance(value, bool):
         return {None: "", True: "true", False: "false"}[value]
-    return f"{value:.4g}" if isinstance(value, float) else str(value).replace("[", r"\[")
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

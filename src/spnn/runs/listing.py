@@ -6,7 +6,6 @@ import math
 import operator
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -23,39 +22,26 @@ __all__ = ["Condition", "Listed", "best_first", "compare", "find_runs"]
 _COMPARISONS = {"<": operator.lt, ">": operator.gt, "<=": operator.le, ">=": operator.ge}
 
 
-@dataclass(frozen=True)
-class Listed:
-    """A run in a list.
-
-    Attributes:
-        folder: Where it lies.
-    """
-
-    folder: Path
-
-    @cached_property
-    def run(self) -> Run:
-        """What the folder holds."""
-        return Run(self.folder)
+class Listed(Run):
+    """A run in a list."""
 
     @cached_property
     def record(self) -> dict[str, Any]:
-        """``run.json``; of a run without one, whether all its stages have weights."""
+        """``run.json``."""
         if found := read_status(self.folder):
             return found
-        finished = all(self.run.weights(stage).exists() for stage in self.options["stages"])
-        return {"status": "finished" if finished else "interrupted", "stage": None, "reason": None, "starts": []}
+        raise InputError(f"{self.folder} has no run.json: it isn't a run's folder.")
 
     @cached_property
     def options(self) -> dict[str, Any]:
         """The run's config."""
-        return OmegaConf.to_container(self.run.config)
+        return OmegaConf.to_container(self.config)
 
     @cached_property
-    def metrics(self) -> dict[str, float]:
+    def figures(self) -> dict[str, float]:
         """All numbers of ``metrics.json``, ``stage/metric``, and of the evaluation, ``evaluation/method/metric``."""
         found = {}
-        for stage, metrics in self.run.all_metrics().items():
+        for stage, metrics in self.all_metrics().items():
             found |= {f"{stage}/{name}": value for name, value in metrics.items()}
         evaluation = self.folder / "evaluation/metrics.json"
         for entry in json.loads(evaluation.read_text()) if evaluation.exists() else []:
@@ -66,19 +52,14 @@ class Listed:
     @property
     def began(self) -> datetime:
         """When it was first started."""
-        starts = self.record["starts"]
-        if starts:
-            return datetime.fromisoformat(starts[0]["began"])
-        return datetime.fromtimestamp((self.folder / "config.yaml").stat().st_mtime).astimezone()
+        return datetime.fromisoformat(self.record["starts"][0]["began"])
 
     @property
     def seconds(self) -> float:
         """How long its processes have run; of one that was killed, not its last."""
-        now = datetime.now().astimezone().isoformat()
-        running = self.record["status"] == "running"
-        spans = [(start["began"], start["ended"] or (now if running else None)) for start in self.record["starts"]]
-        moments = [(datetime.fromisoformat(a), datetime.fromisoformat(b)) for a, b in spans if b is not None]
-        return sum((end - begin).total_seconds() for begin, end in moments)
+        now = datetime.now().astimezone().isoformat() if self.record["status"] == "running" else None
+        spans = [(start["began"], start["ended"] or now or start["began"]) for start in self.record["starts"]]
+        return sum((datetime.fromisoformat(b) - datetime.fromisoformat(a)).total_seconds() for a, b in spans)
 
     @cached_property
     def values(self) -> dict[str, Any]:
@@ -88,7 +69,7 @@ class Listed:
             "status": self.record["status"],
             "began": f"{self.began:%Y-%m-%d %H:%M}",
         }
-        return {**flat(self.options), **self.metrics, **described}
+        return {**flat(self.options), **self.figures, **described}
 
 
 class Condition:
@@ -128,7 +109,7 @@ def find_runs(root: str | Path, conditions: Sequence[str] = ()) -> list[Listed]:
         InputError: If a condition can't be read, or names what no run has.
     """
     parsed = [Condition(text) for text in conditions]
-    runs = [Listed(path.parent) for path in Path(root).glob("**/config.yaml") if _is_run(path)]
+    runs = [Listed(path.parent) for path in Path(root).glob("**/run.json") if (path.parent / "config.yaml").exists()]
     for condition in parsed:
         _check_known(condition.name, runs)
     runs = [run for run in runs if all(condition.holds(run) for condition in parsed)]
@@ -154,8 +135,8 @@ def compare(first: Listed, second: Listed) -> tuple[dict[str, tuple[Any, Any]], 
     options, others = flat(first.options), flat(second.options)
     names = sorted(options.keys() | others.keys())
     different = {name: (options.get(name), others.get(name)) for name in names if options.get(name) != others.get(name)}
-    names = list(dict.fromkeys([*first.metrics, *second.metrics]))
-    return different, {name: (first.metrics.get(name), second.metrics.get(name)) for name in names}
+    names = list(dict.fromkeys([*first.figures, *second.figures]))
+    return different, {name: (first.figures.get(name), second.figures.get(name)) for name in names}
 
 
 def _check_known(name: str, runs: Sequence[Listed]) -> None:
@@ -164,11 +145,6 @@ def _check_known(name: str, runs: Sequence[Listed]) -> None:
         raise InputError(
             f"no run has a {name!r}{nearest(name, known)}. Names are those of config.yaml, dotted, and of metrics.json."
         )
-
-
-def _is_run(config: Path) -> bool:
-    text = config.read_text()
-    return re.search(r"^stages:", text, re.MULTILINE) is not None
 
 
 def _is_number(text: str) -> bool:

@@ -132,9 +132,7 @@ def _is_locked(folder: Path) -> bool:
     lock = FileLock(folder / ".lock", blocking=False)
     try:
         lock.acquire()
-    except Timeout:
-        return True
-    except OSError:  # somebody else's folder: take its word
+    except OSError:  # it has timed out, or the folder is somebody else's: take its word
         return True
     lock.release()
     return False

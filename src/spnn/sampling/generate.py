@@ -4,129 +4,144 @@ Devices and nodes are the trainer's business: each process samples its share and
 shared by all.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
 import lightning as L
 import torch
-from lightning.pytorch.callbacks import BasePredictionWriter
 from omegaconf import DictConfig
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from spnn.configs import instantiate
 from spnn.diffusion.guidance import Guidance, TargetGuidance
+from spnn.diffusion.latent import LatentPrior
 from spnn.diffusion.sampler import ImageNoise, Sampler
 from spnn.errors import InputError
 from spnn.sampling.models import Models
 from spnn.sampling.progress import SamplingProgress
-from spnn.sampling.store import Store
+from spnn.sampling.store import MemoryStore
 
-__all__ = ["check_counts", "check_guidance", "check_precision", "check_seed", "generate"]
+__all__ = ["Request", "check_common", "check_guidance", "generate", "seeds"]
+
+_SEEDS_APART = 1_000_000  # of a target's samples: far enough that targets' seeds don't meet
 
 
-def check_counts(config: DictConfig, *options: str) -> None:
-    """Raise InputError if one of the options is not a whole number of at least 1."""
-    for option in options:
+@dataclass(frozen=True)
+class Request:
+    """N samples that are asked for. Each is a function of its row alone, whatever the batch or the device.
+
+    Attributes:
+        guidance: Makes the guidance for a batch of targets: ``(operator, y, free=..., readout=...)``.
+        names: Of the samples' files.
+        seeds: Each sample starts from its seed's noise, [N].
+        y: Targets, [N, ...]; None where nothing is wanted.
+        free: Which coordinates of each target may be what they come to be, [N, K]; None for none.
+        sampler: What they are drawn by; in a study's request, None for the config's.
+        images: Which images it starts from, [N, C, H, W], if the sampler starts from one.
+        frames: How many steps of the trajectory to keep, evenly spread, see :meth:`Sampler.evenly_spread`.
+    """
+
+    guidance: Callable[..., Guidance | None]
+    names: list[str]
+    seeds: Tensor
+    y: Tensor | None
+    free: Tensor | None = None
+    sampler: Sampler | None = None
+    images: Tensor | None = None
+    frames: int = 0
+
+    def rows(self) -> dict[str, Tensor]:
+        """What a sample depends on, one row each."""
+        rows = {"seed": self.seeds, "y": self.y, "free": self.free, "image": self.images}
+        return {name: tensor for name, tensor in rows.items() if tensor is not None}
+
+
+def seeds(first: int, targets: int, copies: int = 1) -> Tensor:
+    """Seeds of ``copies`` samples of each target, [N, copies]; the first's don't depend on how many there are."""
+    return first + torch.arange(targets)[:, None] + _SEEDS_APART * torch.arange(copies)
+
+
+def check_common(config: DictConfig, *counts: str) -> None:
+    """Raise InputError for options that can't be met: the trainer's precision, the seed, and some counts.
+
+    Arguments:
+        config: Of a command.
+        counts: Options that are whole numbers of at least 1.
+    """
+    if config.trainer.precision not in ("32-true", "bf16-mixed", "16-mixed", 32, "32"):
+        raise InputError(
+            f"trainer.precision={config.trainer.precision} would convert the operator's weights, and guidance would "
+            "miss its target: choose 32-true, bf16-mixed or 16-mixed."
+        )
+    for option in ("batch_size", "shown", *counts):
         if not isinstance(config[option], int) or config[option] < 1:
             raise InputError(f"{option} must be a whole number of at least 1, got {config[option]!r}.")
+    if abs(config.seed) >= 2**62:
+        raise InputError(f"seed must lie within ±2^62, got {config.seed}.")
 
 
-def check_seed(seed: int) -> None:
-    """Raise InputError if it is too large for a generator of random numbers."""
-    if abs(seed) >= 2**62:
-        raise InputError(f"seed must lie within ±2^62, got {seed}.")
-
-
-def check_precision(trainer: DictConfig) -> None:
-    """Raise InputError if a trainer's config would convert the operator's weights."""
-    if trainer.precision not in ("32-true", "bf16-mixed", "16-mixed", 32, "32"):
-        raise InputError(
-            f"trainer.precision={trainer.precision} would convert the operator's weights, and guidance would miss its "
-            "target: choose 32-true, bf16-mixed or 16-mixed."
-        )
-
-
-def check_guidance(
-    models: Models, guidance: Callable[..., Guidance | None], sampler: Sampler, asked: Mapping[str, Tensor]
-) -> None:
+def check_guidance(models: Models, request: Request) -> None:
     """Raise InputError if the guidance of the first sample can't be made, or would guide no step of the sampler."""
-    if "y" in asked:
-        operator = models.operator.cpu()
-        free = asked["free"][:1] if "free" in asked else None
-        made = guidance(operator, asked["y"][:1], free=free, readout=models.readout)
-        levels = sampler.levels()
+    if request.y is not None:
+        free = None if request.free is None else request.free[:1]
+        made = request.guidance(models.operator.cpu(), request.y[:1], free=free, readout=models.readout)
+        levels = request.sampler.levels()
         if isinstance(made, TargetGuidance) and not made.exact and not any(map(made.schedule, levels)):
             raise InputError(
-                f"no step is guided: sampling goes from t = {levels[0]} down (sampler.start={sampler.start}), where "
-                "guidance.schedule is 0. Start from a higher step, take more steps, or choose another "
+                f"no step is guided: sampling goes from t = {levels[0]} down (sampler.start={request.sampler.start}), "
+                "where guidance.schedule is 0. Start from a higher step, take more steps, or choose another "
                 "guidance/schedule."
             )
 
 
 def generate(
     models: Models,
-    guidance: Callable[..., Guidance | None],
-    sampler: Sampler,
-    asked: Mapping[str, Tensor],
-    store: Store,
-    *,
-    trainer: DictConfig,
-    batch_size: int,
-    frames: int = 0,
+    request: Request,
+    store: MemoryStore,
+    config: DictConfig,
+    title: str,
     frames_of: Literal["image", "outputs"] = "image",
-    compile: bool = False,
-    title: str = "sampling",
 ) -> bool:
     """Sample what the store lacks; return whether this is the process that should write results.
 
     Arguments:
         models: The prior and the operator.
-        guidance: Makes the guidance for a batch of targets: ``(operator, y, free=..., readout=...)``.
-        sampler: The sampler.
-        asked: One row per sample: ``seed``; ``y``, its target, unless nothing is wanted; ``free``, a mask of the
-            coordinates of ``y`` that are free, if some are; ``image`` to start from, if the sampler starts from one. An
-            image is a function of its row alone, whatever the batch or the device.
+        request: What is asked for.
         store: Where samples go, and what is there already.
-        trainer: Config of a :class:`lightning.Trainer`.
-        batch_size: Images at a time, per device.
-        frames: How many steps of the trajectory to keep, evenly spread, see :meth:`Sampler.evenly_spread`.
-        frames_of: What of a step: the corrected clean image, or the operator's outputs of it.
-        compile: Whether to compile the prior by ``torch.compile``.
+        config: Of a command: ``trainer``, ``batch_size``, ``compile``.
         title: Of the progress.
+        frames_of: What of a step is kept: the corrected clean image, or the operator's outputs of it.
     """
-    writer = _Writer(store)
-    progress = SamplingProgress(title, len(store.missing()))
-    loop = _Sampling(models, guidance, sampler, asked, store, batch_size, frames, frames_of)
-    if compile:
-        loop.prior.compile()
-    engine: L.Trainer = instantiate(trainer, callbacks=[writer, progress])
-    engine.predict(loop, return_predictions=False)
+    with SamplingProgress(title, len(store.missing())) as progress:
+        loop = _Sampling(models, request, store, config.batch_size, frames_of, progress)
+        if config.compile:
+            loop.prior.compile()
+        engine: L.Trainer = instantiate(config.trainer)
+        engine.predict(loop, return_predictions=False)
     engine.strategy.barrier()
     return engine.is_global_zero
 
 
 class _Sampling(L.LightningModule):
-    """Sampling as a prediction: a batch of targets to a batch of images."""
+    """Sampling as a prediction: each batch of targets becomes a batch of images in the store."""
 
     def __init__(
         self,
         models: Models,
-        guidance: Callable[..., Guidance | None],
-        sampler: Sampler,
-        asked: Mapping[str, Tensor],
-        store: Store,
+        request: Request,
+        store: MemoryStore,
         batch_size: int,
-        frames: int,
         frames_of: Literal["image", "outputs"],
+        progress: SamplingProgress,
     ):
         super().__init__()
         self.prior = models.prior.to(memory_format=torch.channels_last)
         self.operator, self.readout = models.operator, models.readout
-        self.make_guidance, self.sampler = guidance, sampler
-        self.asked, self.store, self.batch_size = asked, store, batch_size
-        self.shown, self.frames_of = set(sampler.evenly_spread(frames)), frames_of
-        self.on_progress: Callable[[float], None] = lambda images: None
+        self.request, self.rows, self.store = request, request.rows(), store
+        self.batch_size, self.frames_of, self.progress = batch_size, frames_of, progress
+        self.shown = set(request.sampler.evenly_spread(request.frames))
 
     def setup(self, stage: str) -> None:
         self.missing = self.store.missing()
@@ -134,26 +149,28 @@ class _Sampling(L.LightningModule):
 
     def predict_dataloader(self) -> DataLoader:
         index = torch.arange(len(self.store.names))
-        dataset = Subset(TensorDataset(index, *self.asked.values()), self.missing)
+        dataset = Subset(TensorDataset(index, *self.rows.values()), self.missing)
         return DataLoader(dataset, batch_size=self.batch_size)
 
-    def predict_step(self, batch: list[Tensor], batch_idx: int) -> dict[str, Tensor]:
+    def predict_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
         index, *rows = batch
-        asked = dict(zip(self.asked, rows, strict=True))
-        decode = getattr(self.prior, "decode", lambda x0: x0)  # of a latent prior
-        shape = getattr(self.prior, "noise_shape", self.prior.image_shape)
-        noise = ImageNoise(asked["seed"].tolist(), shape, self.device)
+        row, sampler = dict(zip(self.rows, rows, strict=True)), self.request.sampler
+        is_latent = isinstance(self.prior, LatentPrior)
+        decode = self.prior.decode if is_latent else lambda x0: x0
+        shape = self.prior.noise_shape if is_latent else self.prior.image_shape
+        noise = ImageNoise(row["seed"].tolist(), shape, self.device)
         guidance, frames = None, []
-        if "y" in asked:
-            guidance = self.make_guidance(self.operator, asked["y"], free=asked.get("free"), readout=self.readout)
+        if "y" in row:
+            guidance = self.request.guidance(self.operator, row["y"], free=row.get("free"), readout=self.readout)
         with torch.no_grad():
-            for step in self.sampler.trajectory(self.prior, noise, guidance, asked.get("image")):
-                self.on_progress(len(index) / self.sampler.num_steps)
+            for step in sampler.trajectory(self.prior, noise, guidance, row.get("image")):
+                self.progress.advance(len(index) / sampler.num_steps * self.trainer.world_size)
                 if step.place in self.shown:
-                    frames.append(self.frame(decode(step.x0)).cpu())
+                    frames.append(self.frame(decode(step.x0)).float().cpu())
             image = decode(step.x0)
-        result = {"index": index.cpu(), "image": image.float().cpu()}
-        return {**result, "frames": torch.stack(frames, dim=1).float()} if frames else result
+        found = {"index": index.cpu(), "image": image.float().cpu()}
+        self.store.add(found | ({"frames": torch.stack(frames, dim=1)} if frames else {}))
+        return index
 
     def frame(self, x0: Tensor) -> Tensor:
         """What is kept of a step."""
@@ -161,14 +178,3 @@ class _Sampling(L.LightningModule):
             return x0
         with torch.autocast(self.device.type, enabled=False):
             return self.operator(x0.float())
-
-
-class _Writer(BasePredictionWriter):
-    """Hands each batch to the store as it comes."""
-
-    def __init__(self, store: Store):
-        super().__init__(write_interval="batch")
-        self.store = store
-
-    def write_on_batch_end(self, trainer: L.Trainer, pl_module: Any, prediction: dict[str, Tensor], *_: Any) -> None:
-        self.store.add(prediction)

@@ -58,11 +58,16 @@ def load_models(config: DictConfig) -> Models:
         InputError: If one is missing or untrained, or they are for images of different shapes.
     """
     run = Run(config.run) if config.run else None
-    prior = _load_prior(config.prior, run)
-    operator, attributes, trained_in = _load_operator(config.operator, run, prior.image_shape)
+    prior, operator, attributes, owner = _load_prior(config.prior, run), None, None, None
+    if "_target_" in config.operator:
+        operator = instantiate(config.operator, **blanks(config.operator, image_shape=prior.image_shape))
+        attributes = attributes_of(operator)
+    elif config.operator.run is not None or (run is not None and run.has("surjection")):  # else a task may do without
+        owner = _need(config.operator.run, run, "operator")
+        operator, attributes = owner.surjection(), tuple(owner.source.attributes)
     shape = getattr(operator, "image_shape", prior.image_shape)
     judged = run is not None and attributes == tuple(run.source.attributes) and shape == run.source.image_shape
-    return freeze(Models(prior, operator, attributes, run.judge() if judged else None, run, trained_in))
+    return freeze(Models(prior, operator, attributes, run.judge() if judged else None, run, owner))
 
 
 def freeze(models: Models) -> Models:
@@ -106,18 +111,6 @@ def _load_prior(config: DictConfig, run: Run | None) -> nn.Module:
     if "source" in config and config.source is None:
         raise InputError("this prior is fitted to a run's data: give its folder, run=<folder>.")
     return instantiate(config)
-
-
-def _load_operator(
-    config: DictConfig, run: Run | None, image_shape: tuple[int, int, int]
-) -> tuple[Surjection | None, tuple[str, ...] | None, Run | None]:
-    if "_target_" not in config:  # operator=trained
-        if config.run is None and (run is None or not run.has("surjection")):
-            return None, None, None  # which a task may do without
-        owner = _need(config.run, run, "operator")
-        return owner.surjection(), tuple(owner.source.attributes), owner
-    operator = instantiate(config, **blanks(config, image_shape=image_shape))
-    return operator, attributes_of(operator), None
 
 
 def attributes_of(operator: Surjection | None) -> tuple[str, ...] | None:

@@ -1,5 +1,6 @@
-"""What a sampling leaves beside its PNGs: tensors, a line of metadata per sample, metrics, pictures."""
+"""What was drawn: what networks see in it, metrics, and what a sampling leaves beside its PNGs."""
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,11 +11,9 @@ from typing import BinaryIO
 import numpy as np
 import torch
 from lightning.pytorch.loggers import Logger
-from omegaconf import DictConfig
 from safetensors.torch import save_file
 from torch import Tensor
 
-from spnn.errors import InputError
 from spnn.metrics import Fault, agreement_with, faults, fine_energy, measurement_metrics, pixel_metrics, saturated
 from spnn.outputs import outputs_of
 from spnn.readout import Readout
@@ -24,17 +23,15 @@ from spnn.sampling.tasks import Problem
 from spnn.tracking import log_picture, log_table
 
 __all__ = [
+    "Drawn",
     "View",
     "described",
+    "look_at",
     "looks",
-    "measure",
     "save_metadata",
-    "save_overview",
-    "save_pictures",
     "save_tensors",
-    "took",
+    "save_trajectory",
     "track",
-    "views",
 ]
 
 _LOGGED = 200  # samples in a logged table
@@ -57,60 +54,111 @@ class View:
     wanted: Tensor
 
 
-def views(problem: Problem, models: Models, x: Tensor, y: Tensor | None) -> list[View]:
-    """What the operator, whose outputs are ``y``, and the judge, if there is one, see in samples ``x`` [M, C, H, W], as
-    many for each target; empty if nothing was wanted.
+@dataclass(frozen=True, repr=False)
+class Drawn:
+    """Samples, and what they were drawn for. A notebook shows them as a picture.
 
-    The judge's targets are its own predictions on the source image, except for edited attributes.
+    Attributes:
+        images: The samples, [M, C, H, W], about in [-1, 1]; as many of each target, one target after the other.
+        outputs: The operator's outputs of them, [M, ...]; None without an operator.
+        problem: What was wanted: ``problem.y`` [N, ...], and which of it was ``free`` or ``edited``.
+        metrics: As in ``metrics.json`` of ``sample.py``: agreement, wholeness, gaps.
+        models: What they were drawn with.
+        seen: What the operator and the judge, if there is one, see in them; empty if nothing was wanted.
     """
+
+    images: Tensor
+    outputs: Tensor | None
+    problem: Problem
+    metrics: dict[str, float]
+    models: Models
+    seen: Sequence[View]
+
+    @property
+    def per_target(self) -> int:
+        """Samples of each target."""
+        return len(self.images) // len(self.problem.names)
+
+    @property
+    def took(self) -> Tensor | None:
+        """Whether all that was set of each sample is there, by the last of ``seen``, [M]; None if nothing was set."""
+        edited, readout = self.problem.edited, self.models.readout
+        if edited is None:
+            return None
+        found, wanted = (readout.decode(y[:, edited]) for y in (self.seen[-1].found, self.seen[-1].wanted))
+        return readout.agrees(found, wanted).all(1)
+
+    def __repr__(self) -> str:
+        metrics = ", ".join(f"{name}={value:.4g}" for name, value in self.metrics.items())
+        return f"Drawn({len(self.images)} images of {tuple(self.images.shape[1:])}: {metrics})"
+
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        self.save_overview(file)
+        return file.getvalue()
+
+    def save_overview(self, file: Path | BinaryIO, most: int = 16) -> None:
+        """Draw the targets' pictures and the samples, of ``most`` targets, as a PNG."""
+        problem = self.problem
+        by_target, label = self.images.unflatten(0, (-1, self.per_target)), problem.label
+        labels = [label] if self.per_target == 1 else [f"{label}\nsample {i + 1}" for i in range(self.per_target)]
+        rows = problem.rows | {label: by_target[:, i] for i, label in enumerate(labels)}
+        save_grid({label: images[:most] for label, images in rows.items()}, self._captions()[:most], file)
+
+    def _captions(self) -> list[str]:
+        """A text under each target: how much of it was achieved, on average over its samples."""
+        problem, readout, by_target = self.problem, self.models.readout, (-1, self.per_target)
+        if not self.seen:
+            return problem.names
+        view = self.seen[-1]
+        if self.models.attributes is None:
+            gaps = (view.found - view.wanted).abs().flatten(1).mean(1).unflatten(0, by_target).mean(1)
+            return [f"{name}\ngap {gap:.1e}" for name, gap in zip(problem.names, gaps.tolist(), strict=True)]
+        counts = torch.ones(view.wanted.shape[1], dtype=torch.bool) if problem.free is None else ~problem.free
+        right = readout.agrees(readout.decode(view.found), readout.decode(view.wanted))[:, counts]
+        means = right.sum(1).unflatten(0, by_target).double().mean(1).tolist()
+        captions = [f"{count:.3g} of {int(counts.sum())} agree" for count in means]
+        if (took := self.took) is not None:
+            of_each = took.unflatten(0, by_target).sum(1).tolist()
+            alone = self.per_target == 1
+            words = [("took" if n else "failed") if alone else f"{n} took" for n in of_each]
+            captions = [f"{word}, {text}" for word, text in zip(words, captions, strict=True)]
+        return [f"{text}\nby {view.by}" for text in captions]
+
+
+def look_at(images: Tensor, problem: Problem, models: Models, *, download: bool = False) -> Drawn:
+    """What came of a problem: samples [M, C, H, W], as many for each target; a metric may ``download`` its network."""
+    outputs = None if models.operator is None else outputs_of(models.operator, images)
+    seen = _views(images, outputs, problem, models)
+    metrics = pixel_metrics(images)
+    if problem.images is not None:  # what they are to be held against
+        given = pixel_metrics(problem.images)
+        metrics = metrics | {f"given_{name}": given[name] for name in ("saturated", "fine_energy")}
+    if seen and models.attributes is None:
+        clean = problem.images.repeat_interleave(len(images) // len(problem.names), 0) if problem.clean else None
+        metrics = measurement_metrics(seen[0].found, seen[0].wanted, images, clean, download=download) | metrics
+    elif seen:
+        for view in seen:
+            agreement = agreement_with(view.found, view.wanted, problem.free, problem.edited, models.readout)
+            metrics = metrics | {f"{view.prefix}{name}": value for name, value in agreement.items()}
+    return Drawn(images, outputs, problem, metrics, models, seen)
+
+
+def _views(images: Tensor, outputs: Tensor | None, problem: Problem, models: Models) -> list[View]:
+    """The judge's targets are its own predictions on the source image, except for edited attributes."""
     if problem.y is None:
         return []
-    per_target = len(x) // len(problem.names)
-    found = [View("g", "", y, problem.y.repeat_interleave(per_target, 0))]
+    per_target = len(images) // len(problem.names)
+    views = [View("g", "", outputs, problem.y.repeat_interleave(per_target, 0))]
     if models.judge is not None and models.attributes is not None:
         seen = problem.y
         if problem.images is not None:
             seen = outputs_of(models.judge, problem.images)
             if problem.edited is not None:
                 seen = torch.where(problem.edited, problem.y, seen)
-        judged = outputs_of(models.judge, x)
-        found.append(View("the judge", "judge_", judged, seen.repeat_interleave(per_target, 0)))
-    return found
-
-
-def measure(
-    problem: Problem, models: Models, x: Tensor, seen: Sequence[View], *, download: bool = False
-) -> dict[str, float]:
-    """Metrics of samples ``x`` [M, C, H, W], as many for each target.
-
-    Arguments:
-        problem: What was wanted.
-        models: What they were drawn with.
-        x: The samples.
-        seen: See :func:`views`.
-        download: Whether a metric may download its network.
-    """
-    metrics = dict(pixel_metrics(x))
-    if problem.images is not None:  # what they are to be held against
-        given = pixel_metrics(problem.images)
-        metrics |= {f"given_{name}": given[name] for name in ("saturated", "fine_energy")}
-    if not seen:
-        return metrics
-    if models.attributes is None:
-        clean = problem.images.repeat_interleave(len(x) // len(problem.names), 0) if problem.clean else None
-        return {**measurement_metrics(seen[0].found, seen[0].wanted, x, clean, download=download), **metrics}
-    for view in seen:
-        agreement = agreement_with(view.found, view.wanted, problem.free, problem.edited, models.readout)
-        metrics |= {f"{view.prefix}{name}": value for name, value in agreement.items()}
-    return metrics
-
-
-def took(problem: Problem, models: Models, view: View) -> Tensor | None:
-    """Whether all that was set of each sample is there, [M]; None if nothing was set."""
-    if problem.edited is None:
-        return None
-    found, wanted = (models.readout.decode(y[:, problem.edited]) for y in (view.found, view.wanted))
-    return models.readout.agrees(found, wanted).all(1)
+        judged = outputs_of(models.judge, images)
+        views.append(View("the judge", "judge_", judged, seen.repeat_interleave(per_target, 0)))
+    return views
 
 
 def looks(metrics: Mapping[str, float]) -> list[Fault]:
@@ -122,115 +170,54 @@ def looks(metrics: Mapping[str, float]) -> list[Fault]:
 
 
 def save_tensors(kind: str | None, folder: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors as ``samples.safetensors`` or ``samples.npz``; nothing for None.
-
-    Raises:
-        InputError: If the kind is another.
-    """
+    """Write tensors as ``samples.safetensors`` or ``samples.npz``; nothing for None."""
     if kind == "safetensors":
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / "samples.safetensors")
     elif kind == "npz":
         np.savez(folder / "samples.npz", **{name: tensor.numpy() for name, tensor in tensors.items()})
-    elif kind is not None:
-        raise InputError(f"samples are saved as safetensors or npz (null: as PNG alone), not {kind!r}.")
 
 
-def save_metadata(
-    path: Path,
-    names: Sequence[str],
-    problem: Problem,
-    models: Models,
-    seeds: Sequence[int],
-    x: Tensor,
-    seen: Sequence[View],
-) -> None:
+def save_metadata(path: Path, names: Sequence[str], seeds: Sequence[int], drawn: Drawn) -> None:
     """Write a line of JSON per sample: its PNG, target and seed; the outputs wanted and achieved, what the judge sees,
     and whether an edit took by it; how whole the picture is."""
-    per_target, attributes = len(names) // len(problem.names), models.attributes
-    whole = {"saturated": saturated(x), "fine_energy": fine_energy(x)}
-    success = took(problem, models, seen[-1]) if seen else None
+    problem, attributes, took = drawn.problem, drawn.models.attributes, drawn.took
+    whole = {"saturated": saturated(drawn.images), "fine_energy": fine_energy(drawn.images)}
     with path.open("w") as file:
         for i, name in enumerate(names):
-            target = i // per_target
+            target = i // drawn.per_target
             line = {"image": f"{name}.png", "target_of": problem.names[target], "seed": seeds[i]}
-            if seen and attributes is not None:
+            if drawn.seen and attributes is not None:
                 free = [False] * len(attributes) if problem.free is None else problem.free.tolist()
                 wanted = [None if any_ else value for value, any_ in zip(problem.y[target].tolist(), free, strict=True)]
                 line["target"] = dict(zip(attributes, wanted, strict=True))
-                for view in seen:
+                for view in drawn.seen:
                     key = "judge" if view.prefix else "achieved"
                     line[key] = dict(zip(attributes, view.found[i].tolist(), strict=True))
-                if success is not None:
-                    line["took"] = success[i].item()
-            elif seen:
-                line["gap"] = (seen[0].found[i] - problem.y[target]).abs().mean().item()
+                if took is not None:
+                    line["took"] = took[i].item()
+            elif drawn.seen:
+                line["gap"] = (drawn.outputs[i] - problem.y[target]).abs().mean().item()
             line |= {name: values[i].item() for name, values in whole.items()}
             file.write(json.dumps(line) + "\n")
 
 
-def save_pictures(
-    folder: Path,
-    config: DictConfig,
-    problem: Problem,
-    models: Models,
-    samples: Mapping[str, Tensor],
-    seen: Sequence[View],
-    steps: list[int],
-) -> list[Path]:
-    """Draw ``grid.png``, and the trajectory if wanted; return the files.
+def save_trajectory(kind: str, folder: Path, frames: Tensor, steps: Sequence[int], drawn: Drawn) -> Path:
+    """Draw how the first samples came about, as ``trajectory.png`` (a strip) or ``trajectory.gif``; return the file.
 
     Arguments:
+        kind: ``strip`` or ``gif``.
         folder: Where to.
-        config: Of ``sample.py``.
-        problem: What was wanted.
-        models: Who knows the attributes' names.
-        samples: ``image`` [M, C, H, W], ``frames`` [M, F, C, H, W] if kept.
-        seen: See :func:`views`.
-        steps: The F steps of the frames.
+        frames: The clean images at some steps, [M, F, C, H, W].
+        steps: The F steps.
+        drawn: The samples.
     """
-    files = [folder / "grid.png"]
-    save_overview(files[0], problem, models, samples["image"], seen, config.shown)
-    per_target = len(samples["image"]) // len(problem.names)
-    few = min(len(samples["image"]), 8)
-    if config.trajectory == "strip":
-        files.append(folder / "trajectory.png")
-        names = [problem.names[i // per_target] for i in range(few)]
-        save_strip(samples["frames"][:few], steps, [f"{name} ({i})" for i, name in enumerate(names)], files[-1])
-    elif config.trajectory == "gif":
-        files.append(folder / "trajectory.gif")
-        save_animation(samples["frames"][:few], files[-1])
-    return files
-
-
-def save_overview(
-    file: Path | BinaryIO, problem: Problem, models: Models, x: Tensor, seen: Sequence[View], most: int
-) -> None:
-    """Draw the targets' pictures and the samples ``x`` [M, C, H, W], of ``most`` targets, as a PNG."""
-    shown = min(len(problem.names), most)
-    per_target = len(x) // len(problem.names)
-    by_target = x.unflatten(0, (-1, per_target))[:shown]
-    labels = [problem.label] if per_target == 1 else [f"{problem.label}\nsample {i + 1}" for i in range(per_target)]
-    rows = {label: images[:shown] for label, images in problem.rows.items()}
-    rows |= {label: by_target[:, i] for i, label in enumerate(labels)}
-    save_grid(rows, _captions(problem, models, seen, per_target)[:shown], file)
-
-
-def _captions(problem: Problem, models: Models, seen: Sequence[View], per_target: int) -> list[str]:
-    """A text under each target: how much of it was achieved, on average over its samples."""
-    if not seen:
-        return problem.names
-    if models.attributes is None:
-        gaps = (seen[0].found - seen[0].wanted).abs().flatten(1).mean(1).unflatten(0, (-1, per_target)).mean(1)
-        return [f"{name}\ngap {gap:.1e}" for name, gap in zip(problem.names, gaps.tolist(), strict=True)]
-    view, decode = seen[-1], models.readout.decode
-    counts = torch.ones(view.wanted.shape[1], dtype=torch.bool) if problem.free is None else ~problem.free
-    right = models.readout.agrees(decode(view.found), decode(view.wanted))[:, counts].unflatten(0, (-1, per_target))
-    captions = [f"{count:.3g} of {int(counts.sum())} agree" for count in right.sum(2).double().mean(1).tolist()]
-    if (success := took(problem, models, view)) is not None:
-        of_each = success.unflatten(0, (-1, per_target)).sum(1).tolist()
-        words = ["took" if n else "failed" for n in of_each] if per_target == 1 else [f"{n} took" for n in of_each]
-        captions = [f"{word}, {text}" for word, text in zip(words, captions, strict=True)]
-    return [f"{text}\nby {view.by}" for text in captions]
+    frames = frames[:8]
+    if kind == "gif":
+        save_animation(frames, folder / "trajectory.gif")
+        return folder / "trajectory.gif"
+    names = [f"{drawn.problem.names[i // drawn.per_target]} ({i})" for i in range(len(frames))]
+    save_strip(frames, steps, names, folder / "trajectory.png")
+    return folder / "trajectory.png"
 
 
 def track(loggers: Sequence[Logger], folder: Path, metrics: Mapping[str, float], readout: Readout) -> None:

@@ -7,7 +7,6 @@ step, and a PNG per image. The folder ``unfinished`` is removed when all are the
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import torch
 from lightning.pytorch.utilities import rank_zero_only
@@ -20,20 +19,10 @@ from spnn.replacing import replacing
 from spnn.runs import fresh_folder
 from spnn.sampling.pictures import save_image
 
-__all__ = ["MemoryStore", "SampleStore", "Store"]
+__all__ = ["MemoryStore", "SampleStore"]
 
 # Options without effect on the samples; of the trainer's, the precision has one.
 _WITHOUT_EFFECT = ("batch_size", "compile", "download", "folder", "logger", "report", "trainer")
-
-
-class Store(Protocol):
-    """Where samples go: ``names`` of them, which are ``missing``, a place to ``add`` a batch."""
-
-    names: Sequence[str]
-
-    def missing(self) -> list[int]: ...
-    def add(self, batch: Mapping[str, Tensor]) -> None: ...
-    def collect(self) -> dict[str, Tensor]: ...
 
 
 class MemoryStore:
@@ -44,23 +33,32 @@ class MemoryStore:
     """
 
     def __init__(self, names: Sequence[str]):
-        self.names, self.batches = names, []
+        self.names, self._batches = names, []
+
+    def add(self, batch: Mapping[str, Tensor]) -> None:
+        """Keep a batch: ``index`` [B] and ``image`` [B, C, H, W], and what else there is, one row per sample."""
+        self._batches.append(batch)
 
     def missing(self) -> list[int]:
         """Indices of the samples that are not there yet."""
-        there = {index for batch in self.batches for index in batch["index"].tolist()}
+        there = {index for some in self._indices() for index in some.tolist()}
         return [index for index in range(len(self.names)) if index not in there]
-
-    def add(self, batch: Mapping[str, Tensor]) -> None:
-        """Keep a batch, see :meth:`SampleStore.add`."""
-        self.batches.append(dict(batch))
 
     def collect(self) -> dict[str, Tensor]:
         """All samples, in order."""
-        return _in_order(self.batches)
+        batches = self._all()
+        together = {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
+        order = together.pop("index").argsort()
+        return {name: tensor[order] for name, tensor in together.items()}
+
+    def _indices(self) -> list[Tensor]:
+        return [batch["index"] for batch in self._batches]
+
+    def _all(self) -> list[Mapping[str, Tensor]]:
+        return self._batches
 
 
-class SampleStore:
+class SampleStore(MemoryStore):
     """The samples of one folder.
 
     Arguments:
@@ -69,7 +67,8 @@ class SampleStore:
     """
 
     def __init__(self, folder: str | Path, names: Sequence[str]):
-        self.folder, self.names = Path(folder), names
+        super().__init__(names)
+        self.folder = Path(folder)
         self.parts = self.folder / "unfinished"
 
     def open(self, config: DictConfig, marker: str, asked: Mapping[str, Tensor]) -> bool:
@@ -93,35 +92,25 @@ class SampleStore:
         save_file({name: tensor.contiguous() for name, tensor in asked.items()}, self.parts / "asked")
         return False
 
-    def missing(self) -> list[int]:
-        """Indices of the samples that are not there yet."""
-        there = set()
-        for path in self.parts.glob("*.safetensors"):
-            with safe_open(path, framework="pt") as file:
-                there.update(file.get_tensor("index").tolist())
-        return [index for index in range(len(self.names)) if index not in there]
-
     def add(self, batch: Mapping[str, Tensor]) -> None:
-        """Keep a batch: ``index`` [B] and ``image`` [B, C, H, W], and what else there is, one row per sample."""
         for index, image in zip(batch["index"].tolist(), batch["image"], strict=True):
             save_image(image, self.folder / f"{self.names[index]}.png")
         path = self.parts / f"{int(batch['index'][0]):08d}.safetensors"
         with replacing(path) as unfinished:
             save_file({name: tensor.contiguous() for name, tensor in batch.items()}, unfinished)
 
-    def collect(self) -> dict[str, Tensor]:
-        """All samples, in order."""
-        return _in_order([load_file(path) for path in sorted(self.parts.glob("*.safetensors"))])
-
     def close(self) -> None:
         """Forget the parts: the results are written."""
         shutil.rmtree(self.parts)
 
+    def _indices(self) -> list[Tensor]:
+        return [safe_open(path, framework="pt").get_tensor("index") for path in self._files()]
 
-def _in_order(batches: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    together = {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
-    order = together.pop("index").argsort()
-    return {name: tensor[order] for name, tensor in together.items()}
+    def _all(self) -> list[Mapping[str, Tensor]]:
+        return [load_file(path) for path in self._files()]
+
+    def _files(self) -> list[Path]:
+        return sorted(self.parts.glob("*.safetensors"))
 
 
 def _with_effect(config: DictConfig) -> dict:

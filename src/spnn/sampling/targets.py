@@ -1,6 +1,5 @@
 """Targets: attributes that a user sets by name, and what becomes of the others."""
 
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 
@@ -8,7 +7,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from spnn.errors import InputError
+from spnn.errors import InputError, nearest
 from spnn.outputs import TrainingOutputs
 from spnn.readout import LOGITS, Readout
 
@@ -24,12 +23,10 @@ def attribute_index(name: str, attributes: Sequence[str]) -> int:
     Raises:
         InputError: If there is none of that name; the message has the nearest ones.
     """
-    if name in attributes:
-        return attributes.index(name)
-    by_lower = {attribute.lower(): attribute for attribute in attributes}
-    near = [by_lower[match] for match in difflib.get_close_matches(name.lower(), by_lower, n=3)]
-    hint = f"did you mean {' or '.join(near)}?" if near else f"choose from {', '.join(attributes)}."
-    raise InputError(f"there is no attribute {name!r}; {hint}")
+    if name not in attributes:
+        hint = nearest(name, attributes) or f"; choose from {', '.join(attributes)}"
+        raise InputError(f"there is no attribute {name!r}{hint}.")
+    return attributes.index(name)
 
 
 def set_attributes(

@@ -72,14 +72,13 @@ def reconstruct(config: DictConfig, models: Models, outputs: Outputs, given: Ten
 
 def edit(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | None) -> Problem:
     """Draw images from the logits of given ones, of which some are set; the others are kept, follow, or are free."""
-    attributes, known = _need_attributes(models), models.training_outputs
+    _need_attributes(models)
+    known = models.training_outputs
     others = ("keep" if known is None else "follow") if config.edit.others is None else config.edit.others
     free = others == "free"
     share = 0.0 if free else share_of(others, "edit.others")
-    options = {"quantile": _quantile(config), "share": share, "readout": models.readout}
     names, images, label = _given_images(config, models, given)
-    y, edited = set_attributes(outputs(images), attributes, config.edit.set, "edit.set", known, **options)
-    _remark(config.edit.set, y, edited, models)
+    y, edited = _set(config, models, outputs(images), share)
     if known is not None and not free and (far := far_targets(names, y, known, share)):
         log.warning("%s", far)
     return Problem(
@@ -96,19 +95,8 @@ def edit(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | N
 def generate(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | None) -> Problem:
     """Draw images of which some logits are given and the others are free."""
     attributes = _need_attributes(models)
-    count = config.count or 16
-    y, edited = set_attributes(
-        torch.zeros(count, len(attributes)),
-        attributes,
-        config.generate.set,
-        "generate.set",
-        models.training_outputs,
-        quantile=_quantile(config),
-        readout=models.readout,
-    )
-    _remark(config.generate.set, y, edited, models)
-    names = [f"{config.first + i:05d}" for i in range(count)]
-    return Problem(names, y, free=~edited, edited=edited, label=_settings(config.generate.set))
+    y, edited = _set(config, models, torch.zeros(len(_numbered(config)), len(attributes)))
+    return Problem(_numbered(config), y, free=~edited, edited=edited, label=_settings(config.generate.set))
 
 
 def restore(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | None) -> Problem:
@@ -135,7 +123,7 @@ def restore(config: DictConfig, models: Models, outputs: Outputs, given: Tensor 
 
 def unconditional(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | None) -> Problem:
     """Draw images from the prior alone."""
-    return Problem([f"{config.first + i:05d}" for i in range(config.count or 16)], None)
+    return Problem(_numbered(config), None)
 
 
 TASKS: dict[str, Callable[[DictConfig, Models, Outputs, Tensor | None], Problem]] = {
@@ -179,20 +167,28 @@ def _given_images(config: DictConfig, models: Models, given: Tensor | None) -> t
     return *held_out(models.run.source, config.first, config.count or 16), "held-out"
 
 
-def _remark(values: DictConfig, y: Tensor, edited: Tensor, models: Models) -> None:
-    """Say what may be meant otherwise, or can't be drawn, of what a user set."""
-    said = [models.readout.doubt(str(name), value) for name, value in values.items()]
-    if models.training_outputs is not None:
-        said.append(beyond_range(y, edited, models.attributes, models.training_outputs))
-    for sentence in filter(None, said):
-        log.warning("%s", sentence)
+def _numbered(config: DictConfig) -> list[str]:
+    """The names of samples that are taken from no image."""
+    return [f"{config.first + i:05d}" for i in range(config.count or 16)]
 
 
-def _quantile(config: DictConfig) -> float:
-    quantile = config[config.task].quantile
+def _set(config: DictConfig, models: Models, y: Tensor, share: float = 0.0) -> tuple[Tensor, Tensor]:
+    """Set the task's attributes in outputs, see :func:`set_attributes`; say what may be meant otherwise, or can't be
+    drawn."""
+    options, known, readout = config[config.task], models.training_outputs, models.readout
+    quantile = options.quantile
     if isinstance(quantile, bool) or not isinstance(quantile, int | float) or not 0 < quantile < 1:
         raise InputError(f"{config.task}.quantile must lie between 0 and 1, got {quantile!r}.")
-    return float(quantile)
+    option = f"{config.task}.set"
+    y, edited = set_attributes(
+        y, models.attributes, options.set, option, known, quantile=quantile, share=share, readout=readout
+    )
+    said = [readout.doubt(str(name), value) for name, value in options.set.items()]
+    if known is not None:
+        said.append(beyond_range(y, edited, models.attributes, known))
+    for sentence in filter(None, said):
+        log.warning("%s", sentence)
+    return y, edited
 
 
 def need_operator(models: Models) -> None:
@@ -222,11 +218,10 @@ def _picture(models: Models, y: Tensor) -> Tensor:
 
 
 def _settings(values: DictConfig) -> str:
-    return "\n".join(
-        f"{name} {'yes' if value else 'no'}"
-        if isinstance(value, bool)
-        else f"{name} {value:+g}"
-        if isinstance(value, int | float)
-        else f"{name} {value}"
-        for name, value in values.items()
-    )
+    """What was set, a line each."""
+    lines = []
+    for name, value in values.items():
+        if isinstance(value, bool):
+            value = "yes" if value else "no"
+        lines.append(f"{name} {value}" if isinstance(value, str) else f"{name} {value:+g}")
+    return "\n".join(lines)
