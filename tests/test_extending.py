@@ -6,7 +6,10 @@ import pytest
 import torch
 from commands import REPOSITORY, succeed
 
+from spnn.errors import InputError
 from spnn.runs import Run
+from spnn.sampling.images import held_out
+from spnn.sampling.tasks import find_task
 
 OWN = f"--config-dir={REPOSITORY}/examples/own/conf"
 
@@ -29,6 +32,23 @@ def test_an_own_guidance_leads_samples_to_their_targets(run, tmp_path):
         succeed(*words, f"guidance={guidance}", f"folder={tmp_path}/{guidance}")
     plain, own = (json.loads((tmp_path / name / "metrics.json").read_text())["agreement"] for name in ("none", "sign"))
     assert own > plain + 0.03
+
+
+@pytest.mark.slow
+def test_an_own_task_poses_its_problem(run, tmp_path):
+    words = (f"run={run.folder}", "count=3", "sampler.steps=3", "trainer.precision=32-true")
+    succeed("sample.py", OWN, "task=between", "between.share=0.25", *words, f"folder={tmp_path}/s")
+    (_, images), g = held_out(run.source, 0, 6), run.surjection()
+    wanted = 0.75 * g(images[:3]) + 0.25 * g(images[3:])
+    lines = map(json.loads, (tmp_path / "s/metadata.jsonl").read_text().splitlines())
+    found = torch.tensor([list(line["target"].values()) for line in lines])
+    torch.testing.assert_close(found, wanted, rtol=0, atol=1e-3)
+
+
+def test_a_task_that_is_not_there_is_named():
+    for name, message in (("edits", "did you mean edit"), ("my.task", "the task my.task can't be imported")):
+        with pytest.raises(InputError, match=message):
+            find_task(name)
 
 
 def test_an_own_network_is_trained(tmp_path):

@@ -1,13 +1,17 @@
-"""Parts of one's own: an operator, a prior and a guidance, which configs name by `examples.own.parts.<name>`."""
+"""Parts of one's own (an operator, a prior, a guidance, a task), which configs name by `examples.own.parts.<name>`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
+from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from spnn import Bijection, Composition, Surjection
 from spnn.diffusion import Denoised, NoiseSchedule, TargetGuidance
 from spnn.operators import AveragePool
+from spnn.sampling.images import held_out
+from spnn.sampling.models import Models
+from spnn.sampling.tasks import Problem
 from spnn.surjection import Completion
 
 
@@ -59,3 +63,12 @@ class SignGradient(TargetGuidance):
             distance = (self.surjection(x) - self.wanted(here.y, which)).square().sum()
             (gradient,) = torch.autograd.grad(distance, x)
         return x0 - strength * self.rate * gradient.sign()
+
+
+def between(config: DictConfig, models: Models, outputs: Callable[[Tensor], Tensor], images: Tensor | None) -> Problem:
+    """A task: images whose outputs lie between those of two held-out ones."""
+    count, share = config.count or 8, config.between.share
+    names, images = held_out(models.run.source, config.first, 2 * count)
+    first, second = images[:count], images[count:]
+    y = (1 - share) * outputs(first) + share * outputs(second)
+    return Problem(names[:count], y, rows={"first": first, "second": second}, label="between")

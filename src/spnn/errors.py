@@ -25,7 +25,8 @@ def some_of(names: Sequence[str], most: int = 3) -> str:
 
 def nearest(name: str, names: Iterable[str], most: int = 3) -> str:
     """Names that an unknown one may have been meant to be, for a message; empty if none is near."""
-    found = difflib.get_close_matches(name, sorted(names), n=most)
+    known = {known.lower(): known for known in sorted(names)}
+    found = [known[match] for match in difflib.get_close_matches(name.lower(), known, n=most)]
     return f" (did you mean {' or '.join(found)}?)" if found else ""
 
 

@@ -1,6 +1,7 @@
 """The tasks of sampling: what is wanted of each sample, and where that comes from."""
 
 import logging
+import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -8,7 +9,7 @@ import torch
 from omegaconf import DictConfig
 from torch import Tensor
 
-from spnn.errors import InputError
+from spnn.errors import InputError, nearest
 from spnn.sampling.images import held_out, own_images
 from spnn.sampling.models import Models
 from spnn.sampling.targets import beyond_range, far_targets, set_attributes, share_of
@@ -58,7 +59,7 @@ def pose(config: DictConfig, models: Models, outputs: Outputs, images: Tensor | 
         InputError: If the task lacks something, an image or an attribute is unknown, or a value can't be read.
     """
     given = None if images is None else checked_images(images, models)
-    return TASKS[config.task](config, models, outputs, given)
+    return find_task(config.task)(config, models, outputs, given)
 
 
 def reconstruct(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | None) -> Problem:
@@ -126,9 +127,25 @@ def unconditional(config: DictConfig, models: Models, outputs: Outputs, given: T
     return Problem(_numbered(config), None)
 
 
-TASKS: dict[str, Callable[[DictConfig, Models, Outputs, Tensor | None], Problem]] = {
-    task.__name__: task for task in (reconstruct, edit, generate, restore, unconditional)
-}
+Task = Callable[[DictConfig, Models, Outputs, Tensor | None], Problem]
+
+TASKS: dict[str, Task] = {task.__name__: task for task in (reconstruct, edit, generate, restore, unconditional)}
+
+
+def find_task(name: str) -> Task:
+    """A task by its name, or one's own by its module: ``my_module.my_task``.
+
+    Raises:
+        InputError: If there is none.
+    """
+    if name in TASKS:
+        return TASKS[name]
+    if "." not in name:
+        raise InputError(f"there is no task {name!r}{nearest(name, TASKS)}; one's own is named as module.function.")
+    try:
+        return pkgutil.resolve_name(name)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"the task {name} can't be imported: {error}.") from error
 
 
 def checked_images(images: Tensor, models: Models) -> Tensor:
