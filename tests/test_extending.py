@@ -4,12 +4,14 @@ import json
 
 import pytest
 import torch
-from commands import REPOSITORY, succeed
+from commands import REPOSITORY, configuration, succeed
+from safetensors.torch import load_file
 
 from spnn.errors import InputError
 from spnn.runs import Run
 from spnn.sampling.images import held_out
 from spnn.sampling.tasks import find_task
+from spnn.training import TaskStage, train
 
 OWN = f"--config-dir={REPOSITORY}/examples/own/conf"
 
@@ -57,3 +59,35 @@ def test_an_own_network_is_trained(tmp_path):
     succeed("train.py", OWN, "experiment=digits", "network=wide_digits", "stages=[task]", short, f"folder={folder}")
     net, y = Run(folder).surjection(), torch.randn(2, 10)
     torch.testing.assert_close(net(net.pinv(y)), y, atol=1e-4, rtol=1e-4)
+
+
+class Polish(TaskStage):
+    """Phase 1, for a second time."""
+
+    continues = True
+
+
+@pytest.mark.slow
+def test_an_own_stage_goes_on_from_the_one_before_it_and_is_what_is_loaded(tmp_path):
+    words = ("experiment=digits", "+stage@stage.polish=task", "stage.polish.module._target_=test_extending.Polish")
+    words += ("callbacks.pictures=null",)
+    words += tuple(
+        f"stage.{name}.trainer={{max_steps: 2, val_check_interval: 2}}" for name in ("task", "polish", "inverse")
+    )
+    folder = tmp_path / "run"
+    train(configuration("train", *words, "stages=[task,polish]"), folder)
+    task, polish = (load_file(folder / name / "weights.safetensors") for name in ("task", "polish"))
+    moved = max((polish[key] - task[key]).abs().max().item() for key in task)
+    assert 0 < moved < 0.1  # on from the task's, which were not drawn anew
+    loaded = Run(folder).surjection().state_dict()
+    assert all(torch.equal(loaded[key], polish[key]) for key in polish)
+    second = tmp_path / "second"
+    train(configuration("train", *words, "stages=[inverse]", f"from_run={folder}"), second)
+    inverse = load_file(second / "inverse/weights.safetensors")
+    kept = [key for key in polish if ".r." not in key]
+    assert kept and all(torch.equal(inverse[key], polish[key]) for key in kept)
+    assert not all(torch.equal(inverse[key], polish[key]) for key in polish)
+    with pytest.raises(InputError, match="was trained by polish, too, which this run doesn't know"):
+        train(configuration("train", "experiment=digits", "stages=[inverse]", f"from_run={folder}"), tmp_path / "third")
+    with pytest.raises(InputError, match="the stage `polish` starts from weights that another has trained: put `task`"):
+        train(configuration("train", *words, "stages=[polish]"), tmp_path / "fourth")

@@ -16,6 +16,6 @@ is finished. Later stages, sampling and evaluation start from it. ``python -m sp
 
 from spnn.runs.folders import check_results_folder, fresh_folder
 from spnn.runs.record import Record
-from spnn.runs.run import Run
+from spnn.runs.run import Run, stages_of, trained_by
 
-__all__ = ["Record", "Run", "check_results_folder", "fresh_folder"]
+__all__ = ["Record", "Run", "check_results_folder", "fresh_folder", "stages_of", "trained_by"]

@@ -1,6 +1,7 @@
 """A run: its folder, and what can be built from it."""
 
 import json
+import pkgutil
 import shutil
 import time
 from collections.abc import Callable, Collection
@@ -22,12 +23,26 @@ from spnn.surjection import Surjection
 if TYPE_CHECKING:
     from spnn.data import AttributeData, Source
 
-__all__ = ["Run", "flat"]
+__all__ = ["Run", "flat", "stages_of", "trained_by"]
 
-_STAGES_OF = {"surjection": ("inverse", "task"), "prior": ("prior",), "judge": ("judge",)}  # the one to prefer first
+_TRAINS = {"task": "surjection", "inverse": "surjection", "prior": "prior", "judge": "judge"}  # of the stages here
 _SECTION_OF = {"surjection": "network", "prior": "prior", "judge": "judge"}  # of the config, that builds the model
 
 _OF_THE_PLACE = ("root", "cache", "cache_folder", "on_bad_image")  # options of sources
+
+
+def stages_of(config: DictConfig, model: str) -> list[str]:
+    """The stages that train a model, last first: those of ``stages`` in their order come after those that were run
+    earlier."""
+    row = [name for name in config.stage if trained_by(config, name) == model]
+    return [*(name for name in row if name not in config.stages), *(name for name in config.stages if name in row)][
+        ::-1
+    ]
+
+
+def trained_by(config: DictConfig, stage: str) -> str:
+    """Which model a stage trains: ``surjection``, ``prior`` or ``judge``."""
+    return _TRAINS.get(stage) or pkgutil.resolve_name(config.stage[stage].module._target_).trains
 
 
 def _what(config: DictConfig, section: str) -> dict[str, Any]:
@@ -151,18 +166,18 @@ class Run:
 
     def has(self, model: str) -> bool:
         """Whether a stage that trains the model is finished."""
-        return any(self.weights(stage).exists() for stage in _STAGES_OF[model])
+        return any(self.weights(stage).exists() for stage in stages_of(self.config, model))
 
     def _trained(self, model: str) -> nn.Module:
-        for stage in _STAGES_OF[model]:
+        stages = stages_of(self.config, model)
+        for stage in stages:
             if self.weights(stage).exists():
                 module = self.build(model)
                 self.load_weights(stage, module)
                 return module.eval().requires_grad_(False)
-        stages = " or ".join(_STAGES_OF[model])
         raise InputError(
-            f"{self.folder} has no trained {model}: no {stages} stage was finished there. "
-            f"Train it with `python train.py from_run={self.folder} stages=[{_STAGES_OF[model][-1]}]`."
+            f"{self.folder} has no trained {model}: no {' or '.join(stages)} stage was finished there. "
+            f"Train it with `python train.py from_run={self.folder} stages=[{stages[-1]}]`."
         )
 
     @cached_property
@@ -206,22 +221,32 @@ class Run:
         except Exception as error:
             raise InputError(f"{self.weights(stage)} doesn't fit the model in {self.folder}: {error}") from error
 
+    def continues(self, stage: str) -> bool:
+        """Whether a stage starts from the weights of the one before it."""
+        return pkgutil.resolve_name(self.config.stage[stage].module._target_).continues
+
     def take_weights_from(self, other: "Run", but: Collection[str] = ()) -> None:
         """Copy what ``other`` has trained, so that this folder stands alone; not the stages ``but``, to be run anew,
-        nor a second phase that followed another first one.
+        nor what went on from one that starts anew.
 
         Raises:
             InputError: If this run's options build another model than the weights are of.
         """
-        for model, stages in _STAGES_OF.items():
-            # A stage follows those behind it in the row: none of them may be run anew.
-            current = [stage for i, stage in enumerate(stages) if not set(stages[i:]) & set(but)]
-            taken = [stage for stage in current if other.weights(stage).exists()]
+        for model in _SECTION_OF:
+            stages = stages_of(self.config, model)
+            anew = any(stage in but and not self.continues(stage) for stage in stages)
+            taken = [] if anew else [s for s in stages if s not in but and other.weights(s).exists()]
             differing = [
                 section
                 for section in ("data.source", _SECTION_OF[model])
                 if _what(self.config, section) != _what(other.config, section)
             ]
+            known = stages_of(other.config, model)
+            if taken and (unknown := [s for s in known if s not in stages and other.weights(s).exists()]):
+                raise InputError(
+                    f"the {model} of {other.folder} was trained by {', '.join(unknown)}, too, which this run doesn't "
+                    "know: choose the same experiment, or add the config of that stage."
+                )
             if taken and differing:
                 raise InputError(
                     f"the {model} of {other.folder} was trained with other options in {' and '.join(differing)}: give "

@@ -6,6 +6,7 @@ from spnn.training.classifier import JudgeStage
 from spnn.training.inverse import InverseStage
 from spnn.training.prior import PriorStage
 from spnn.training.run import train
+from spnn.training.stage import Stage
 from spnn.training.task import TaskStage
 
-__all__ = ["AdaptiveWeights", "Adversary", "InverseStage", "JudgeStage", "PriorStage", "TaskStage", "train"]
+__all__ = ["AdaptiveWeights", "Adversary", "InverseStage", "JudgeStage", "PriorStage", "Stage", "TaskStage", "train"]

@@ -27,6 +27,7 @@ class InverseStage(Stage):
     """
 
     trains = "surjection"
+    continues = True
 
     def __init__(self, surjection: Surjection, *, natural_weight: float, reconstruction_weight: float, **options):
         super().__init__(**options)

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import pkgutil
 import re
 import sys
 from collections.abc import Sequence
@@ -24,10 +25,11 @@ from spnn.errors import InputError
 from spnn.networks.layers import SubNetwork
 from spnn.outputs import TrainingOutputs
 from spnn.readout import Readout
-from spnn.runs import Record, Run
+from spnn.runs import Record, Run, stages_of, trained_by
 from spnn.settings import at_work
 from spnn.tracking import log_bars, log_weights, tracking
 from spnn.training.checkpoints import AtomicCheckpoints, steps_in
+from spnn.training.inverse import InverseStage
 from spnn.training.stage import Stage
 
 __all__ = ["train"]
@@ -136,14 +138,25 @@ def check_stages(config: DictConfig, earlier: Run | None) -> None:
             "this choice of `prior` has nothing to train: choose another, such as prior=unet_32, or leave `prior` out "
             "of `stages`."
         )
-    if "inverse" not in stages:
-        return
-    before = stages[: stages.index("inverse")]
-    if "task" not in before and ("task" in stages or earlier is None or not earlier.weights("task").exists()):
-        raise InputError(
-            "the stage `inverse` starts from a network that `task` has trained: put `task` before it in `stages`, or "
-            "give the folder of a run that has it as `from_run`."
-        )
+    for name in stages:
+        made = pkgutil.resolve_name(config.stage[name].module._target_)
+        if not (isinstance(made, type) and issubclass(made, Stage)):
+            raise InputError(f"stage.{name}.module must make a subclass of spnn.training.Stage, got {made!r}.")
+        if not made.continues:
+            continue
+        before = _stages_before(config, name)
+        if not any(s in stages or (earlier is not None and earlier.weights(s).exists()) for s in before):
+            first = stages_of(config, trained_by(config, name))[-1]
+            raise InputError(
+                f"the stage `{name}` starts from weights that another has trained: put `{first}` before it in "
+                "`stages`, or give the folder of a run that has it as `from_run`."
+            )
+
+
+def _stages_before(config: DictConfig, name: str) -> list[str]:
+    """The stages that a stage goes on from, the nearest first."""
+    row = stages_of(config, trained_by(config, name))
+    return row[row.index(name) + 1 :]
 
 
 def run_stage(run: Run, name: str) -> dict[str, float]:
@@ -156,8 +169,8 @@ def run_stage(run: Run, name: str) -> dict[str, float]:
     L.seed_everything(run.config.seed, workers=True, verbose=False)  # a stage alone is as it is among others
     make_stage = instantiate(config.module)
     model = run.build(make_stage.func.trains)
-    if name == "inverse":
-        run.load_weights("task", model)
+    if make_stage.func.continues:
+        run.load_weights(next(s for s in _stages_before(run.config, name) if run.weights(s).exists()), model)
     stage: Stage = make_stage(model.to(memory_format=torch.channels_last))
     if run.config.compile:
         compile_parts(model, run.config.compile)
@@ -166,7 +179,7 @@ def run_stage(run: Run, name: str) -> dict[str, float]:
     ) as loggers:
         trainer, metrics = fit_and_test(run, name, stage, loggers, steps_before)
         if trainer.is_global_zero:
-            if name == "task":
+            if stage.trains == "surjection" and not isinstance(stage, InverseStage):  # which changes no output
                 source = run.source
                 described = TrainingOutputs.of_images(stage.model.eval(), source.split("train"), source.readout)
                 described.save(run.training_outputs_file)

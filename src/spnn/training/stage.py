@@ -25,6 +25,8 @@ class Stage(L.LightningModule):
 
     trains: ClassVar[str]
     """Which model the stage trains, and the attribute that holds it: ``surjection``, ``prior`` or ``judge``."""
+    continues: ClassVar[bool] = False
+    """Whether it starts from the weights of the last stage before it that trains the same model."""
 
     def __init__(
         self,
