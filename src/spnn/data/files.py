@@ -1,6 +1,5 @@
 """Image files as pixels."""
 
-import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -52,20 +51,15 @@ def decode_image(path: str | Path, image_shape: Sequence[int]) -> np.ndarray:
         raise InputError(f"image files have 1 or 3 channels, but {channels} are needed.")
     try:
         with Image.open(path) as file:
-            turned = file.getexif().get(ExifTags.Base.Orientation, 1) >= 5
-            tall, wide = (width, height) if turned else (height, width)  # as it lies in the file
-            scale = max(tall / file.height, wide / file.width)
-            drafted = file.draft(None, (math.ceil(file.width * scale), math.ceil(file.height * scale)))
+            drafted = file.draft(None, (max(height, width), max(height, width)))
             # The decoder rounds sizes up; what the file holds may end within the last row and column.
             right, bottom = drafted[1][2:] if drafted else file.size
-            across, down = min(right, bottom * wide / tall), min(bottom, right * tall / wide)
-            left, top = (right - across) / 2, (bottom - down) / 2
-            # Cropped first, as a filter looks beyond the box that it is given.
-            x, y = int(left), int(top)
+            turned = file.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+            tall, wide = (width, height) if turned else (height, width)  # as it lies in the file
+            left, top = max(0, right - bottom * wide / tall) / 2, max(0, bottom - right * tall / wide) / 2
             image = file.convert("RGB" if channels == 3 else "L")
-            image = image.crop((x, y, math.ceil(left + across), math.ceil(top + down)))
-            box = (left - x, top - y, left - x + across, top - y + down)
-            image = ImageOps.exif_transpose(image.resize((wide, tall), Image.Resampling.BICUBIC, box))
+            image = image.resize((wide, tall), Image.Resampling.BICUBIC, (left, top, right - left, bottom - top))
+            image = ImageOps.exif_transpose(image)
     except Exception as error:  # Pillow raises whatever it comes across in a damaged file
         raise InputError(f"{path} can't be read as an image: {error}.") from error
     return np.asarray(image).reshape(height, width, channels)
