@@ -1,5 +1,6 @@
 """Image files as pixels."""
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -51,15 +52,20 @@ def decode_image(path: str | Path, image_shape: Sequence[int]) -> np.ndarray:
         raise InputError(f"image files have 1 or 3 channels, but {channels} are needed.")
     try:
         with Image.open(path) as file:
-            drafted = file.draft(None, (max(height, width), max(height, width)))
-            # The decoder rounds sizes up; what the file holds may end within the last row and column.
-            right, bottom = drafted[1][2:] if drafted else file.size
             turned = file.getexif().get(ExifTags.Base.Orientation, 1) >= 5
             tall, wide = (width, height) if turned else (height, width)  # as it lies in the file
-            left, top = max(0, right - bottom * wide / tall) / 2, max(0, bottom - right * tall / wide) / 2
+            scale = max(tall / file.height, wide / file.width)
+            drafted = file.draft(None, (math.ceil(file.width * scale), math.ceil(file.height * scale)))
+            # The decoder rounds sizes up; what the file holds may end within the last row and column.
+            right, bottom = drafted[1][2:] if drafted else file.size
+            across, down = min(right, bottom * wide / tall), min(bottom, right * tall / wide)
+            left, top = (right - across) / 2, (bottom - down) / 2
+            # Cropped first, as a filter looks beyond the box that it is given.
+            x, y = int(left), int(top)
             image = file.convert("RGB" if channels == 3 else "L")
-            image = image.resize((wide, tall), Image.Resampling.BICUBIC, (left, top, right - left, bottom - top))
-            image = ImageOps.exif_transpose(image)
+            image = image.crop((x, y, math.ceil(left + across), math.ceil(top + down)))
+            box = (left - x, top - y, left - x + across, top - y + down)
+            image = ImageOps.exif_transpose(image.resize((wide, tall), Image.Resampling.BICUBIC, box))
     except Exception as error:  # Pillow raises whatever it comes across in a damaged file
         raise InputError(f"{path} can't be read as an image: {error}.") from error
     return np.asarray(image).reshape(height, width, channels)
