@@ -165,7 +165,7 @@ DAMAGES = {
     "-1 and 0": (
         "celeba",
         write(ATTRIBUTES, line(4, lambda s: s.replace(" 1", " 0"))),
-        "holds both -1 and 0",
+        r"000002\.jpg is '0', expected -1 or 1",
     ),
     "no count": ("celeba", write(ATTRIBUTES, line(1, lambda s: "")), "line 1 must be the number of images"),
     "wrong count": ("celeba", write(ATTRIBUTES, line(1, lambda s: "21")), "says that it has 21 rows, but has 20"),
@@ -212,7 +212,11 @@ DAMAGES = {
         lambda r: (r / OWN).write_text("image,split\n000001.jpg,train\n"),
         "has no attributes",
     ),
-    "unknown split": ("image_folder", write(OWN, lambda t: t.replace("train", "training")), "also 'training'"),
+    "unknown split": (
+        "image_folder",
+        write(OWN, lambda t: t.replace("train", "training")),
+        r"split of 000001\.jpg is 'training', expected train or",
+    ),
     "images elsewhere": ("image_folder", lambda r: shutil.rmtree(r / "images"), "no folder below"),
 }
 

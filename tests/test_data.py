@@ -17,47 +17,49 @@ from spnn.data.order import ShuffledBatches
 from spnn.errors import InputError
 
 
-def numbers(first: int, last: int) -> dict[str, np.ndarray]:
-    rows = np.arange(first, last)
-    return {"images": np.full((last - first, 2, 2, 3), rows[:, None, None, None], np.uint8), "even": rows % 2 == 0}
+def numbers(row: int) -> dict[str, np.ndarray]:
+    return {"images": np.full((2, 2, 3), row, np.uint8), "even": np.bool_(row % 2 == 0)}
 
 
-def never(first: int, last: int) -> dict[str, np.ndarray]:
+def never(row: int) -> dict[str, np.ndarray]:
     raise AssertionError("made twice")
 
 
 def test_arrays_are_made_once_and_then_read_from_the_cache(tmp_path):
-    made = cached_arrays(tmp_path, "key", 10, numbers, chunk=3)
-    read = cached_arrays(tmp_path, "key", 10, never)
-    for name, array in numbers(0, 10).items():
+    made = cached_arrays(tmp_path, "key", range(10), numbers, chunk=3)
+    read = cached_arrays(tmp_path, "key", range(10), never)
+    for name in ("images", "even"):
+        expected = np.stack([numbers(row)[name] for row in range(10)])
         assert isinstance(read[name], np.memmap)
-        assert np.array_equal(made[name], array) and np.array_equal(read[name], array)
-    assert len(cached_arrays(tmp_path, "another key", 5, numbers)["even"]) == 5
+        assert np.array_equal(made[name], expected) and np.array_equal(read[name], expected)
+    assert len(cached_arrays(tmp_path, "another key", range(5), numbers)["even"]) == 5
 
 
 def test_what_is_made_already_is_not_made_again(tmp_path):
     with pytest.raises(InputError, match="row 6"):
-        cached_arrays(tmp_path, "key", 12, broken, chunk=3)
+        cached_arrays(tmp_path, "key", range(12), broken, chunk=3)
     asked = tmp_path / "asked"
-    cached_arrays(tmp_path, "key", 12, partial(recorded, asked), chunk=3)
-    assert sorted(map(int, asked.read_text().split())) == [6, 9]
+    made = cached_arrays(tmp_path, "key", range(12), partial(recorded, asked), chunk=3)
+    assert sorted(map(int, asked.read_text().split())) == [6, 7, 8, 9, 10, 11]
+    assert made["images"][:, 0, 0, 0].tolist() == list(range(12))
+    assert made["even"].tolist() == [True, False] * 6
 
 
-def broken(first: int, last: int) -> dict[str, np.ndarray]:
-    if first >= 6:
+def broken(row: int) -> dict[str, np.ndarray]:
+    if row >= 6:
         time.sleep(0.5)  # the earlier chunks are written by then
-        raise InputError(f"row {first} can't be made")
-    return numbers(first, last)
+        raise InputError(f"row {row} can't be made")
+    return numbers(row)
 
 
-def recorded(asked, first: int, last: int) -> dict[str, np.ndarray]:
+def recorded(asked, row: int) -> dict[str, np.ndarray]:
     with asked.open("a") as file:
-        file.write(f"{first}\n")
-    return numbers(first, last)
+        file.write(f"{row}\n")
+    return numbers(row)
 
 
 def ask(folder, count: int) -> None:
-    cached_arrays(folder, "key", count, numbers)
+    cached_arrays(folder, "key", range(count), numbers)
 
 
 def test_of_several_processes_that_ask_at_once_all_get_the_arrays(tmp_path):
@@ -67,16 +69,16 @@ def test_of_several_processes_that_ask_at_once_all_get_the_arrays(tmp_path):
     for process in processes:
         process.join()
     assert [process.exitcode for process in processes] == [0, 0, 0]
-    assert np.array_equal(cached_arrays(tmp_path, "key", 200, never)["even"], numbers(0, 200)["even"])
+    assert cached_arrays(tmp_path, "key", range(200), never)["even"].tolist() == [True, False] * 100
 
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(InputError, match=r"the cache .*file/cache can't be written: Not a directory"):
-        cached_arrays(tmp_path / "file/cache", "key", 10, numbers)
+        cached_arrays(tmp_path / "file/cache", "key", range(10), numbers)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
     with pytest.raises(InputError, match=r"needs .* GB in .*, where 0\.0 GB are free"):
-        cached_arrays(tmp_path / "cache", "key", 1000, numbers)
+        cached_arrays(tmp_path / "cache", "key", range(1000), numbers)
 
 
 @pytest.mark.parametrize("world_size, batch_size", [(1, 6), (2, 3), (3, 2)])

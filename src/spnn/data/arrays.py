@@ -1,13 +1,14 @@
-"""Images and attributes as arrays, and a cache of them on disk, read a batch at a time."""
+"""Images and labels as arrays, and a cache of them on disk, read a batch at a time."""
 
 import hashlib
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -28,30 +29,35 @@ class ArrayDataset(Dataset):
     ``index`` [(B,)], their places in the data set.
 
     Arguments:
-        images: uint8 [M, H, W, C], in memory or memory-mapped.
+        images: uint8 [M, H, W, C], in memory, memory-mapped, or what gives such an array for a list of places.
         attributes: Labels, [N, K]: bool, or numbers.
-        names: Of the N images; by default their places.
+        names: Of the M images; by default their places.
         rows: Which of the M images are the N; by default all, in order.
     """
 
     def __init__(
         self,
-        images: np.ndarray,
+        images: Any,
         attributes: np.ndarray,
-        names: Callable[[int], str] = str,
+        names: Sequence[str] | None = None,
         rows: np.ndarray | None = None,
     ):
-        self.images, self.attributes, self.name, self.rows = images, attributes, names, rows
+        self.images, self.attributes, self.names = images, attributes, names
+        self.rows = np.arange(len(attributes)) if rows is None else rows
 
     def __len__(self) -> int:
         return len(self.attributes)
+
+    def name(self, index: int) -> str:
+        row = self.rows[index]
+        return str(row if self.names is None else self.names[row])
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
         return {key: value[0] for key, value in self.__getitems__([index]).items()}
 
     def __getitems__(self, indices: list[int]) -> dict[str, torch.Tensor]:
         # PyTorch's loaders call this with a whole batch where it exists.
-        images = self.images[indices if self.rows is None else self.rows[indices]]
+        images = self.images[self.rows[indices]]
         return {
             "image": torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2),
             "attributes": torch.from_numpy(self.attributes[indices].astype(np.float32)),
@@ -59,15 +65,10 @@ class ArrayDataset(Dataset):
         }
 
 
-Rows = dict[str, np.ndarray]
-
-_make_rows: Callable[[int, int], Rows]  # in a process that makes rows
-
-
 def cached_arrays(
-    folder: str | Path, key: str, count: int, make_rows: Callable[[int, int], Rows], chunk: int = 64
-) -> Rows:
-    """Return arrays of ``count`` rows from the cache, memory-mapped; make them first, on all cores, if need be.
+    folder: str | Path, key: str, items: Sequence, make_row: Callable[[Any], dict[str, np.ndarray]], chunk: int = 64
+) -> dict[str, np.ndarray]:
+    """Return arrays of a row per item from the cache, memory-mapped; make them first, on all cores, if need be.
 
     Making them goes on where an earlier, interrupted process ended. Of several processes that ask at once, one makes
     them and the others wait.
@@ -75,9 +76,9 @@ def cached_arrays(
     Arguments:
         folder: The cache.
         key: Everything on which the arrays depend, as text.
-        count: Number of rows.
-        make_rows: ``(first, last) -> {name: array of last - first rows}``; called in other processes.
-        chunk: Rows to make at a time.
+        items: What the rows are made from.
+        make_row: Makes the row of each array, by the arrays' names, from an item; called in other processes.
+        chunk: Rows that are made at a time.
 
     Raises:
         InputError: If the folder can't be written, or has no space for the arrays, or what it holds is damaged.
@@ -88,7 +89,7 @@ def cached_arrays(
             place.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(place.with_suffix(".lock")):
                 if not place.exists():
-                    _make(place, key, count, make_rows, chunk)
+                    _make(place, key, items, make_row, chunk)
         except OSError as error:
             raise InputError(
                 f"the cache {folder} can't be written: {error.strerror}. Choose another folder, or free space."
@@ -99,95 +100,53 @@ def cached_arrays(
         raise InputError(f"the cache {place} is damaged ({error}): delete it, and it is made anew.") from error
 
 
-def _make(place: Path, key: str, count: int, make_rows: Callable[[int, int], Rows], chunk: int) -> None:
+def _make(place: Path, key: str, items: Sequence, make_row: Callable, chunk: int) -> None:
     unfinished = place.with_suffix(".unfinished")
     unfinished.mkdir(exist_ok=True)
     (unfinished / "key.txt").write_text(key + "\n")
-    starts = range(0, count, chunk)
-    done_file = unfinished / "done"  # a byte per chunk
-    done = bytearray(done_file.read_bytes()) if done_file.exists() else bytearray()
-    if len(done) != len(starts):
-        done = bytearray(len(starts))
-        example = make_rows(0, 1)
-        _check_space(unfinished, count * sum(array.nbytes for array in example.values()))
-        for name, array in example.items():
-            header = np.lib.format.open_memmap(
-                unfinished / f"{name}.npy", mode="w+", dtype=array.dtype, shape=(count, *array.shape[1:])
-            )
-            del header
-        done_file.write_bytes(done)
-    missing = [i for i, finished in enumerate(done) if not finished]
-    # Rows are written, not mapped: a disk that is full is then an error, not a signal that kills the process.
-    with done_file.open("r+b") as progress, _AllRows(unfinished) as rows:
-        for i, made in _progress(missing, _in_processes(make_rows, missing, chunk, count), chunk, count):
-            rows.write(i * chunk, made)
-            progress.seek(i)
-            progress.write(b"\1")
-            progress.flush()
-    done_file.unlink()
+    done_file = unfinished / "rows"  # how many are written
+    done = int(done_file.read_text() or 0) if done_file.exists() else 0
+    files: dict[str, BinaryIO] = {}
+    start = last = time.monotonic()
+    with ExitStack() as stack:
+        pool = stack.enter_context(ProcessPoolExecutor())
+        stack.callback(pool.shutdown, wait=False, cancel_futures=True)  # after an error, the rest is not made
+        for number, row in enumerate(pool.map(make_row, items[done:], chunksize=chunk), done):
+            if not files:
+                _check_space(place.parent, (len(items) - done) * sum(array.nbytes for array in row.values()))
+                for name, array in row.items():
+                    opened = _open_at(unfinished / f"{name}.npy", number, len(items), array)
+                    files[name] = stack.enter_context(opened)
+            for name, array in row.items():
+                files[name].write(array.tobytes())
+            if (number + 1 - done) % chunk == 0:
+                for file in files.values():
+                    file.flush()
+                done_file.write_text(str(number + 1))
+                now = time.monotonic()
+                if now - last >= 20:
+                    rate = (number + 1 - done) / (now - start)
+                    log.info("preparing the cache: %d of %d, %.0f/s", number + 1, len(items), rate)
+                    last = now
+    done_file.unlink(missing_ok=True)
     unfinished.rename(place)
 
 
-class _AllRows:
-    """The ``.npy`` files of a folder, open for writing some of their rows."""
-
-    def __init__(self, folder: Path):
-        arrays = {path.stem: np.load(path, mmap_mode="r") for path in folder.glob("*.npy")}
-        self.offsets = {name: (array.offset, array.itemsize * array[0].size) for name, array in arrays.items()}
-        self.files = {name: (folder / f"{name}.npy").open("r+b") for name in arrays}
-
-    def __enter__(self) -> "_AllRows":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for file in self.files.values():
-            file.close()
-
-    def write(self, first: int, rows: Rows) -> None:
-        for name, array in rows.items():
-            offset, size = self.offsets[name]
-            self.files[name].seek(offset + first * size)
-            self.files[name].write(np.ascontiguousarray(array).tobytes())
-            self.files[name].flush()
-
-
-def _in_processes(
-    make_rows: Callable[[int, int], Rows], chunks: list[int], chunk: int, count: int
-) -> Iterator[tuple[int, Rows]]:
-    # Handed over once to each process, not with each chunk: it may hold a long list of files.
-    with ProcessPoolExecutor(initializer=_keep, initargs=(make_rows,)) as pool:
-        try:
-            yield from zip(chunks, pool.map(partial(_make_chunk, chunk, count), chunks), strict=True)
-        except BaseException:  # don't finish what nobody will keep
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _keep(make_rows: Callable[[int, int], Rows]) -> None:
-    global _make_rows
-    _make_rows = make_rows
-
-
-def _make_chunk(chunk: int, count: int, i: int) -> Rows:
-    return _make_rows(i * chunk, min((i + 1) * chunk, count))
-
-
-def _progress(missing: list[int], made: Iterator, chunk: int, count: int, seconds: float = 20) -> Iterator:
-    """Log how far it is, every so many seconds."""
-    start = last = time.monotonic()
-    for finished, item in enumerate(made, 1):
-        yield item
-        now = time.monotonic()
-        if now - last >= seconds:
-            rows = min(count, count - (len(missing) - finished) * chunk)
-            log.info("preparing the cache: %d of %d, %.0f/s", rows, count, finished * chunk / (now - start))
-            last = now
+def _open_at(path: Path, number: int, count: int, row: np.ndarray) -> BinaryIO:
+    """Open a ``.npy`` file of ``count`` such rows for writing from row ``number`` on."""
+    # Written, not mapped: a disk that is full is then an error, not a signal that kills the process.
+    path.touch()
+    file = path.open("r+b")
+    header = {"descr": np.lib.format.dtype_to_descr(row.dtype), "fortran_order": False, "shape": (count, *row.shape)}
+    np.lib.format.write_array_header_1_0(file, header)
+    file.seek(number * row.nbytes, 1)
+    return file
 
 
 def _check_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if needed > free:
         raise InputError(
-            f"the cache needs {needed / 1e9:.1f} GB in {folder.parent}, where {free / 1e9:.1f} GB are free: choose "
-            "another folder, free space, or do without the cache."
+            f"the cache needs {needed / 1e9:.1f} GB in {folder}, where {free / 1e9:.1f} GB are free: choose another "
+            "folder, free space, or do without the cache."
         )

@@ -11,8 +11,9 @@ References:
     MaskGAN (Lee et al., 2020), https://github.com/switchablenorms/CelebAMask-HQ
 """
 
+from abc import abstractmethod
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar
 
 import numpy as np
 
@@ -25,7 +26,54 @@ from spnn.errors import InputError, some_of
 __all__ = ["CelebA", "CelebAMaskHQ"]
 
 
-class CelebA(ListedImages):
+class _Faces(ListedImages):
+    """Faces with CelebA's attributes. A subclass says what its parts are called, and how it is split."""
+
+    attributes = CELEBA_ATTRIBUTES
+    tables: ClassVar[dict[str, str]]
+    """Files without their suffix: of the ``attributes``, and of others."""
+    first_image: ClassVar[str]
+    origin: ClassVar[str]
+    """Where to get them."""
+
+    @abstractmethod
+    def splits(self, attributes: Table, places: dict[str, Path]) -> np.ndarray:
+        """The split of each row of the attributes, [N]."""
+
+    def read(self) -> Listing:
+        """List the images; errors as :meth:`~spnn.data.listed.ListedImages.read`."""
+        search = Search(self.where)
+        places = {part: search.file(f"{stem}.txt", f"{stem}.csv") for part, stem in self.tables.items()}
+        table = read_table(places["attributes"]) if places["attributes"] else None
+        names = table.names if table else [self.first_image]
+        folder = search.folder_of(names)
+        if folder is None:  # tables say .jpg also of images that were distributed as .png
+            names = [str(Path(name).with_suffix(".png")) for name in names]
+            folder = search.folder_of(names)
+        if folder is None or None in places.values():
+            lines = [
+                f"  {part}: {places[part] or f'MISSING, {stem}.txt or {stem}.csv'}"
+                for part, stem in self.tables.items()
+            ]
+            lines.append(f"  images: {folder or f'MISSING, {Path(names[0]).stem}.jpg, ...'}")
+            raise InputError(
+                f"{self.title} is not complete in {self.root}:\n" + "\n".join(lines) + f"\nFound there:\n"
+                f"{search.describe()}\nPut what is missing anywhere below that folder; it comes from {self.origin}. "
+                "Without any data set, data=synthetic_faces runs on rendered faces."
+            )
+        missing, unknown = set(CELEBA_ATTRIBUTES) - set(table.columns), set(table.columns) - set(CELEBA_ATTRIBUTES)
+        if missing or unknown:
+            found = {"missing": missing, "unknown": unknown}
+            raise InputError(
+                f"{table.path} has {len(table.columns)} attributes, expected CelebA's {len(CELEBA_ATTRIBUTES)}; "
+                f"{'; '.join(f'{what}: {some_of(sorted(some), 5)}' for what, some in found.items() if some)}. Other "
+                "attributes are read by data=image_folder."
+            )
+        attributes = table.select(CELEBA_ATTRIBUTES).binary()
+        return Listing(folder, np.array(names), attributes, self.splits(table, places))
+
+
+class CelebA(_Faces):
     """CelebA's aligned and cropped faces, of which the central square is taken; the official partition.
 
     Arguments:
@@ -33,33 +81,22 @@ class CelebA(ListedImages):
     """
 
     title = "CelebA"
-    attributes = CELEBA_ATTRIBUTES
+    tables: ClassVar = {"attributes": "list_attr_celeba", "partition": "list_eval_partition"}
+    first_image = "000001.jpg"
+    origin = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
 
-    def read(self) -> Listing:
-        """List the images; errors as :meth:`~spnn.data.listed.ListedImages.read`."""
-        found = _find(
-            self.title,
-            self.where,
-            {
-                "attributes": ("list_attr_celeba.txt", "list_attr_celeba.csv"),
-                "partition": ("list_eval_partition.txt", "list_eval_partition.csv"),
-            },
-            first_image="000001.jpg",
-            source="https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html",
-        )
-        table = _celeba_columns(found.tables["attributes"])
-        partition = found.tables["partition"]
-        splits = dict(zip(partition.names, partition.whole_numbers((0, 1, 2))[:, 0].tolist(), strict=True))
-        if unknown := [name for name in table.names if name not in splits]:
+    def splits(self, attributes: Table, places: dict[str, Path]) -> np.ndarray:
+        partition = read_table(places["partition"], columns=("partition",))
+        split = dict(zip(partition.names, partition.among("0", "1", "2")[:, 0], strict=True))
+        if unknown := [name for name in attributes.names if name not in split]:
             raise InputError(
-                f"{partition.path} doesn't say in which split {len(unknown)} of {len(table.names)} images are: "
+                f"{partition.path} doesn't say in which split {len(unknown)} of {len(attributes.names)} images are: "
                 f"{some_of(unknown)}."
             )
-        split = np.array([splits[name] for name in table.names])
-        return Listing(found.folder, found.names(table), table.binary(), split)
+        return np.array([int(split[name]) for name in attributes.names])
 
 
-class CelebAMaskHQ(ListedImages):
+class CelebAMaskHQ(_Faces):
     """CelebAMask-HQ's 30,000 faces of 1024x1024 pixels, split 80/10/10 in the order of their numbers, as published.
 
     Arguments:
@@ -67,81 +104,13 @@ class CelebAMaskHQ(ListedImages):
     """
 
     title = "CelebAMask-HQ"
-    attributes = CELEBA_ATTRIBUTES
+    tables: ClassVar = {"attributes": "CelebAMask-HQ-attribute-anno"}
+    first_image = "0.jpg"
+    origin = "https://github.com/switchablenorms/CelebAMask-HQ"
 
-    def read(self) -> Listing:
-        """List the images; errors as :meth:`~spnn.data.listed.ListedImages.read`."""
-        found = _find(
-            self.title,
-            self.where,
-            {"attributes": ("CelebAMask-HQ-attribute-anno.txt", "CelebAMask-HQ-attribute-anno.csv")},
-            first_image="0.jpg",
-            source="https://github.com/switchablenorms/CelebAMask-HQ",
-        )
-        table = _celeba_columns(found.tables["attributes"])
-        if strange := [name for name in table.names if not Path(name).stem.isdecimal()]:
-            raise InputError(f"{table.path}: images are named by number, as 0.jpg, but one is {strange[0]!r}.")
-        order = np.argsort([int(Path(name).stem) for name in table.names], kind="stable")
-        split = in_order(len(order))
-        return Listing(found.folder, found.names(table)[order], table.binary()[order], split)
-
-
-class _Found(NamedTuple):
-    """The parts of a data set; ``suffix`` is that of the files, where the tables have another."""
-
-    tables: dict[str, Table]
-    folder: Path
-    suffix: str | None
-
-    def names(self, table: Table) -> np.ndarray:
-        """The files' names; tables say .jpg also of images that were distributed as .png."""
-        if self.suffix is None:
-            return np.array(table.names)
-        return np.array([str(Path(name).with_suffix(self.suffix)) for name in table.names])
-
-
-def _find(title: str, root: str | Path, tables: dict[str, tuple[str, ...]], first_image: str, source: str) -> _Found:
-    """Find and read a data set's tables, then the folder with the images that the first of them names.
-
-    Raises:
-        InputError: If a part is missing; the message says which ones are there and where to get the others.
-    """
-    search = Search(root)
-    places = {part: search.file(names) for part, names in tables.items()}
-    read, probes, suffix = {}, [first_image], None
-    if places["attributes"] is not None:
-        read["attributes"] = read_table(places["attributes"])
-        names = read["attributes"].names
-        probes = [names[0], names[len(names) // 2], names[-1]]  # one may be missing
-    folder = search.folder_of(probes)
-    if folder is None:
-        folder = search.folder_of([str(Path(probe).with_suffix(".png")) for probe in probes])
-        suffix = ".png"
-    if folder is None or None in places.values():
-        wanted = {part: " or ".join(names) for part, names in tables.items()}
-        lines = [f"  {part}: {places[part] or f'MISSING, {wanted[part]}'}" for part in tables]
-        lines.append(f"  images: {folder or f'MISSING, {probes[0]}, ...'}")
-        raise InputError(
-            f"{title} is not complete in {root}:\n" + "\n".join(lines) + f"\nFound there:\n{search.describe()}\n"
-            f"Put what is missing anywhere below that folder; it comes from {source}. Without any data set, "
-            "data=synthetic_faces runs on rendered faces."
-        )
-    for part, place in places.items():
-        if part != "attributes":
-            read[part] = read_table(place, columns=(part,))
-    return _Found(read, folder, suffix)
-
-
-def _celeba_columns(table: Table) -> Table:
-    """The table with the forty attributes in their usual order."""
-    missing = [name for name in CELEBA_ATTRIBUTES if name not in table.columns]
-    strange = [name for name in table.columns if name not in CELEBA_ATTRIBUTES]
-    if missing or strange:
-        named = {"missing": missing, "unknown": strange}
-        found = [f"{what}: {', '.join(names[:5])}" for what, names in named.items() if names]
-        raise InputError(
-            f"{table.path} has {len(table.columns)} attributes, expected CelebA's {len(CELEBA_ATTRIBUTES)}; "
-            f"{'; '.join(found)}. Other attributes are read by data=image_folder."
-        )
-    order = [table.columns.index(name) for name in CELEBA_ATTRIBUTES]
-    return table._replace(columns=CELEBA_ATTRIBUTES, values=table.values[:, order])
+    def splits(self, attributes: Table, places: dict[str, Path]) -> np.ndarray:
+        numbers = [Path(name).stem for name in attributes.names]
+        if strange := [number for number in numbers if not number.isdecimal()]:
+            raise InputError(f"{attributes.path}: images are named by number, as 0.jpg, but one is {strange[0]!r}.")
+        order = np.argsort(np.array(numbers, dtype=int), kind="stable")
+        return in_order(len(numbers))[np.argsort(order)]

@@ -41,36 +41,33 @@ class ImageFolder(ListedImages):
     @cached_property
     def table(self) -> Table:
         """The table, its column ``split`` included."""
-        path = self.search.file([self.table_name])
+        path = self.search.file(self.table_name)
         if path is None:
             raise InputError(
                 f"there is no {self.table_name} in {self.root}: make one with a header and a row per image, "
                 f"`image,smiling,glasses` and `portrait.jpg,1,0`. Found there:\n{self.search.describe()}"
             )
-        table = read_table(path)
-        if not table.without("split").columns:
-            raise InputError(f"{path} has no attributes: its header must name at least one.")
-        return table
+        return read_table(path)
 
     @cached_property
     def attributes(self) -> tuple[str, ...]:
-        """The table's columns."""
-        return self.table.without("split").columns
+        """The table's other columns."""
+        names = tuple(name for name in self.table.columns if name != "split")
+        if not names:
+            raise InputError(f"{self.table.path} has no attributes: its header must name at least one.")
+        return names
 
     def read(self) -> Listing:
         """List the images; errors as :meth:`~spnn.data.listed.ListedImages.read`."""
-        table, names = self.table, self.table.names
-        folder = self.search.folder_of([names[0], names[len(names) // 2], names[-1]])
+        table, attributes = self.table, self.table.select(self.attributes).binary()
+        folder = self.search.folder_of(table.names)
         if folder is None:
             raise InputError(
-                f"no folder below {self.root} holds the images that {table.path} names ({names[0]}, ...). Found "
+                f"no folder below {self.root} holds the images that {table.path} names ({table.names[0]}, ...). Found "
                 f"there:\n{self.search.describe()}"
             )
         if "split" in table.columns:
-            given = table.column("split")
-            if strange := sorted(set(given.tolist()) - set(SPLITS)):
-                raise InputError(f"{table.path}: the column `split` holds train, val or test, but also {strange[0]!r}.")
-            split = np.array([SPLITS.index(name) for name in given])
+            split = np.array([SPLITS.index(name) for name in table.select(["split"]).among(*SPLITS)[:, 0]])
         else:
-            split = np.random.default_rng(self.seed).permutation(in_order(len(names)))
-        return Listing(folder, np.array(names), table.without("split").binary(), split)
+            split = np.random.default_rng(self.seed).permutation(in_order(len(table.names)))
+        return Listing(folder, np.array(table.names), attributes, split)

@@ -5,11 +5,11 @@ from functools import cached_property
 from typing import Any
 
 import lightning as L
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, default_collate
 
-from spnn.data.arrays import ArrayDataset
 from spnn.data.order import ShuffledBatches
 from spnn.data.sources import Source, Split
 
@@ -85,7 +85,8 @@ class AttributeData(L.LightningDataModule):
         return self._loader(dataset, batch_size=min(self.batch_size, len(dataset)), sampler=sampler)
 
     def _loader(self, dataset: Dataset, **options: Any) -> DataLoader:
-        workers = 0 if isinstance(dataset, ArrayDataset) else self.num_workers  # one indexing needs no process
+        in_arrays = isinstance(getattr(dataset, "images", None), np.ndarray)  # one indexing needs no process
+        workers = 0 if in_arrays else self.num_workers
         return DataLoader(
             dataset,
             collate_fn=collate,

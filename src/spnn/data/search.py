@@ -1,7 +1,7 @@
 """Find a data set's parts wherever a user has unpacked them."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from spnn.errors import InputError, some_of
@@ -26,42 +26,30 @@ class Search:
         self.root = Path(root).expanduser()
         if not self.root.is_dir():
             raise InputError(f"data.root={root} is not a folder (looked from {Path.cwd()}).")
-        self.files: dict[Path, set[str]] = {}  # of each folder, nearest first
-        level = [self.root]
-        for _ in range(_DEPTH + 1):
-            below = []
-            for folder in level:
-                try:
-                    with os.scandir(folder) as entries:
-                        found = [(entry.name, entry.is_dir()) for entry in entries if entry.name != "__MACOSX"]
-                except PermissionError:  # lost+found, say
-                    found = []
-                self.files[folder] = {name for name, is_folder in found if not is_folder}
-                below += [folder / name for name, is_folder in sorted(found) if is_folder]
-            level = below
+        found = {}
+        for path, folders, files in os.walk(self.root, followlinks=True):
+            found[Path(path)] = set(files)
+            deepest = len(Path(path).parts) - len(self.root.parts) == _DEPTH
+            folders[:] = [] if deepest else sorted(set(folders) - {"__MACOSX"})
+        self.files: dict[Path, set[str]] = {path: found[path] for path in sorted(found, key=lambda p: len(p.parts))}
 
-    def file(self, names: Iterable[str]) -> Path | None:
+    def file(self, *names: str) -> Path | None:
         """The nearest file that has one of the names; None if there is none.
 
         Raises:
             InputError: If there are several equally near.
         """
-        found = [folder / name for folder, files in self.files.items() for name in names if name in files]
-        return self._nearest(found)
+        return self._nearest(folder / name for folder, files in self.files.items() for name in names if name in files)
 
-    def folder_of(self, names: Iterable[str]) -> Path | None:
-        """The nearest folder that holds one of the files, whose names may have folders in them; None if none does.
+    def folder_of(self, names: Sequence[str]) -> Path | None:
+        """The nearest folder that holds the first, middle or last of the files, whose names may have folders in them;
+        None if none does.
 
         Raises:
             InputError: If there are several equally near.
         """
-        names = list(names)
-        found = [
-            folder
-            for folder, files in self.files.items()
-            if any(name in files if "/" not in name else (folder / name).is_file() for name in names)
-        ]
-        return self._nearest(found)
+        probes = {names[0], names[len(names) // 2], names[-1]}  # one may be missing
+        return self._nearest(folder for folder in self.files if any((folder / probe).is_file() for probe in probes))
 
     def describe(self) -> str:
         """What there is, in a few lines."""
@@ -75,11 +63,9 @@ class Search:
             lines.append(f"  Archives are not looked into; unpack {', '.join(sorted(archives)[:3])}.")
         return "\n".join(lines)
 
-    def _nearest(self, paths: list[Path]) -> Path | None:
-        if not paths:
-            return None
-        depth = min(len(path.parts) for path in paths)
-        nearest = [path for path in paths if len(path.parts) == depth]
+    def _nearest(self, paths: Iterable[Path]) -> Path | None:
+        paths = list(paths)
+        nearest = [path for path in paths if len(path.parts) == len(paths[0].parts)]
         if len(nearest) > 1:  # CelebA's images as they were found have the same names as the aligned ones
             nearest = [path for path in nearest if "align" in path.name] or nearest
         if len(nearest) > 1:
@@ -87,4 +73,4 @@ class Search:
                 f"there is more than one candidate below {self.root}: {', '.join(map(str, nearest[:4]))}. Name the "
                 "one to take by a deeper data.root, or remove the others."
             )
-        return nearest[0]
+        return nearest[0] if nearest else None

@@ -7,7 +7,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from sklearn.datasets import load_digits
@@ -19,9 +19,10 @@ from spnn.data.attributes import CELEBA_ATTRIBUTES
 from spnn.errors import InputError
 from spnn.readout import Binary, Readout
 
-__all__ = ["Digits", "Source", "Split", "SyntheticFaces"]
+__all__ = ["SPLITS", "Digits", "Source", "Split", "SyntheticFaces"]
 
 Split = Literal["train", "val", "test"]
+SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 class Source(ABC):
@@ -70,9 +71,7 @@ class SyntheticFaces(Source):
                 f"{train} + {val} + {test} faces."
             )
         self.image_shape = (3, size, size)
-        self.size, self.seed, self.cache = size, seed, Path(cache)
-        ends = np.cumsum([train, val, test]).tolist()
-        self.ranges = dict(zip(("train", "val", "test"), zip([0, *ends], ends, strict=False), strict=True))
+        self.size, self.seed, self.cache, self.counts = size, seed, cache, [train, val, test]
 
     def prepare(self) -> None:
         _ = self.arrays
@@ -80,14 +79,15 @@ class SyntheticFaces(Source):
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
         """All faces of all splits: ``images`` uint8 [N, H, W, 3] and ``attributes`` bool [N, 40]."""
-        count = self.ranges["test"][1]
+        count = sum(self.counts)
         # The renderer's own source is part of the key: after a change of it, old faces are not found.
         key = f"faces size={self.size} seed={self.seed} count={count} renderer={renderer_digest()}"
-        return cached_arrays(self.cache, key, count, partial(_render, self.seed, self.size))
+        return cached_arrays(self.cache, key, range(count), partial(_render, self.seed, self.size))
 
     def split(self, name: Split) -> Dataset:
-        first, last = self.ranges[name]
-        return ArrayDataset(self.arrays["images"][first:last], self.arrays["attributes"][first:last])
+        place = SPLITS.index(name)
+        part = slice(sum(self.counts[:place]), sum(self.counts[: place + 1]))
+        return ArrayDataset(self.arrays["images"][part], self.arrays["attributes"][part])
 
 
 def renderer_digest() -> str:
@@ -97,9 +97,9 @@ def renderer_digest() -> str:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
-def _render(seed: int, size: int, first: int, last: int) -> dict[str, np.ndarray]:
-    images, attributes = zip(*(faces.make_face(seed, index, size) for index in range(first, last)), strict=True)
-    return {"images": np.stack(images), "attributes": np.stack(attributes)}
+def _render(seed: int, size: int, index: int) -> dict[str, np.ndarray]:
+    image, attributes = faces.make_face(seed, index, size)
+    return {"images": image, "attributes": attributes}
 
 
 class Digits(Source):
@@ -118,8 +118,8 @@ class Digits(Source):
         images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[order, ..., None]
         attributes = np.eye(10, dtype=bool)[digits.target[order]]
         ends = [len(order) * 8 // 10, len(order) * 9 // 10]
-        parts = zip(np.split(images, ends), np.split(attributes, ends), strict=True)
-        self.splits = {name: ArrayDataset(*part) for name, part in zip(("train", "val", "test"), parts, strict=True)}
+        parts = map(ArrayDataset, np.split(images, ends), np.split(attributes, ends))
+        self.splits = dict(zip(SPLITS, parts, strict=True))
 
     def split(self, name: Split) -> Dataset:
         return self.splits[name]

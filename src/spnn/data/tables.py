@@ -1,6 +1,7 @@
 """Tables of attributes and partitions, as data sets of faces come with them: text files and CSV files."""
 
 import csv
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -27,49 +28,36 @@ class Table(NamedTuple):
     columns: tuple[str, ...]
     values: np.ndarray
 
-    def column(self, name: str) -> np.ndarray:
-        """The values of one column, [N]."""
-        return self.values[:, self.columns.index(name)]
+    def select(self, columns: Sequence[str]) -> "Table":
+        """The table of some of the columns, in their order."""
+        places = [self.columns.index(name) for name in columns]
+        return self._replace(columns=tuple(columns), values=self.values[:, places])
 
-    def without(self, name: str) -> "Table":
-        """The table but for one column."""
-        keep = [i for i, column in enumerate(self.columns) if column != name]
-        return self._replace(columns=tuple(self.columns[i] for i in keep), values=self.values[:, keep])
-
-    def whole_numbers(self, allowed: Sequence[int]) -> np.ndarray:
-        """The values as int8, [N, K].
+    def among(self, *allowed: str) -> np.ndarray:
+        """The values, [N, K].
 
         Raises:
             InputError: If one is not among the allowed.
         """
-        numbers = np.full(self.values.shape, -128, np.int8)
-        for value in allowed:
-            numbers[self.values == str(value)] = value
-        if (numbers == -128).any():
-            row, column = np.argwhere(numbers == -128)[0]
+        strange = ~np.isin(self.values, allowed)
+        if strange.any():
+            row, column = np.argwhere(strange)[0]
             raise InputError(
                 f"{self.path}: {self.columns[column]} of {self.names[row]} is {str(self.values[row, column])!r}, "
-                f"expected {' or '.join(map(str, allowed))}."
+                f"expected {' or '.join(allowed)}."
             )
-        return numbers
+        return self.values
 
     def binary(self) -> np.ndarray:
-        """The values as bool, [N, K]: −1 and 1, or 0 and 1, but not both -1 and 0.
+        """The values as bool, [N, K].
 
         Raises:
-            InputError: If there are others.
+            InputError: If they are not all 0 or 1, or all -1 or 1.
         """
-        numbers = self.whole_numbers((-1, 0, 1))
-        if (numbers == -1).any() and (numbers == 0).any():
-            row, column = np.argwhere(numbers == 0)[0]
-            raise InputError(
-                f"{self.path} holds both -1 and 0 ({self.columns[column]} of {self.names[row]} is 0): attributes are "
-                "-1 and 1, or 0 and 1."
-            )
-        return numbers == 1
+        return self.among("-1" if (self.values == "-1").any() else "0", "1") == "1"
 
 
-def read_table(path: str | Path, columns: Sequence[str] | None = None) -> Table:
+def read_table(path: Path, columns: Sequence[str] = ()) -> Table:
     """Read a table.
 
     A ``.csv`` file has a header, whose first entry stands over the images' names. Other files are separated by white
@@ -84,7 +72,6 @@ def read_table(path: str | Path, columns: Sequence[str] | None = None) -> Table:
         InputError: If it can't be read, is no such table, has rows of another length than its header or another number
             of them than it says, or names an image twice.
     """
-    path = Path(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -93,40 +80,32 @@ def read_table(path: str | Path, columns: Sequence[str] | None = None) -> Table:
         raise InputError(f"{path} can't be read: {error.strerror}.") from error
     if text.lstrip()[:1] == "<":
         raise InputError(f"{path} is a web page, not a table: the download was refused. Download it again.")
-    lines = text.splitlines()
-    rows = list(csv.reader(lines)) if path.suffix.lower() == ".csv" else [line.split() for line in lines]
-    numbered = [(number, row) for number, row in enumerate(rows, 1) if row]
-    count = None
-    if path.suffix.lower() == ".csv":
-        header = [name.strip() for name in numbered.pop(0)[1][1:]] if numbered else []
-    elif columns is not None:
-        header = list(columns)
-    else:
-        first, header = ([row for _, row in numbered[:2]] + [[], []])[:2]
+    commas = path.suffix.lower() == ".csv"
+    lines = csv.reader(text.splitlines()) if commas else map(str.split, text.splitlines())
+    rows = {number: [word.strip() for word in line] for number, line in enumerate(lines, 1) if line}
+    header, count = list(columns), None
+    if commas:
+        header = rows.pop(min(rows))[1:] if rows else []
+    elif not columns:
+        first, header = rows.pop(1, []), rows.pop(2, [])
         if len(first) != 1 or not first[0].isdecimal():
             raise InputError(
                 f"{path}: line 1 must be the number of images and line 2 the attributes' names; line 1 is "
                 f"{' '.join(first)[:60]!r}."
             )
-        count, numbered = int(first[0]), numbered[2:]
-    if not header or not numbered:
+        count = int(first[0])
+    if not header or not rows:
         raise InputError(f"{path} has no {'rows' if header else 'columns'}: it is empty or was cut off.")
-    for number, row in numbered:
+    for number, row in rows.items():
         if len(row) != 1 + len(header):
             raise InputError(
                 f"{path}, line {number}: {len(row) - 1} values for {len(header)} columns ({some_of(header)})."
             )
-    if len(set(header)) < len(header):
-        raise InputError(f"{path} names a column twice: {_first_repeated(header)!r}.")
-    if count is not None and count != len(numbered):
-        raise InputError(f"{path} says that it has {count} rows, but has {len(numbered)}: it was cut off or edited.")
-    names = [row[0].strip() for _, row in numbered]
-    if len(set(names)) < len(names):
-        raise InputError(f"{path} has more than one row for {_first_repeated(names)!r}.")
-    values = np.array([[value.strip() for value in row[1:]] for _, row in numbered])
-    return Table(path, names, tuple(header), values)
-
-
-def _first_repeated(names: Sequence[str]) -> str:
-    seen = set()
-    return next(name for name in names if name in seen or seen.add(name))
+    if count is not None and count != len(rows):
+        raise InputError(f"{path} says that it has {count} rows, but has {len(rows)}: it was cut off or edited.")
+    names = [row[0] for row in rows.values()]
+    for what, found in (("names a column twice:", header), ("has more than one row for", names)):
+        ((name, times),) = Counter(found).most_common(1)
+        if times > 1:
+            raise InputError(f"{path} {what} {name!r}.")
+    return Table(path, names, tuple(header), np.array([row[1:] for row in rows.values()]))
