@@ -122,7 +122,7 @@ class Drawn:
             of_each = took.unflatten(0, by_target).sum(1).tolist()
             alone = self.per_target == 1
             words = [("took" if n else "failed") if alone else f"{n} took" for n in of_each]
-            captions = [f"{word}, {text}" for word, text in zip(words, captions, strict=True)]
+            captions = [f"{word},\n{text}" for word, text in zip(words, captions, strict=True)]
         return [f"{text}\nby {view.by}" for text in captions]
 
 
