@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 
 from spnn.data.layouts import write_faces
 from spnn.diffusion import GaussianMixturePrior
+from spnn.entry import _without_nulls
 from spnn.errors import InputError
 from spnn.runs import Run, check_results_folder, fresh_folder
 from spnn.training import train
@@ -189,6 +190,25 @@ def test_every_guidance_and_schedule_is_one_word_away():
             assert callable(instantiate(config.guidance))  # options of one choice don't linger in another
     replaced = configuration("sample", "guidance.schedule.levels=[[0, 0.7]]", "run=x").guidance
     assert instantiate(replaced).keywords["schedule"](900) == 0.7
+
+
+def test_no_logger_is_a_choice_and_other_groups_need_one():
+    folders = [REPOSITORY / "conf"]
+    for word in ("logger=null", "logger=[]", "~logger"):
+        assert _without_nulls([word, "seed=1"], folders) == ["logger=none", "seed=1"]
+    kept = ["stage.task.epochs=null", "callbacks.pictures=null", "-m", "prior=unet_32"]
+    assert _without_nulls(["experiment=null", *kept, "debug=null"], folders) == kept
+    said = fail("train.py", "callbacks=null")
+    assert "callbacks=null: this group needs a choice" in said and "callbacks.pictures=null" in said
+    assert "stage@stage.task=null: this group needs a choice" in fail("train.py", "stage@stage.task=null")
+
+
+@pytest.mark.slow
+def test_a_run_without_a_logger_has_its_metrics(tmp_path):
+    words = ("experiment=digits", "stages=[task]", "stage.task.trainer={max_steps: 2, val_check_interval: 2}")
+    succeed("train.py", *words, "callbacks.pictures=null", "logger=null", f"folder={tmp_path}/run")
+    assert "task" in json.loads((tmp_path / "run/metrics.json").read_text())
+    assert not (tmp_path / "run/task/metrics.csv").exists()
 
 
 def stub_run(folder, *overrides: str) -> Run:

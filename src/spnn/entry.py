@@ -113,6 +113,7 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
                 if word.startswith("--") and word.partition("=")[0] not in _FLAGS:
                     raise SystemExit(f"no flag {word}: options are written without dashes, such as experiment=digits.")
             folders, given = config_folders(), _given_folder(words)
+            words = _without_nulls(words, given + folders)
             for own in given or folders[:-1]:
                 _check_yaml(own)
             job = Job(function, config_name, sys.argv)
@@ -139,6 +140,27 @@ def _given_folder(words: list[str]) -> list[Path]:
     parser.add_argument("--config-dir", "-cd", type=Path)
     given = parser.parse_known_args(words)[0].config_dir
     return [] if given is None else [given.resolve()]
+
+
+def _without_nulls(words: list[str], folders: list[Path]) -> list[str]:
+    """Words of a command line that choose nothing, which Hydra has no word for, as it understands them.
+
+    Raises:
+        SystemExit: If a group must have a choice.
+    """
+    kept = []
+    for word in words:
+        group, _, choice = word.partition("=")
+        if word in ("logger=null", "logger=[]", "~logger"):
+            kept.append("logger=none")
+        elif choice != "null" or not any((folder / group.partition("@")[0]).is_dir() for folder in folders):
+            kept.append(word)
+        elif group not in ("experiment", "debug"):  # which nothing is chosen of by default
+            also = "; a part of it is switched off by its name, such as callbacks.pictures=null" * (
+                group == "callbacks"
+            )
+            raise SystemExit(f"{word}: this group needs a choice, see --help{also}.")
+    return kept
 
 
 def _check_yaml(folder: Path) -> None:
