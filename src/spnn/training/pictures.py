@@ -31,8 +31,8 @@ class Pictures(Callback):
         images: How many validation images.
         sampler: Makes the sampler for a noise schedule.
         guidance: Makes the guidance for a batch of targets.
-        logit: What an edited attribute is set to, with the sign that the image doesn't have. Each image has another
-            attribute edited.
+        logit: What an edited logit is set to, with the sign that the image doesn't have, one in each image. Values
+            aren't edited.
     """
 
     def __init__(
@@ -64,20 +64,25 @@ class Pictures(Callback):
 
     def _of_surjection(self, g: Surjection, images: Tensor) -> tuple[dict[str, Tensor], list[str]]:
         y = g(images)
-        edited, captions = self._edit(y)
-        return {"image": images, "g†(g(image))": g.pinv(y), "edited": g.back_project(images, edited)}, captions
+        rows, captions = {"image": images, "g†(g(image))": g.pinv(y)}, [""] * len(y)
+        if self.run.source.readout.grouped:
+            edited, captions = self._edit(y)
+            rows["edited"] = g.back_project(images, edited)
+        return rows, captions
 
     def _of_prior(self, stage: Stage, images: Tensor) -> tuple[dict[str, Tensor], list[str]]:
         if not self.run.has("surjection"):
             return {"sample": self._sample(stage.model, images)}, [""] * len(images)
         g = self.run.surjection().to(images.device)
         y = g(images)
-        edited, captions = self._edit(y)
         reconstructed = self._sample(stage.model, images, g, y)
         readout = self.run.source.readout
         agreement = readout.agrees(readout.decode(g(reconstructed)), readout.decode(y)).float().mean()
         stage.log("val/agreement", agreement, prog_bar=True, rank_zero_only=True)
-        rows = {"image": images, "reconstructed": reconstructed, "edited": self._sample(stage.model, images, g, edited)}
+        rows, captions = {"image": images, "reconstructed": reconstructed}, [""] * len(y)
+        if readout.grouped:
+            edited, captions = self._edit(y)
+            rows["edited"] = self._sample(stage.model, images, g, edited)
         return rows, captions
 
     def _edit(self, y: Tensor) -> tuple[Tensor, list[str]]:
@@ -91,5 +96,5 @@ class Pictures(Callback):
 
     def _sample(self, prior: UNetPrior, like: Tensor, g: Surjection | None = None, y: Tensor | None = None) -> Tensor:
         noise = ImageNoise(range(len(like)), like.shape[1:], like.device)  # the same at each validation
-        guidance = None if g is None else self.make_guidance(g, y)
+        guidance = None if g is None else self.make_guidance(g, y, readout=self.run.source.readout)
         return self.make_sampler(schedule=prior.schedule)(prior, noise, guidance)
