@@ -46,7 +46,7 @@ class Ink(Digits):
 @pytest.fixture(scope="module")
 def ink(tmp_path_factory) -> Run:
     folder = tmp_path_factory.mktemp("ink") / "run"
-    short = [f"stage.{stage}.trainer.max_steps={n}" for stage, n in (("task", 400), ("inverse", 20), ("prior", 300))]
+    short = [f"stage.{stage}.trainer.max_steps={n}" for stage, n in (("task", 200), ("inverse", 20), ("prior", 150))]
     words = ["experiment=digits", "data.source._target_=test_readout.Ink", "stage.task.module.adversary=null"]
     words += ["stage.task.module.reconstruction_weight=1"]
     train(configuration("train", *words, *short, "callbacks.pictures.images=4"), folder)
