@@ -202,3 +202,25 @@ def test_nearest_paths_are_found_part_by_part():
     assert nearest_path("b.batch_sise", paths) == " (did you mean b.batch_size?)"
     assert nearest_path("learning_rat", paths) == " (did you mean b.learning_rate?)"
     assert nearest_path("colour", paths) == ""
+
+
+@pytest.mark.parametrize(
+    "word, said",
+    [
+        ("edit.set.Smiling=no", "write 'edit.set={Smiling: no}'"),
+        ("edit.set={Smiling", "'edit.set={Smiling' can't be read ("),
+        ("trainer=cluster", "No option 'cluster'; choose from default, sampling."),
+        ("seed.first=3", "No option 'seed.first' with what was chosen."),
+    ],
+)
+def test_what_hydra_cannot_read_is_answered_in_one_line(word, said):
+    printed = fail("sample.py", "task=edit", word)
+    assert said in printed and len(printed.strip().splitlines()) == 1
+
+
+def test_a_multirun_goes_below_one_folder(tmp_path):
+    assert "folder=a,b: each job of a multirun" in fail("train.py", "-m", "folder=a,b", "seed=1,2")
+    fail("train.py", "-m", f"folder={tmp_path}/sweep", "seed=1,2", "stages=[nothing]")
+    assert {path.parent.name for path in tmp_path.glob("sweep/*/job.json")} == {
+        "seed=1,stages=_nothing", "seed=2,stages=_nothing"
+    }  # fmt: skip

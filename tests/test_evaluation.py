@@ -147,7 +147,7 @@ def test_edits_set_what_no_classifier_sees_and_are_counted_beside_what_nobody_as
     for entry in entries:
         own = [row for row in rows if row["others"] == entry["others"]]
         well = [row for row in own if row["well_judged"] == "True"]
-        assert entry["edits"] == len(well) == len(own)  # the judge tells digits well
+        assert entry["edits"] == len(well) == len(own)  # the judge recognises digits well
         for prefix in ("", "judge_"):
             assert entry[f"{prefix}edit_success"] == pytest.approx(share(well, f"{prefix}took"))
             low, high = entry[f"{prefix}edit_success_interval"]

@@ -184,7 +184,7 @@ def test_what_sets_pictures_apart_from_real_ones_is_said_and_whether_it_breaks_t
     ):
         found = faults(whole | worse, real, 1.0)
         assert [(fault.text, fault.broken) for fault in found] == [(text, broken)]
-        assert verdict(found).startswith("THE PICTURES ARE BROKEN" if broken else "the pictures can be told")
+        assert verdict(found).startswith("THE PICTURES ARE BROKEN" if broken else "the pictures look unlike real ones")
         assert text in verdict(found)
     assert faults(whole | {"judge_frechet": 9.0}, real) == []  # nothing to compare with
     assert len(faults({"saturated": 1.0, "fine_energy": 1.0, "judge_frechet": 9.0}, real, 1.0)) == 3

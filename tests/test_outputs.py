@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader
 
 from spnn.data import Digits
 from spnn.data.module import collate, scale_to_unit_range
+from spnn.metrics import fine_energy
 from spnn.outputs import TrainingOutputs, outputs_of
 
 
@@ -42,6 +43,27 @@ def test_a_rare_attribute_takes_along_what_images_with_it_show():
     moved = outputs.follow(y[-10:], [0], torch.full((10, 1), 6.0))[:, 1] - y[-10:, 1]
     assert (moved - 1).abs().max() < 0.5
     assert TrainingOutputs.of(y, torch.ones(4000, 2)).follow(y[-10:], [0], torch.full((10, 1), 6.0))[:, 1].mean() > 5
+
+
+def test_random_outputs_have_the_mean_and_covariance_and_are_their_seeds():
+    y, labels = logits()
+    outputs = TrainingOutputs.of(y, labels)
+    drawn = outputs.random(range(20_000))
+    torch.testing.assert_close(drawn.mean(0), y.mean(0), rtol=0, atol=0.1)
+    torch.testing.assert_close(torch.cov(drawn.T), torch.cov(y.T), rtol=0.05, atol=0.15)
+    assert torch.equal(outputs.random([7, 3]), drawn[[7, 3]])
+
+
+def test_what_images_have_together_and_how_whole_they_are():
+    images = DataLoader(Digits().split("train"), batch_size=300, collate_fn=collate)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    outputs = TrainingOutputs.of_images(network, images.dataset)
+    batches = list(images)
+    labels = torch.cat([batch["attributes"] for batch in batches])
+    torch.testing.assert_close(outputs.together, labels.T @ labels / len(labels))
+    pixels = scale_to_unit_range(torch.cat([batch["image"] for batch in batches]))
+    expected = torch.tensor([(pixels.abs() == 1).float().mean(), fine_energy(pixels).mean()])
+    torch.testing.assert_close(outputs.whole, expected)
 
 
 def test_a_share_goes_part_of_the_way_and_what_is_set_is_set():

@@ -1,6 +1,7 @@
 """What samples are asked for, what they are taken from, and how they are kept."""
 
 import math
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,18 +12,20 @@ from PIL import Image
 
 from spnn.data import CELEBA_ATTRIBUTES
 from spnn.data.files import find_images, load_image
+from spnn.diffusion import BackProjection, NoiseSchedule, PiecewiseStrength, Sampler
 from spnn.errors import InputError
-from spnn.metrics import agreement_with, measurement_metrics, pixel_metrics, verdict
+from spnn.metrics import agreement_with, measurement_metrics, pixel_metrics
 from spnn.operators import AveragePool, inpainting
 from spnn.outputs import TrainingOutputs
-from spnn.readout import LOGITS, VALUES
-from spnn.sampling.generate import Request
+from spnn.readout import LOGITS, VALUES, Binary
+from spnn.sampling.drawn import Drawn, View
+from spnn.sampling.generate import Request, check_guidance
 from spnn.sampling.images import own_images
+from spnn.sampling.models import Models
 from spnn.sampling.pictures import save_animation
-from spnn.sampling.results import looks
 from spnn.sampling.run import request
 from spnn.sampling.store import SampleStore
-from spnn.sampling.targets import beyond_range, far_targets, set_attributes, share_of
+from spnn.sampling.targets import beyond_range, contradictions, far_targets, set_attributes, share_of
 from spnn.sampling.tasks import Problem, pose
 
 
@@ -123,7 +126,7 @@ def test_far_targets_are_counted_and_the_farthest_is_named():
     distance, usual = outputs.far(y)
     assert said.startswith("2 of 3 targets combine logits as no training image does. The furthest, z, is at ")
     assert f"at {distance[2]:.1f} deviations (99 % of training images: at most {usual:.1f})" in said
-    assert "edit.others=follow" in said and "edit.others" not in far_targets(["x", "y", "z"], y, outputs, share=1)
+    assert "edit.others=0.3" in said and "edit.others" not in far_targets(["x", "y", "z"], y, outputs, share=1)
 
 
 def test_a_value_beyond_all_training_images_is_named_whatever_the_others_do():
@@ -333,6 +336,7 @@ def test_metrics_count_what_was_asked_for():
         y, wanted, free=torch.tensor([False, False, True]), edited=torch.tensor([True, False, False])
     )
     assert masked["agreement"] == pytest.approx(3 / 4) and masked["edit_success"] == 1
+    assert agreement_with(y, wanted, edited=torch.tensor([True, False, True]))["edit_success"] == 0  # all, in none
     x, clean = torch.full((1, 3, 2, 2), 0.5), torch.full((1, 3, 2, 2), 0.3)
     measured = measurement_metrics(torch.ones(1, 4), torch.zeros(1, 4), x, clean)
     assert measured["gap"] == 1 and measured["psnr"] == pytest.approx(20.0, abs=1e-3)
@@ -341,13 +345,64 @@ def test_metrics_count_what_was_asked_for():
     assert pixel_metrics(x / 0)["finite"] == 0.0
 
 
-def test_broken_pictures_are_told_beside_the_given_ones():
+def test_broken_pictures_are_told_beside_training_images_or_given_ones_whichever_are_nearer():
     given = {"given_saturated": 0.0, "given_fine_energy": 0.02}
-    assert looks({"saturated": 0.001, "fine_energy": 0.02} | given) == []
-    said = verdict(looks({"saturated": 0.5, "fine_energy": 0.2} | given))
-    assert "50.0 % of their values are black or white (the given images: 0.0 %)" in said
-    assert "10.0 times the fine detail of the given images" in said
-    assert looks({"saturated": 0.5, "fine_energy": 0.2}) == []  # beside nothing
+    training = {"training_saturated": 0.4, "training_fine_energy": 0.2}
+
+    def drawn(saturated: float, fine_energy: float, beside: dict) -> Drawn:
+        metrics = {"saturated": saturated, "fine_energy": fine_energy} | beside
+        return Drawn(torch.zeros(1, 3, 8, 8), None, Problem(["a"], None), metrics, None, [])
+
+    assert drawn(0.001, 0.02, given).verdict is None
+    assert "50.0 % of their values are black or white (the given images: 0.0 %)" in drawn(0.5, 0.2, given).verdict
+    assert "10.0 times the fine detail of the given images" in drawn(0.5, 0.2, given).verdict
+    assert drawn(0.5, 0.2, given | training).verdict is None is drawn(0.001, 0.02, given | training).verdict
+    assert "training images" in drawn(0.99, 0.2, given | training).verdict
+    assert drawn(0.5, 0.2, {}).verdict is None  # beside nothing
+
+
+def test_what_became_of_edits_is_said_in_words():
+    names = ("a", "b", "c", "d")
+    given = torch.tensor([[-1.0, -1, 1, 1], [1, -1, 1, 1], [-1, -1, 1, 1]])
+    wanted, edited = given.clone(), torch.tensor([True, True, False, False])
+    wanted[:, :2] = torch.tensor([2.0, -2])
+    found = torch.tensor([[1.0, -1, 1, -1], [1, -1, -1, -1], [-1, 1, 1, 1]])
+    view = View("the judge", "judge_", Binary(names), found, wanted, given)
+    assert view.took(edited).tolist() == [True, True, False] and view.before(edited).tolist() == [False, True, False]
+    assert view.changed(edited).tolist() == [[False] * 3 + [True], [False] * 2 + [True] * 2, [False] * 4]
+    problem = Problem(["0", "1", "2"], wanted, edited=edited, images=torch.zeros(3, 3, 4, 4))
+    models = Models(None, None, names, None, None)
+    took, changed = Drawn(torch.zeros(3, 3, 4, 4), None, problem, {}, models, [view]).in_words()
+    assert took == (
+        "2 of 3 samples show what was set, by the judge (1 of their given images did before); missing: a in 1, b in 1."
+    )
+    assert changed.startswith("1.0 of the 2 others differ from the given image, on average: d in 2, c in 1.")
+
+
+def test_pairs_that_hardly_any_training_image_shows_are_named():
+    has = torch.rand(4000, 3) < torch.tensor([0.3, 0.3, 0.5])
+    has[:, 1] &= ~has[:, 0]  # never together
+    has[:, 2] |= has[:, 0]  # never the first without the third
+    outputs = TrainingOutputs.of(torch.where(has, 3.0, -3.0) + torch.randn(4000, 3), has.float())
+    pairs = {
+        (1, 1, 0): "a yes with b yes", (1, 0, -1): "a yes with c no", (1, 0, 1): None, (-1, 0, -1): None,
+        (0, 1, -1): None,
+    }  # fmt: skip
+    for signs, said in pairs.items():
+        y = 2.0 * torch.tensor([signs])
+        found = contradictions(y, y[0] != 0, "abc", outputs)
+        assert found is None if said is None else said in found
+
+
+def test_few_guided_steps_are_said(caplog):
+    models = Models(None, AveragePool(2, (1, 8, 8)), None, None, None)
+    for start, expected in ((95, "only 8 of 20 steps are guided, from t = 95 down"), (400, "")):
+        sampler = Sampler(NoiseSchedule(), 200, start=start)
+        guidance = partial(BackProjection, schedule=PiecewiseStrength([(60, 1.0), (0, 0.0)]))
+        request = Request(guidance, ["a"], torch.tensor([0]), torch.zeros(1, 1, 4, 4), None, sampler)
+        caplog.clear()
+        check_guidance(models, request)
+        assert expected in caplog.text and bool(expected) == bool(caplog.text)
 
 
 def test_an_animation_has_a_picture_per_frame(tmp_path):

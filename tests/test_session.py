@@ -36,6 +36,10 @@ def test_edits_are_those_of_the_command(session, run, tmp_path):
     images, y = session.held_out(3)
     assert torch.equal(y, session.outputs(images)) and y.shape == (3, 10)
     options = {"steps": 10, "seed": 4, "per_target": 2, "values": PRECISE}
+    noise = [session.edit(images, {"digit_3": 2.0}, steps=3, start="noise"), *(
+        session.edit(images, {"digit_3": 2.0}, steps=3, values={"sampler.start": start}) for start in (None, 450)
+    )]  # fmt: skip
+    assert torch.equal(noise[0].images, noise[1].images) and not torch.equal(noise[0].images, noise[2].images)
     edited = session.edit(images, {"digit_3": True, "digit_7": "2%"}, others=0.5, quantile=0.9, **options)
     words = (
         "task=edit",

@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose
-from hydra.errors import ConfigCompositionException, MissingConfigException
+from hydra.errors import (
+    CompactHydraException,
+    ConfigCompositionException,
+    MissingConfigException,
+    OverrideParseException,
+)
 from omegaconf import DictConfig, OmegaConf
 
 from spnn.errors import InputError, nearest, nearest_path
@@ -53,7 +58,8 @@ def check(config: DictConfig, hydra: DictConfig) -> None:
 
 
 def hint(error: BaseException | None, name: str, folders: Sequence[Path], words: Sequence[str]) -> str:
-    """What the words of a command line may have meant that Hydra could not compose; empty if nothing is near.
+    """What is wrong with a command line that Hydra could not compose, and what its words may have meant: in our words
+    where they are better than Hydra's; empty of another error.
 
     Arguments:
         error: What Hydra raised.
@@ -63,11 +69,21 @@ def hint(error: BaseException | None, name: str, folders: Sequence[Path], words:
     """
     if isinstance(error, MissingConfigException) and error.options:
         option = str(error.missing_cfg_file).rpartition("/")[2]
-        return f"No option {option!r}{text}." if (text := nearest(option, error.options)) else ""
+        near = nearest(option, error.options) or f"; choose from {', '.join(error.options)}"
+        return f"No option {option!r}{near}."
+    if isinstance(error, OverrideParseException):
+        reason = next(line for line in error.message.splitlines() if not line.startswith("Error parsing"))
+        return (
+            f"{error.override!r} can't be read ({reason}): options are written name=value, and "
+            "what holds spaces, commas or further signs in quotes: 'edit.set={Smiling: yes}', \"images='a=b.png'\"."
+        )
     if isinstance(error, RuntimeError) and "Unknown plugin class" in str(error):
         return "This launcher or sweeper is a package of its own: pip install -e '.[launchers,optuna]'."
-    if not isinstance(error, ConfigCompositionException):
+    if not isinstance(error, CompactHydraException):
         return ""
+    hydras = "\n".join(map(str, filter(None, (error, error.__cause__))))
+    if not isinstance(error, ConfigCompositionException):
+        return hydras
     words = [word for word in words if "=" in word and not word.startswith(("-", "+"))]
     with searching(folders):
         groups = compose(name, return_hydra_config=True).hydra.runtime.choices
@@ -75,19 +91,22 @@ def hint(error: BaseException | None, name: str, folders: Sequence[Path], words:
         try:
             config = compose(name, chosen, return_hydra_config=True)
         except ConfigCompositionException:
-            return ""
+            return hydras
     names = {*names_of(OmegaConf.to_container(config)), *config.hydra.runtime.choices}
     unknown = [key for key in map(_key, words) if key not in names]
     if not unknown:  # but inside of a value, as in stage.task={batch_sise: 3}
         unknown = [getattr(error.__cause__, "full_key", None) or ""]
-    return "\n".join(_unknown(key, names) for key in unknown if key)
+    values = {_key(word): word.partition("=")[2] for word in words}
+    return "\n".join(_unknown(key, names, config, values.get(key, "...")) for key in unknown if key) or hydras
 
 
-def _unknown(key: str, names: set[str]) -> str:
+def _unknown(key: str, names: set[str], config: DictConfig, value: str) -> str:
     """Say that there is no such option, and what there is."""
+    group, _, part = key.rpartition(".")
+    if group in names and OmegaConf.select(config, group) is None:  # a dictionary is still to come
+        return f"No option {key!r}: write '{group}={{{part}: {value}}}', in quotes."
     if text := nearest_path(key, names):
         return f"No option {key!r}{text}."
-    group = key.rpartition(".")[0]
     beside = sorted({name[len(group) + 1 :].partition(".")[0] for name in names if name.startswith(f"{group}.")})
     listed = (
         f" {group} has {', '.join(name for name in beside if not name.startswith('_'))}." if group and beside else ""

@@ -22,7 +22,7 @@ def composed(name: str, choices: Sequence[str] = (), values: Mapping[str, Any] |
     Arguments:
         name: Of the command: train, sample, evaluate.
         choices: Options of groups, as on the command line: ``guidance=naive``.
-        values: Full names to values: ``{"sampler.steps": 20}``; those that are None change nothing.
+        values: Full names to values: ``{"sampler.steps": 20}``; None is null.
 
     Raises:
         InputError: If there is no such option, or it can't have that value.
@@ -39,7 +39,7 @@ def composed(name: str, choices: Sequence[str] = (), values: Mapping[str, Any] |
             raise InputError(f"no option {option!r}{hint}.") from None
         except (HydraException, ConfigCompositionException, ValueError) as error:
             raise InputError(f"can't compose {' '.join(choices)}: {error}") from None
-        values = {key: value for key, value in (values or {}).items() if value is not None}
+        values = dict(values or {})
         with open_dict(config):
             hydra = config.pop("hydra")
         hydra.overrides.task += [f"{key}=" for key in values]  # by which the check knows what isn't a default

@@ -80,7 +80,7 @@ def cores(most: int) -> int:
 
 
 def job_name(overrides: str) -> str:
-    """A folder's name for a multirun's job: what it was told, so the same job has the same name another time."""
+    """A folder's name for a multirun's job: its options, so the same job has the same name another time."""
     name = re.sub(r"[^\w.,=+-]+", "_", overrides).strip("_") or "defaults"
     return name if len(name) <= 120 else f"{name[:100]}-{hashlib.sha256(overrides.encode()).hexdigest()[:12]}"
 
@@ -113,21 +113,24 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
                 if word.startswith("--") and word.partition("=")[0] not in _FLAGS:
                     raise SystemExit(f"no flag {word}: options are written without dashes, such as experiment=digits.")
             folders, given = config_folders(), _given_folder(words)
-            words = _without_nulls(words, given + folders)
+            words = _swept_below(_without_nulls(words, given + folders))
             for own in given or folders[:-1]:
                 _check_yaml(own)
-            job = Job(function, config_name, sys.argv)
+            full_error = "HYDRA_FULL_ERROR" in os.environ
+            job = Job(function, config_name, sys.argv, full_error)
             main = folders[-1 if given else 0]
             run = hydra.main(config_path=str(main), config_name=config_name, version_base="1.3")(job)
             sys.argv = [program, *(f"--config-dir={folder}" for folder in folders[1:] if not given), *words]
+            os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would else print
             try:
                 run()
-            except SystemExit as end:  # Hydra has printed its message; what it could not compose is in the context
-                if text := hint(end.__context__, config_name, [*given, *folders], words):
-                    print(text, file=sys.stderr)
-                if end.code and end.__context__ is not None and (own := given or folders[:-1]):
-                    print(f"(Configs are looked for in {own[0]} first, then in the package.)", file=sys.stderr)
-                raise
+            except Exception as error:
+                text = hint(error, config_name, [*given, *folders], words)
+                if full_error or not (text or isinstance(error, CompactHydraException)):
+                    raise
+                if own := given or folders[:-1]:
+                    text += f"\n(Configs are looked for in {own[0]} first, then in the package.)"
+                raise SystemExit(text) from None
 
         return command
 
@@ -163,6 +166,19 @@ def _without_nulls(words: list[str], folders: list[Path]) -> list[str]:
     return kept
 
 
+def _swept_below(words: list[str]) -> list[str]:
+    """Words of a command line; a multirun's ``folder`` is the one that its jobs' folders lie in.
+
+    Raises:
+        SystemExit: If it names several.
+    """
+    if not {"-m", "--multirun"} & set(words):
+        return words
+    if several := [word for word in words if re.match(r"folder=[^'\"]*,", word)]:
+        raise SystemExit(f"{several[0]}: each job of a multirun has a folder of its own below `folder`; give one.")
+    return [re.sub(r"^folder=", "hydra.sweep.dir=", word) for word in words]
+
+
 def _check_yaml(folder: Path) -> None:
     """End with one sentence if a config in the folder isn't YAML, which Hydra answers with its own stack."""
     for path in sorted(folder.rglob("*.yaml")):
@@ -179,13 +195,16 @@ class Job:
         function: Does the work.
         script: The script that it is the main function of.
         words: The whole command line, for the record and for the processes that Lightning starts with it.
+        full_error: Whether a user's mistakes are to be raised, too.
     """
 
-    def __init__(self, function: Callable[[DictConfig], Any], script: str, words: list[str]):
+    def __init__(self, function: Callable[[DictConfig], Any], script: str, words: list[str], full_error: bool):
         functools.update_wrapper(self, function)
-        self.function, self.script, self.words = function, script, words
+        self.function, self.script, self.words, self.full_error = function, script, words, full_error
 
     def __call__(self, config: DictConfig) -> Any:
+        if not self.full_error:
+            os.environ.pop("HYDRA_FULL_ERROR", None)
         sys.argv = self.words  # Hydra has parsed its part of it
         logging.captureWarnings(True)
         try:
@@ -195,7 +214,7 @@ class Job:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             log.error("failed: %s", failure, exc_info=None if readable else failure)
             return Failed(failure)  # the other jobs go on
-        if readable and "HYDRA_FULL_ERROR" not in os.environ:
+        if readable and not self.full_error:
             raise SystemExit(str(failure))  # without what Hydra would print around it
         raise failure
 

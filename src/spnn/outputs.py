@@ -10,7 +10,10 @@ saw:
   that have the attribute weigh as much, together, as those that lack it. Otherwise the regression on a rare attribute
   would describe the images that lack it, and extrapolate far beyond those that have it;
 - how *far* a target lies from them: the Mahalanobis distance
-  :math:`\sqrt{(y - \mu)^\top C^{-1} (y - \mu) / K}`, about 1 for a training image.
+  :math:`\sqrt{(y - \mu)^\top C^{-1} (y - \mu) / K}`, about 1 for a training image;
+- *random* outputs of that mean and covariance: with what follows a setting, a draw of the others given the set ones
+  (Matheron's rule);
+- which attributes training images have *together*, and how *whole* the images are.
 """
 
 from collections.abc import Sequence
@@ -22,6 +25,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
+from spnn.metrics.wholeness import fine_energy, saturated
 from spnn.readout import LOGITS, Readout
 from spnn.replacing import replacing
 from spnn.settings import working_device
@@ -53,6 +57,9 @@ class TrainingOutputs:
             sees it, [101, K]; where there are none, over all that have it; NaN if no image has it.
         absent: The same of images that lack it.
         distance: Quantiles of the training images' own distances, [101].
+        together: Shares of the images that have two attributes, [K, K]; that have one, on the diagonal.
+        whole: The images' mean :func:`~spnn.metrics.saturated` and :func:`~spnn.metrics.fine_energy`, [2]; NaN where
+            only outputs are known.
     """
 
     mean: Tensor
@@ -62,30 +69,38 @@ class TrainingOutputs:
     present: Tensor
     absent: Tensor
     distance: Tensor
+    together: Tensor
+    whole: Tensor
 
     @classmethod
-    def of(cls, y: Tensor, labels: Tensor, readout: Readout = LOGITS) -> "TrainingOutputs":
-        """Describe outputs [N, K] of images with labels [N, K]; without groups, all images have each coordinate."""
+    def of(cls, y: Tensor, labels: Tensor, readout: Readout = LOGITS, whole: Tensor | None = None) -> "TrainingOutputs":
+        """Describe outputs [N, K] of images with labels [N, K]; without groups, all images have each coordinate. How
+        ``whole`` each image is, [N, 2], may be known."""
         y, labels = y.double(), labels > 0.5 if readout.grouped else torch.ones_like(labels, dtype=torch.bool)
         mean, covariance, ends = y.mean(0), _covariance(y), torch.stack([y.amin(0), y.amax(0)])
         balanced = torch.stack([_covariance(y, has) for has in labels.T])
         distance = _distance(y, mean, covariance).quantile(_LEVELS.double())
         seen = y > 0 if readout.grouped else labels
-        found = mean, ends, covariance, balanced, _quantiles(y, labels, seen), _quantiles(y, ~labels, ~seen), distance
+        typical = _quantiles(y, labels, seen), _quantiles(y, ~labels, ~seen)
+        together = labels.double().T @ labels.double() / len(labels)
+        whole = torch.full((2,), torch.nan) if whole is None else whole.mean(0)
+        found = mean, ends, covariance, balanced, *typical, distance, together, whole
         return cls(*(tensor.float() for tensor in found))
 
     @classmethod
     def of_images(cls, network: nn.Module, images: Dataset, readout: Readout = LOGITS) -> "TrainingOutputs":
         """Describe a network's outputs of a source's training images, at most 10,000, evenly spread."""
-        from spnn.data.module import collate  # here, for a list of runs needs no Lightning
+        from spnn.data.module import collate, scale_to_unit_range  # here, for a list of runs needs no Lightning
 
         count = min(len(images), _ENOUGH)
         spread = Subset(images, [i * len(images) // count for i in range(count)])
-        y, labels = [], []
+        y, labels, whole = [], [], []
         for batch in DataLoader(spread, batch_size=256, collate_fn=collate):
-            y.append(outputs_of(network, batch["image"].float() / 127.5 - 1, 256))
+            some = scale_to_unit_range(batch["image"])
+            y.append(outputs_of(network, some, 256))
             labels.append(batch["attributes"])
-        return cls.of(torch.cat(y), torch.cat(labels), readout)
+            whole.append(torch.stack([saturated(some), fine_energy(some)], dim=1))
+        return cls.of(torch.cat(y), torch.cat(labels), readout, torch.cat(whole))
 
     def save(self, path: Path) -> None:
         """Write a file, in one step."""
@@ -127,6 +142,13 @@ class TrainingOutputs:
         moved[:, places] = values
         return moved
 
+    def random(self, seeds: Sequence[int]) -> Tensor:
+        """Draw outputs from a normal distribution with the training images' mean and covariance: for each of N seeds
+        those of one image that there might be, [N, K]."""
+        noise = [torch.randn(len(self.mean), generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+        factor = torch.linalg.cholesky(_regular(self.covariance.double()))
+        return self.mean + (torch.stack(noise).double() @ factor.T).float()
+
     def far(self, y: Tensor) -> tuple[Tensor, float]:
         """Distances of targets [N, K] from the training outputs, [N], and the distance within which all but one in a
         hundred training images lie."""
@@ -141,10 +163,13 @@ def _covariance(y: Tensor, has: Tensor | None = None) -> Tensor:
     return torch.cov(y.T, aweights=weights).reshape(y.shape[1], y.shape[1])
 
 
+def _regular(covariance: Tensor) -> Tensor:
+    """A little of the mean variance on the diagonal: outputs can be so correlated that C is singular to rounding."""
+    return covariance + 1e-4 * covariance.diagonal().mean() * torch.eye(len(covariance), dtype=covariance.dtype)
+
+
 def _distance(y: Tensor, mean: Tensor, covariance: Tensor) -> Tensor:
-    # A little of the mean variance on the diagonal: outputs can be so correlated that C is singular to rounding.
-    spread = covariance + 1e-4 * covariance.diagonal().mean() * torch.eye(len(mean), dtype=covariance.dtype)
-    z = torch.linalg.solve_triangular(torch.linalg.cholesky(spread), (y - mean).T, upper=False)
+    z = torch.linalg.solve_triangular(torch.linalg.cholesky(_regular(covariance)), (y - mean).T, upper=False)
     return z.square().mean(0).sqrt()
 
 

@@ -57,7 +57,7 @@ class Readout(ABC):
 
     @abstractmethod
     def metric(self) -> Metric:
-        """How well outputs tell labels: ``update(decoded, labels)``, then ``compute()``, of each
+        """How well outputs predict labels: ``update(decoded, labels)``, then ``compute()``, of each
         coordinate, [K]."""
 
     def decode(self, y: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from omegaconf import DictConfig
@@ -29,10 +29,10 @@ from spnn.errors import InputError
 from spnn.evaluation.findings import Findings
 from spnn.evaluation.run import conclude
 from spnn.outputs import outputs_of
+from spnn.sampling.drawn import Drawn, look_at
 from spnn.sampling.generate import generate
 from spnn.sampling.images import held_out
 from spnn.sampling.models import Models, attributes_of, freeze, load_models
-from spnn.sampling.results import Drawn, look_at
 from spnn.sampling.run import check_options, prepare
 from spnn.sampling.store import MemoryStore
 from spnn.sampling.tasks import Problem, checked_images, need_operator
@@ -208,9 +208,18 @@ class Session:
         values = {"edit.set": _plain(set), "edit.others": others, "edit.quantile": quantile}
         return self.draw("edit", images, **_with(options, values))
 
-    def generate(self, set: Mapping[str, Any], count: int = 16, *, quantile: float = 0.95, **options: Any) -> Drawn:
-        """Draw images that show some attributes, the others free; arguments as in :meth:`edit`."""
-        values = {"generate.set": _plain(set), "generate.quantile": quantile, "count": count}
+    def generate(
+        self,
+        set: Mapping[str, Any],
+        count: int = 16,
+        *,
+        others: str | None = None,
+        quantile: float = 0.95,
+        **options: Any,
+    ) -> Drawn:
+        """Draw images that show some attributes; the others are ``random``, as training images have them, or ``free``.
+        Arguments as in :meth:`edit`."""
+        values = {"generate.set": _plain(set), "generate.others": others, "generate.quantile": quantile, "count": count}
         return self.draw("generate", **_with(options, values))
 
     def unconditional(self, count: int = 16, **options: Any) -> Drawn:
@@ -239,7 +248,7 @@ class Session:
         *,
         problem: Problem | None = None,
         steps: int | None = None,
-        start: int | None = None,
+        start: int | Literal["noise"] | None = None,
         seed: int = 0,
         per_target: int = 1,
         guidance: str | Callable[..., Guidance | None] | None = None,
@@ -253,11 +262,12 @@ class Session:
             images: The images to work on, [N, C, H, W] in [-1, 1]; None for the run's held-out ones.
             problem: What is wanted, instead of what the task poses.
             steps: Of the sampler; None for the default.
-            start: The step whose noise is put on the images to start from.
+            start: The step whose noise is put on the images to start from, or ``"noise"`` to start from noise alone;
+                None for the task's default: 450 for edits, else noise.
             seed: Target i starts from the noise of ``seed + i``.
             per_target: Samples of each target.
             guidance: An option of ``conf/guidance``, or what makes a guidance: ``(operator, y, free=, readout=)``.
-            values: Other options by their full names: ``{"sampler.eta": 0}``.
+            values: Other options by their full names: ``{"sampler.eta": 0, "guidance.bound": 0.04}``; None is null.
             choices: Other options of groups: ``["sampler=ddim"]``.
 
         Raises:
@@ -266,7 +276,11 @@ class Session:
         if not (guidance is None or isinstance(guidance, str) or callable(guidance)):
             raise InputError(f"guidance is an option of conf/guidance, or makes one from a target, got {guidance!r}.")
         words = [f"task={task}", *([f"guidance={guidance}"] if isinstance(guidance, str) else [])]
-        own = {"sampler.steps": steps, "sampler.start": start, "seed": seed, "n_per_target": per_target}
+        own = {"seed": seed, "n_per_target": per_target}
+        if steps is not None:
+            own["sampler.steps"] = steps
+        if start is not None:
+            own["sampler.start"] = None if start == "noise" else start
         config = self._composed("sample", [*words, *choices], {**own, **(values or {})})
         check_options(config)
         with settings(config.trainer):

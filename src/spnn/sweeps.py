@@ -1,4 +1,4 @@
-"""A table of all jobs at the end of a multirun: what each was told, and what came of it."""
+"""A table of all jobs at the end of a multirun: what was asked of each, and what came of it."""
 
 import csv
 import json
@@ -73,7 +73,7 @@ class Comparison(Callback):
         if not jobs:
             return
         common = set.intersection(*(set(job["overrides"]) for job in jobs)) if len(jobs) > 1 else set()
-        for job in jobs:  # what all were told says nothing
+        for job in jobs:  # options of all of them say nothing
             job["name"] = " ".join(override for override in job["overrides"] if override not in common)
         jobs.sort(key=self._place)
         names = list(dict.fromkeys(name for job in jobs for name in job["metrics"]))

@@ -1,7 +1,7 @@
 """Tables on the terminal."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console
@@ -11,11 +11,22 @@ from rich.table import Table
 __all__ = ["print_rows"]
 
 
-def print_rows(titles: Sequence[str], rows: Iterable[Sequence[str]], caption: str | None = None) -> None:
-    """Print a table in the terminal's width; a log file or a pipe has room for wide ones."""
+def print_rows(titles: Sequence[str], rows: Sequence[Sequence[str]], caption: str | None = None) -> None:
+    """Print a table in the terminal's width; a log file or a pipe has room for wide ones. One that is too wide, but has
+    few rows, is turned: a line for each column."""
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    table = _table(titles, rows, caption)
+    wide = console.measure(table, options=console.options.update(width=10_000)).maximum > console.width
+    if wide and len(rows) < len(titles):
+        first, *others = zip(titles, *rows, strict=True)
+        table = _table(first, others, caption)
+    console.print(table)
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[str]], caption: str | None) -> Table:
     table = Table(box=box.SIMPLE_HEAD, title=caption)
     for index, title in enumerate(titles):
-        table.add_column(title, justify="right" if index else "left", overflow="fold")
+        table.add_column(escape(title), justify="right" if index else "left", overflow="fold")
     for row in rows:
         table.add_row(*map(escape, row))
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    return table

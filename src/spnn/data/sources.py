@@ -35,7 +35,7 @@ class Source(ABC):
 
     @cached_property
     def readout(self) -> Readout:
-        """What the labels are, and the outputs of networks that tell them."""
+        """What the labels are, and the outputs of networks that predict them."""
         return Binary(self.attributes)
 
     def prepare(self) -> None:  # noqa: B027 - most sources have nothing to prepare

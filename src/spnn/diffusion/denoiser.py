@@ -1,4 +1,4 @@
-r"""What a prior tells of noisy images :math:`x_t = a_t x_0 + \sigma_t \varepsilon`: what they are expected to be.
+r"""What a prior predicts of noisy images :math:`x_t = a_t x_0 + \sigma_t \varepsilon`: what they are expected to be.
 
 Each of :math:`E[x_0 | x_t]` and :math:`E[\varepsilon | x_t]` gives the other. Networks predict one of them, or a
 mixture, and a guided sampler takes both: the corrected clean image, with the noise that the prior saw.

@@ -88,7 +88,7 @@ class TargetGuidance:
         clip: Clip the result to [-1, 1].
         free: True where a coordinate of ``y`` may be what it comes to be, [B, K]: there the target is that of the
             current :math:`g(x_0)`, whatever ``target`` holds, and the stop rule doesn't look.
-        readout: What ``y`` says, which tells how far an image is from its target: of logits the stop rule compares
+        readout: What ``y`` says, which defines how far an image is from its target: of logits the stop rule compares
             probabilities, of values it takes the mean :math:`|g(x_0) - y|`.
 
     Raises:

@@ -94,7 +94,7 @@ class LatentPrior(nn.Module):
         return self.prior(z, t)
 
     def encode(self, x: Tensor) -> Tensor:
-        """The codes of images [B, C, H, W], in float32: guidance tells small differences."""
+        """The codes of images [B, C, H, W], in float32: guidance depends on small differences."""
         with torch.autocast(x.device.type, enabled=False):
             return self.codec.encode(x.float())
 

@@ -122,7 +122,7 @@ class UNetPrior(nn.Module):
         Arguments:
             checkpoint: See :func:`~spnn.diffusion.ddim_checkpoint.read_ddim_checkpoint`.
             image_shape: (C, H, W) that it must have, if given.
-            image_size: Height and width of its images, which no tensor tells; by default those of ``image_shape``.
+            image_size: Height and width of its images, which no tensor shows; by default those of ``image_shape``.
 
         Raises:
             InputError: If it can't be loaded or has another shape.
@@ -131,7 +131,7 @@ class UNetPrior(nn.Module):
             raise InputError("give the checkpoint's file: `prior.checkpoint=<path>`.")
         arguments, state = read_ddim_checkpoint(checkpoint)
         if image_shape is None and image_size is None:
-            raise InputError("no tensor tells the size of a checkpoint's images: give image_size.")
+            raise InputError("a checkpoint doesn't show the size of its images: give image_size.")
         size = (image_size, image_size) if image_size is not None else tuple(image_shape)[1:]
         shape = fitting(checkpoint, (arguments["in_channels"], *size), image_shape)
         return cls._with_weights(shape, None, "epsilon", arguments, state)

@@ -42,7 +42,9 @@ class Subject:
 
     def __init__(self, models: Models, count: int, resamples: int):
         if models.attributes is None or models.run is None:
-            raise InputError("evaluate.py studies what a network tells: it needs run=<folder> and operator=trained.")
+            raise InputError(
+                "evaluate.py studies a network that predicts labels: it needs run=<folder> and operator=trained."
+            )
         self.models, self.run, self.resamples = models, models.run, resamples
         self.attributes, self.readout = models.attributes, models.readout
         self.names, self.images = held_out(self.source, 0, count)  # [N], [N, C, H, W] in [-1, 1]
@@ -80,8 +82,8 @@ class Subject:
 
     @cached_property
     def balanced_accuracy(self) -> Tensor:
-        """How well the most trusted classifier tells each attribute of real images, [K]; those that have it weigh like
-        those that don't."""
+        """How well the most trusted classifier recognises each attribute of real images, [K]; those that have it weigh
+        like those that don't."""
         found = self.readout.decode(self.real_judged)
         return attribute_metrics(found, self.real_labels, readout=self.readout)["balanced_agreement"].float()
 

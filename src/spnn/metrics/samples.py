@@ -32,13 +32,17 @@ def agreement_with(
         y: Outputs of the samples, [N, K].
         wanted: Wanted outputs, [N, K].
         free: Coordinates that don't count, [K].
-        edited: Coordinates that were set by name, [K]; ``edit_success`` is the agreement on these.
+        edited: Coordinates that were set by name, [K]; ``edit_success`` is the share of samples in which all of these
+            are as wanted.
         readout: What the outputs say.
     """
     metrics = attribute_metrics(readout.decode(y), readout.decode(wanted), readout=readout)
     counts = torch.ones(y.shape[1], dtype=torch.bool) if free is None else ~free
     means = {name: values[counts].mean().item() for name, values in metrics.items()}
-    return means if edited is None else means | {"edit_success": metrics["agreement"][edited].mean().item()}
+    if edited is not None:
+        right = readout.agrees(readout.decode(y), readout.decode(wanted))[:, edited]
+        means["edit_success"] = right.all(1).double().mean().item()
+    return means
 
 
 def measurement_metrics(

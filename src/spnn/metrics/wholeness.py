@@ -60,12 +60,11 @@ def faults(
     if not math.isfinite(own["fine_energy"]):
         return [Fault("their pixels are not finite numbers", broken=True)]
     found = []
-    black_or_white = (own["saturated"] + 0.01) / (real["saturated"] + 0.01)  # a per cent more or less is nothing
-    if black_or_white > 1.3:
+    if own["saturated"] > 1.3 * real["saturated"] + 0.003:
         text = (
             f"{100 * own['saturated']:.1f} % of their values are black or white ({of}: {100 * real['saturated']:.1f} %)"
         )
-        found.append(Fault(text, black_or_white > 2))
+        found.append(Fault(text, own["saturated"] > 2 * real["saturated"] + 0.02))
     detail = own["fine_energy"] / max(real["fine_energy"], 1e-12)
     if not 0.6 < detail < 1.4:
         found.append(Fault(f"they have {detail:.1f} times the fine detail of {of}", detail > 2))
@@ -82,4 +81,4 @@ def verdict(found: Sequence[Fault]) -> str | None:
     texts = "; ".join(fault.text for fault in found)
     if any(fault.broken for fault in found):
         return f"THE PICTURES ARE BROKEN, whatever the classifiers say: {texts}."
-    return f"the pictures can be told from real ones: {texts}."
+    return f"the pictures look unlike real ones: {texts}."

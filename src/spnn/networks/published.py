@@ -22,7 +22,7 @@ __all__ = ["read_published"]
 _KEY = re.compile(r"(?:module\.)?pinn\.blocks\.(\d+)\.(?:([str])\.net\.(\d+)\.(weight|bias)|mix\.(A_unconstrained|V))")
 _MIXING = {"A_unconstrained": "cayley", "V": "householder"}
 _RELEASED_FILE = "spnn_celebahq_256.pth"
-# Where these have strides, no tensor's shape tells.
+# Where these have strides, no tensor's shape says so.
 _SHUFFLING = (
     "shuffle 4, conv3 32, conv3 128, conv3/2 256, conv3 512, conv3/2 512, conv3",
     "shuffle 8, conv3 128, conv3 256, conv3/2 512, conv3 512, conv3/2 1024, conv3/2",

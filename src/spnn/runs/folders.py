@@ -24,7 +24,7 @@ def check_results_folder(folder: str | Path, marker: str) -> Path:
 def fresh_folder(folder: Path) -> None:
     """Make an empty folder; one that is already there is kept under a name with the time of its last change."""
     folder = folder.resolve()  # "." has no name to change
-    if folder.exists():
+    if folder.exists() and any(folder.iterdir()):
         stamp = datetime.fromtimestamp(folder.stat().st_mtime).strftime("%Y-%m-%d_%H-%M-%S")
         kept = folder.with_name(f"{folder.name}.{stamp}")
         for again in count(2):
@@ -32,4 +32,4 @@ def fresh_folder(folder: Path) -> None:
                 break
             kept = folder.with_name(f"{folder.name}.{stamp}.{again}")
         folder.rename(kept)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)

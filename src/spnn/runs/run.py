@@ -184,11 +184,16 @@ class Run:
     def training_outputs(self) -> TrainingOutputs:
         """What the trained surjection's outputs of training images look like: what phase 1 wrote, or, in a run from
         before it did, computed anew."""
-        path = self.training_outputs_file
-        if path.exists() and (found := TrainingOutputs.load(path)) is not None:
+        if (found := self.kept_training_outputs) is not None:
             return found
         self.source.prepare()
         return TrainingOutputs.of_images(self.surjection(), self.source.split("train"), self.source.readout)
+
+    @property
+    def kept_training_outputs(self) -> TrainingOutputs | None:
+        """The same, as far as it can be had without looking at the images."""
+        path = self.training_outputs_file
+        return TrainingOutputs.load(path) if path.exists() else None
 
     @property
     def training_outputs_file(self) -> Path:

@@ -4,6 +4,7 @@ Devices and nodes are the trainer's business: each process samples its share and
 shared by all.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -25,6 +26,9 @@ from spnn.sampling.store import MemoryStore
 
 __all__ = ["Request", "check_common", "check_guidance", "generate", "seeds"]
 
+log = logging.getLogger(__name__)
+
+_FEW = 10  # guided steps, which hardly change an image
 _SEEDS_APART = 1_000_000  # of a target's samples: far enough that targets' seeds don't meet
 
 
@@ -83,17 +87,23 @@ def check_common(config: DictConfig, *counts: str) -> None:
 
 
 def check_guidance(models: Models, request: Request) -> None:
-    """Raise InputError if the guidance of the first sample can't be made, or would guide no step of the sampler."""
+    """Raise InputError if the guidance of the first sample can't be made, or would guide no step of the sampler; warn
+    if it guides few."""
     if request.y is not None:
         free = None if request.free is None else request.free[:1]
         made = request.guidance(models.operator.cpu(), request.y[:1], free=free, readout=models.readout)
         levels = request.sampler.levels()
-        if isinstance(made, TargetGuidance) and not made.exact and not any(map(made.schedule, levels)):
+        if not isinstance(made, TargetGuidance) or made.exact:
+            return
+        guided, start = sum(made.schedule(level) > 0 for level in levels), request.sampler.start
+        mend = "Start from a higher step, take more steps, or choose another guidance/schedule."
+        if not guided:
             raise InputError(
-                f"no step is guided: sampling goes from t = {levels[0]} down (sampler.start={request.sampler.start}), "
-                "where guidance.schedule is 0. Start from a higher step, take more steps, or choose another "
-                "guidance/schedule."
+                f"no step is guided: sampling goes from t = {levels[0]} down (sampler.start={start}), where "
+                f"guidance.schedule is 0. {mend}"
             )
+        if start is not None and guided < _FEW:
+            log.warning("only %d of %d steps are guided, from t = %d down. %s", guided, len(levels), levels[0], mend)
 
 
 def generate(

@@ -25,7 +25,7 @@ class Models:
     Attributes:
         prior: ``(x_t, t) -> Denoised``, with ``image_shape`` and ``schedule``.
         operator: The surjection; None where there is none to speak of.
-        attributes: Names of the operator's outputs, if it was trained to tell labels; else None.
+        attributes: Names of the operator's outputs, if it was trained to predict labels; else None.
         judge: A classifier of the same attributes that guidance never sees, if the run has one.
         run: The run, if one was given.
         trained_in: The run that trained the operator, if one did.
@@ -47,8 +47,13 @@ class Models:
 
     @property
     def training_outputs(self) -> TrainingOutputs | None:
-        """What the operator's outputs of training images look like, if that is known."""
+        """What the operator's outputs of training images look like, if a run trained it."""
         return None if self.trained_in is None else self.trained_in.training_outputs
+
+    @property
+    def kept_training_outputs(self) -> TrainingOutputs | None:
+        """The same, if that run kept it."""
+        return None if self.trained_in is None else self.trained_in.kept_training_outputs
 
 
 def load_models(config: DictConfig) -> Models:
@@ -114,7 +119,7 @@ def _load_prior(config: DictConfig, run: Run | None) -> nn.Module:
 
 
 def attributes_of(operator: Surjection | None) -> tuple[str, ...] | None:
-    """Names of an operator's outputs, as far as it tells attributes: of 40, CelebA's; else numbers."""
+    """Names of an operator's outputs, if these are attributes: of 40, CelebA's; else numbers."""
     if not isinstance(operator, SPNN):
         return None
     known = operator.num_outputs == len(CELEBA_ATTRIBUTES)

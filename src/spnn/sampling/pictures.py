@@ -27,7 +27,8 @@ def save_grid(rows: dict[str, Tensor], labels: Sequence[str], path: str | Path |
     """Draw images that belong together under each other, and such columns side by side, in bands.
 
     Arguments:
-        rows: Label of a row to its images, [N, C, H, W] in [-1, 1]; all rows have N images.
+        rows: Label of a row to its images, [N, C, H, W] in [-1, 1]; all rows have N images. In labels, underscores are
+            spaces.
         labels: A text under each of the N columns.
         path: The PNG to write.
         per_band: Columns side by side; further ones go below.
@@ -36,7 +37,8 @@ def save_grid(rows: dict[str, Tensor], labels: Sequence[str], path: str | Path |
     columns = min(count, per_band)
     bands = -(-count // columns)
     below = 0.12 + 0.13 * max((label.count("\n") + 1 for label in labels), default=1)  # inches, for the labels
-    margin, band = 1.1, height * 1.25 + below  # inches: the row labels' width, a band's height
+    longest = max((len(line) for label in rows for line in label.split("\n")), default=0)
+    margin, band = max(1.1, 0.15 + 0.075 * longest), height * 1.25 + below  # inches: row labels' width, band's height
     figure = Figure(figsize=(margin + 1.25 * columns, band * bands), dpi=120)
     outer = figure.add_gridspec(
         bands,
@@ -59,7 +61,15 @@ def save_grid(rows: dict[str, Tensor], labels: Sequence[str], path: str | Path |
                 if i < count and r == height - 1:
                     axis.text(0.5, -0.04, labels[i], transform=axis.transAxes, ha="center", va="top", fontsize=7)
                 if column == 0:
-                    axis.text(-0.08, 0.5, name, transform=axis.transAxes, ha="right", va="center", fontsize=8)
+                    axis.text(
+                        -0.08,
+                        0.5,
+                        name.replace("_", " "),
+                        transform=axis.transAxes,
+                        ha="right",
+                        va="center",
+                        fontsize=8,
+                    )
     figure.savefig(path)
 
 

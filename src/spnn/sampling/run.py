@@ -13,15 +13,16 @@ from spnn.configs import instantiate
 from spnn.diffusion.guidance import Guidance
 from spnn.diffusion.sampler import Sampler
 from spnn.errors import InputError
-from spnn.metrics import verdict
 from spnn.outputs import outputs_of
 from spnn.runs import check_results_folder
+from spnn.sampling.drawn import look_at
 from spnn.sampling.generate import Request, check_common, check_guidance, generate, seeds
 from spnn.sampling.models import Models, load_models
-from spnn.sampling.results import look_at, looks, save_metadata, save_tensors, save_trajectory, track
+from spnn.sampling.results import save_metadata, save_tensors, save_trajectory, track
 from spnn.sampling.store import SampleStore
 from spnn.sampling.tasks import Problem, pose
 from spnn.settings import at_work
+from spnn.sweeps import format_metric
 from spnn.tracking import tracking
 
 __all__ = ["check_options", "prepare", "request", "sample"]
@@ -29,6 +30,16 @@ __all__ = ["check_options", "prepare", "request", "sample"]
 log = logging.getLogger(__name__)
 
 _FRAMES = {None: 0, "strip": 10, "gif": 50}
+_SHOWN = {  # metrics that are said at the end; the others are in metrics.json
+    "agreement": "agreement by g, %",
+    "judge_agreement": "by the judge, %",
+    "judge_balanced_agreement": "balanced, %",
+    "gap": "gap",
+    "psnr": "PSNR",
+    "saturated": "black or white, %",
+    "images_per_second": "images per second",
+}
+_FEW_STEPS = 25  # with which bounded moves don't get far
 
 
 def prepare(
@@ -125,25 +136,30 @@ def sample(config: DictConfig, folder: str | Path) -> dict[str, float]:
         track(loggers, folder, metrics, models.readout)
     store.close()
     log.info("%d images in %s: %s", count, folder, ", ".join(path.name for path in pictures))
-    log.info("%s", "  ".join(f"{name} {value:.4g}" for name, value in metrics.items()))
-    if (took := drawn.took) is not None:
-        log.info("%d of %d edits took, by %s", took.sum(), len(took), drawn.seen[-1].by)
-    if found := looks(metrics):
-        broken = any(fault.broken for fault in found)
-        log.log(logging.WARNING if broken else logging.INFO, "%s%s", verdict(found), _advice(config) if broken else "")
+    said = [f"{title} {format_metric(metrics[name], title)}" for name, title in _SHOWN.items() if name in metrics]
+    log.info("%s", "; ".join(text.replace(", %", "").replace("%", "") for text in said))
+    for sentence in drawn.in_words():
+        log.info("%s", sentence)
+    if drawn.faults:
+        broken = any(fault.broken for fault in drawn.faults)
+        log.log(logging.WARNING if broken else logging.INFO, "%s%s", drawn.verdict, _advice(config) if broken else "")
     return metrics
 
 
 def _advice(config: DictConfig) -> str:
     """What may keep pictures whole."""
     guidance = config.guidance or {}
+    if config.task == "unconditional" or "_target_" not in guidance:
+        return " That is the prior's: train it for longer."
     if guidance.get("exact"):
         way = "guidance.exact=false"
-    elif guidance.get("bound"):
-        way = f"guidance.bound below {guidance.bound}"
-    else:
+    elif not guidance.get("bound"):
         way = "guidance=nlbp_bounded"
-    return f" Try {way}{', or set less' if config.task in ('edit', 'generate') else ''}."
+    elif config.sampler.steps < _FEW_STEPS:
+        way = "more steps (sampler.steps=50)"
+    else:
+        way = f"guidance.bound below {guidance.bound}"
+    return f" Try {way}{', or smaller logits' if config.task in ('edit', 'generate') else ''}."
 
 
 def check_options(config: DictConfig) -> None:

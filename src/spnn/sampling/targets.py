@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 
 import torch
 from omegaconf import DictConfig
@@ -11,9 +12,11 @@ from spnn.errors import InputError, nearest
 from spnn.outputs import TrainingOutputs
 from spnn.readout import LOGITS, Readout
 
-__all__ = ["attribute_index", "beyond_range", "far_targets", "set_attributes", "share_of"]
+__all__ = ["attribute_index", "beyond_range", "contradictions", "far_targets", "set_attributes", "share_of"]
 
 _CLEAR = 0.2  # quantile of the training images that have an attribute, from which on an image clearly shows it
+_RARE = 0.002  # share of training images with two attributes, below which they may contradict each other,
+_LIFT = 0.25  # if they are together so much less often than by chance
 _FOLLOW = {"keep": 0.0, "follow": 1.0}
 
 
@@ -125,7 +128,32 @@ def beyond_range(y: Tensor, edited: Tensor, attributes: Sequence[str], outputs: 
         said.append(f"{attributes[k]} = {value:+.1f} (training images: {low[k]:+.1f} to {high[k]:+.1f})")
     if not said:
         return None
-    return f"set far beyond what any training image shows: {', '.join(said)}. There may be no picture of it: set less."
+    return f"set far beyond what any training image shows: {', '.join(said)}. There may be no picture of it."
+
+
+def contradictions(y: Tensor, edited: Tensor, attributes: Sequence[str], outputs: TrainingOutputs) -> str | None:
+    """Say which pairs of set attributes hardly any training image shows; None if there are none.
+
+    Arguments:
+        y: Targets, [N, K], of which the first speaks for all.
+        edited: Which coordinates were set, [K].
+        attributes: Names of the K coordinates.
+        outputs: What training images show.
+    """
+    together, on, said = outputs.together, y[0] > 0, []
+    for k, other in combinations(edited.nonzero().squeeze(1).tolist(), 2):
+        both, first, second = (together[i, j].item() for i, j in ((k, other), (k, k), (other, other)))
+        share, chance = both, first * second
+        if not on[k]:
+            share, chance = second - share, second - chance
+        if not on[other]:
+            alone = first if on[k] else 1 - first
+            share = alone - share if on[k] else 1 - first - second + both
+            chance = alone * (1 - second)
+        if share < min(_RARE, _LIFT * chance):
+            words = [f"{attributes[i]} {'yes' if on[i] else 'no'}" for i in (k, other)]
+            said.append(f"{' with '.join(words)} ({100 * max(share, 0):.2g} %)")
+    return f"hardly any training image shows {', or '.join(said)}: such edits rarely take." if said else None
 
 
 def far_targets(names: Sequence[str], y: Tensor, outputs: TrainingOutputs, share: float = 0.0) -> str | None:
@@ -137,7 +165,9 @@ def far_targets(names: Sequence[str], y: Tensor, outputs: TrainingOutputs, share
     if not far:
         return None
     worst = max(far, key=distance.tolist().__getitem__)
-    mend = "set less, or fewer at once" if share == 1 else "let the others follow (edit.others=follow), or set less"
+    mend = "give smaller logits, or fewer at once"
+    if share < 1:
+        mend = "let the others follow, at least in part (edit.others=0.3), or " + mend
     return (
         f"{len(far)} of {len(y)} targets combine logits as no training image does. The furthest, {names[worst]}, is at "
         f"{distance[worst]:.1f} deviations (99 % of training images: at most {usual:.1f}). There may be no picture of "

@@ -12,7 +12,7 @@ from torch import Tensor
 from spnn.errors import InputError, nearest
 from spnn.sampling.images import held_out, own_images
 from spnn.sampling.models import Models
-from spnn.sampling.targets import beyond_range, far_targets, set_attributes, share_of
+from spnn.sampling.targets import beyond_range, contradictions, far_targets, set_attributes, share_of
 
 log = logging.getLogger(__name__)
 
@@ -94,10 +94,19 @@ def edit(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | N
 
 
 def generate(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | None) -> Problem:
-    """Draw images of which some logits are given and the others are free."""
-    attributes = _need_attributes(models)
-    y, edited = _set(config, models, torch.zeros(len(_numbered(config)), len(attributes)))
-    return Problem(_numbered(config), y, free=~edited, edited=edited, label=_settings(config.generate.set))
+    """Draw images of which some logits are set, and the others are what training images might have beside these; or
+    are free."""
+    attributes, names = _need_attributes(models), _numbered(config)
+    known, others = models.training_outputs, config.generate.others
+    if others not in ("random", "free", None) or (others == "random" and known is None):
+        raise InputError(f"generate.others must be {'' if known is None else 'random or '}free, got {others!r}.")
+    free = known is None or others == "free"
+    if free:
+        y = torch.zeros(len(names), len(attributes))
+    else:
+        y = known.random([config.seed + config.first + i for i in range(len(names))])
+    y, edited = _set(config, models, y, share=0.0 if free else 1.0)
+    return Problem(names, y, free=~edited if free else None, edited=edited, label=_settings(config.generate.set))
 
 
 def restore(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | None) -> Problem:
@@ -203,6 +212,7 @@ def _set(config: DictConfig, models: Models, y: Tensor, share: float = 0.0) -> t
     said = [readout.doubt(str(name), value) for name, value in options.set.items()]
     if known is not None:
         said.append(beyond_range(y, edited, models.attributes, known))
+        said.append(contradictions(y, edited, models.attributes, known) if readout.grouped else None)
     for sentence in filter(None, said):
         log.warning("%s", sentence)
     return y, edited
@@ -221,7 +231,7 @@ def _need_attributes(models: Models) -> tuple[str, ...]:
     need_operator(models)
     if models.attributes is None:
         raise InputError(
-            "attributes can only be set where the operator tells attributes: choose operator=trained (with "
+            "attributes can only be set where the operator predicts attributes: choose operator=trained (with "
             "run=<folder>) or operator=spnn_celebahq_256."
         )
     return models.attributes

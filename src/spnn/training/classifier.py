@@ -1,4 +1,4 @@
-"""Training a network to tell an image's labels: the base of phase 1, and all of an independent judge's training."""
+"""Training a network to predict an image's labels: the base of phase 1, and all of an independent judge's training."""
 
 import torch
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-r"""Phase 1: train the surjection on its task, to tell an image's labels.
+r"""Phase 1: train the surjection on its task, to predict an image's labels.
 
 The published recipe adds :math:`40\,\mathrm{mean}\|g^\dagger(g(x)) - x\|^2` to the classification loss, which also
 trains ``r``. Its third term, the right-inverse error :math:`\|g(g^\dagger(y)) - y\|`, is zero by construction: it is

@@ -24,7 +24,7 @@ __all__ = ["Edit", "Flip", "mean", "text_of"]
 
 _NORMAL = 1.96  # the deviations that hold 95 % of a normal distribution
 _UNEDITED = "unedited"
-_HARD = "hard_"  # the prefix of what is counted over attributes that the judge doesn't tell well
+_HARD = "hard_"  # the prefix of what is counted over attributes that the judge doesn't recognise well
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,15 @@ class Flip:
 
 class Edit(Study):
     """One attribute at a time is set to what a held-out image doesn't show, by any classifier, and an image is drawn
-    from those logits. The same images drawn without any edit, from the same noise, tell which changes are the edit's.
+    from those logits. The same images drawn without any edit, from the same noise, show which changes are the edit's.
 
-    The main figure is the share of edits that take, by the most trusted classifier, over the attributes that it tells
-    well; the others are counted apart, as it couldn't say whether they took.
+    The main figure is the share of edits that take, by the most trusted classifier, over the attributes that it
+    recognises well; the others are counted apart, as it couldn't say whether they took.
 
     Arguments:
         values: What each attribute is set to: yes, no, logits, or probabilities such as "98%".
-        each: Images for each attribute and value: the first that show the opposite, fewer where there are fewer.
+        each: Images for each attribute and value, spread over those that show the opposite; fewer where there are
+            fewer.
         others: What becomes of the other logits, one or several to compare: keep, follow, free, or a share of
             following.
         starts: Where sampling starts, one or several to compare: null from noise, a step such as 600 from the image
@@ -57,7 +58,7 @@ class Edit(Study):
         quantile: Of the training images that have (or lack) an attribute, see
             :func:`~spnn.sampling.targets.set_attributes`.
         attributes: Which are set, by name; None for all.
-        well_judged: Balanced accuracy on real test images from which on a classifier tells an attribute well.
+        well_judged: Balanced accuracy on real test images from which on a classifier recognises an attribute well.
         shown: Which attributes are shown in pictures, by name; None for eight of them.
     """
 
@@ -94,7 +95,7 @@ class Edit(Study):
 
     @cached_property
     def told(self) -> Tensor:
-        """Which attributes the most trusted classifier tells well, [K]."""
+        """Which attributes the most trusted classifier recognises well, [K]."""
         return self.subject.balanced_accuracy >= self.well_judged
 
     def flips(self) -> list[Flip]:
@@ -106,7 +107,11 @@ class Edit(Study):
             for value in self.values:
                 (on,) = Flip(0, {k: value}).on.values()
                 opposite = torch.stack([(y[:, k] > 0) != on for y in self.subject.seen.values()]).all(0)
-                flips += [Flip(i, {k: value}) for i in opposite.nonzero().squeeze(1).tolist()[: self.each]]
+                images = opposite.nonzero().squeeze(1).tolist()
+                few = min(self.each, len(images))
+                # From another one on for each attribute: most images show the opposite of all that is rare.
+                spread = [(j * len(images) // few + k) % len(images) for j in range(few)]
+                flips += [Flip(images[place], {k: value}) for place in sorted(spread)]
         if not flips:
             raise InputError("no held-out image shows the opposite of what is set: take more (count=...).")
         return flips
@@ -120,8 +125,9 @@ class Edit(Study):
         self.made = self.flips()
         self.images = torch.tensor([flip.image for flip in self.made])
         self.edited = sorted({k for flip in self.made for k in flip.values})
-        few = min(8, len(self.edited))
-        self.pictured = [self.edited[i * len(self.edited) // few] for i in range(few)]
+        among = [k for k in self.edited if self.told[k]] or self.edited
+        few = min(8, len(among))
+        self.pictured = [among[i * len(among) // few] for i in range(few)]
         if self.shown:
             self.pictured = [attribute_index(name, self.subject.attributes) for name in self.shown]
         seeds, subject = self.seeds().squeeze(1), self.subject
@@ -187,7 +193,8 @@ class Edit(Study):
                 success |= self._success(name, own)
                 parts.append(self._side_effects(key, after, before))
             parts.append(self._pictures(method, samples))
-        title = f"Editing: {len(self.made)} edits of {len({flip.image for flip in self.made})} held-out images"
+        used = len({flip.image for flip in self.made})
+        title = f"Editing: {len(self.made)} edits of {used} held-out images (out of {len(self.subject.names)})"
         parts = [Table("edits", "Each edit", {}, rows), *self._bars(success), *reversed(parts)]
         return self.findings(title, self._compared(), self._columns(), entries, verdicts, parts)
 
@@ -259,18 +266,18 @@ class Edit(Study):
             "edits": "edits",
             f"{prefix}edit_success": f"{by}take %",
             f"{prefix}edit_success_interval": "95 % CI, %",
-            f"{_HARD}{prefix}edit_success": f"{by}take, hard to judge %",
-            f"{prefix}side_effects": f"{by}others changed",
-            f"{prefix}unedited_changes": "unedited",
-            "distance": "distance to the image",
+            f"{_HARD}{prefix}edit_success": "hard ones %",
+            f"{prefix}side_effects": "others change",
+            f"{prefix}unedited_changes": "unedited: others change",
+            "distance": "distance",
             "saturated": "black or white %",
             "fine_energy_ratio": "fine detail, x real",
-            "judge_frechet": "judge Fréchet",
-            "unedited_judge_frechet": "unedited",
-            "matched_judge_frechet": "real ones that show it",
+            "judge_frechet": "Fréchet",
+            "unedited_judge_frechet": "unedited: Fréchet",
+            "matched_judge_frechet": "real ones alike",
         }
         if prefix:
-            columns["edit_success"] = "by g: take %"
+            columns["edit_success"] = "g: take %"
         if self.starts == [None]:
             del columns["start"], columns["distance"]
         return columns
@@ -316,8 +323,9 @@ class Edit(Study):
         for k in self.pictured:
             for on in (True, False):
                 of_k = [m for m, flip in enumerate(self.made) if flip.on.get(k) is on]
-                new = [m for m in of_k if self.made[m].image not in {self.made[other].image for other in chosen}]
-                chosen += (new or of_k)[:1]
+                shown = [self.made[other].image for other in chosen]
+                new = [m for m in of_k if m not in chosen]
+                chosen += sorted(new, key=lambda m: shown.count(self.made[m].image))[:1]
         images = self.images[chosen]
         rows = {"held-out": self.subject.images[images]}
         for start in self.starts:
@@ -340,16 +348,25 @@ class Edit(Study):
         told = [name for name, well in zip(self.subject.attributes, self.told, strict=True) if well]
         others = " or ".join(_WORDS.get(others, f"follow by {others}") for others in self.shares)
         return (
-            f"{self._what()} The other logits {others}; an image is drawn, from noise or from the image with noise on "
-            f"it. 'Take' is how often the {by} sees in the sample what was set, over the {len(told)} attributes that "
-            f"it tells well on real test images (balanced accuracy of at least {100 * self.well_judged:.0f} %): "
-            f"{', '.join(told) or 'none'}; the rest are counted apart. 'Others changed' counts the other attributes in "
-            "which the sample differs from the held-out image; 'unedited', how many differ when nothing was set: those "
-            "are not the edit's. 'Distance' is the root mean square of pixels in [-1, 1]. Intervals are 95 % "
-            "confidence intervals over images (bootstrap). Fréchet distances are of equally many edited samples, "
-            "unedited samples, and real images that show what the edits set, as rare attributes alone set these apart; "
+            f"{self._what()} The other logits {others}. {self._where()} 'Take' is how often the {by} sees in the "
+            f"sample what was set, over the {len(told)} attributes that it recognises well on real test images "
+            f"(balanced accuracy of at least {100 * self.well_judged:.0f} %): {', '.join(told) or 'none'}; the rest "
+            "are counted apart, as 'hard ones'. 'Others change' counts the other attributes in which the sample "
+            "differs from the held-out image; 'unedited', how many differ when nothing was set: those are not the "
+            "edit's. 'Distance' is the root mean square of pixels in [-1, 1]. Intervals are 95 % confidence intervals "
+            "over the images that were edited, by the bootstrap, which makes them too narrow for fewer than twenty; by "
+            "Wilson's formula where all edits take, or none. Fréchet distances, in the judge's logits, are of equally "
+            "many edited samples, unedited samples, and real images that show what the edits set ('real ones alike'); "
             "those of fewer than 50 images are mostly chance."
         )
+
+    def _where(self) -> str:
+        if self.starts == [None]:
+            return (
+                "Each sample starts from noise; sample.py task=edit starts from the image, with the noise of t = 450 "
+                "on it (here study.starts=[450])."
+            )
+        return "Samples start from noise, or from the image with the noise of a step t on it."
 
     def _what(self) -> str:
         values = " and ".join(map(text_of, self.values))
@@ -370,7 +387,7 @@ class Edit(Study):
                 f"{entry[f'{prefix}unedited_changes']:.1f} without any edit."
             )
         elif hard is not None:
-            yield f"{name}: {100 * hard:.1f} % of edits take, but all are of attributes that the {by} can't tell well."
+            yield f"{name}: {100 * hard:.1f} % of edits take, but the {by} recognises none of these attributes well."
         if said := self.subject.verdict(entry):
             yield f"{name}: {said}"
 

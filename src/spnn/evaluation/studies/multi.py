@@ -23,8 +23,8 @@ class Multi(Edit):
 
     Arguments:
         settings: A list of what to set in every image: name to yes, no, logit or probability. None: for each image,
-            attributes are drawn at random among those that the most trusted classifier tells well (from all, if these
-            are too few), and set to what the image doesn't show, whether or not any image shows that together.
+            attributes are drawn at random among those that the most trusted classifier recognises well (from all, if
+            these are too few), and set to what the image doesn't show, whether or not any image shows that together.
         sizes: How many attributes are drawn.
         seed: Of the draws.
         others, starts, quantile, well_judged: See :class:`~spnn.evaluation.studies.Edit`.
@@ -90,7 +90,7 @@ class Multi(Edit):
         prefix = self.subject.most_trusted
         return super()._columns() | {
             f"{prefix}each": "each as set %",
-            "common_edits": "edits that real images show",
+            "common_edits": "common ones",
             f"common_{prefix}edit_success": "of these take %",
         }
 
@@ -102,6 +102,6 @@ class Multi(Edit):
             return "Several attributes are set at once in the logits of held-out images."
         return (
             "In the logits of each held-out image several attributes, drawn at random, are set to what the image "
-            "doesn't show, contradictions included. An edit takes if all of them are as set. 'Edits that real images "
-            f"show' are those whose combination at least {100 * _COMMON:.0f} % of real images show."
+            "doesn't show, contradictions included. An edit takes if all of them are as set. 'Common ones' are the "
+            f"edits whose combination at least {100 * _COMMON:.0f} % of real images show."
         )

@@ -116,7 +116,7 @@ class Reconstruction(Study):
 
     def _realism(self, entries: list[dict], images: dict[str, Tensor]) -> list[str]:
         """Add how samples look, as sets, beside real images, to the entries; say what real ones have, and whose
-        pictures can be told from them."""
+        pictures look unlike them."""
         real, said = self.subject.real, []
         floor = self.subject.realism(self.subject.images)
         several = len(self.subject.names) > 1

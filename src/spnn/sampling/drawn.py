@@ -1,0 +1,220 @@
+"""What was drawn, and what came of it: what networks see in the samples, which edits took, whether pictures are
+whole."""
+
+import io
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO
+
+import torch
+from torch import Tensor
+
+from spnn.metrics import Fault, agreement_with, faults, measurement_metrics, pixel_metrics, verdict
+from spnn.outputs import outputs_of
+from spnn.readout import Readout
+from spnn.sampling.models import Models
+from spnn.sampling.pictures import save_grid
+from spnn.sampling.tasks import Problem
+
+__all__ = ["Drawn", "View", "look_at"]
+
+_WHOLE = ("saturated", "fine_energy")
+
+
+@dataclass(frozen=True)
+class View:
+    """What a network sees in M samples.
+
+    Attributes:
+        by: What the network is called.
+        prefix: Of its metrics' names.
+        readout: What its outputs say.
+        found: Its outputs of the samples, [M, ...].
+        wanted: What they should be, [M, ...].
+        given: Its outputs of the images that the targets were taken from, [M, ...], if there are any.
+    """
+
+    by: str
+    prefix: str
+    readout: Readout
+    found: Tensor
+    wanted: Tensor
+    given: Tensor | None
+
+    @property
+    def right(self) -> Tensor:
+        """Where samples show what is wanted: a mask, [M, K]."""
+        return self._agree(self.found, self.wanted)
+
+    def took(self, edited: Tensor) -> Tensor:
+        """Whether all coordinates of a mask, [K], are as wanted, [M]."""
+        return self.right[:, edited].all(1)
+
+    def before(self, edited: Tensor) -> Tensor:
+        """Whether they were in the given images, [M]; nowhere if there are none."""
+        if self.given is None:
+            return torch.zeros(len(self.found), dtype=torch.bool)
+        return self._agree(self.given, self.wanted)[:, edited].all(1)
+
+    def changed(self, edited: Tensor) -> Tensor | None:
+        """Where other coordinates than those of a mask, [K], differ from the given images: a mask, [M, K]."""
+        return None if self.given is None else ~self._agree(self.found, self.given) & ~edited
+
+    def _agree(self, y: Tensor, other: Tensor) -> Tensor:
+        return self.readout.agrees(self.readout.decode(y), self.readout.decode(other)) & y.isfinite()
+
+
+@dataclass(frozen=True, repr=False)
+class Drawn:
+    """Samples, and what they were drawn for. A notebook shows them as a picture.
+
+    Attributes:
+        images: The samples, [M, C, H, W], about in [-1, 1]; as many of each target, one target after the other.
+        outputs: The operator's outputs of them, [M, ...]; None without an operator.
+        problem: What was wanted: ``problem.y`` [N, ...], and which of it was ``free`` or ``edited``.
+        metrics: As in ``metrics.json`` of ``sample.py``: agreement, wholeness, gaps.
+        models: What they were drawn with.
+        seen: What the operator and the judge, if there is one, see in them; empty if nothing was wanted.
+    """
+
+    images: Tensor
+    outputs: Tensor | None
+    problem: Problem
+    metrics: dict[str, float]
+    models: Models
+    seen: Sequence[View]
+
+    @property
+    def per_target(self) -> int:
+        """Samples of each target."""
+        return len(self.images) // len(self.problem.names)
+
+    @property
+    def took(self) -> Tensor | None:
+        """Whether all that was set of each sample is there, by the last of ``seen``, [M]; None if nothing was set."""
+        return None if self.problem.edited is None else self.seen[-1].took(self.problem.edited)
+
+    @cached_property
+    def faults(self) -> list[Fault]:
+        """What sets the samples apart from photographs: from training images, as far as these are known, or from the
+        given ones, whichever they are closer to."""
+        own, found = self.metrics, []
+        for prefix, name in (("training_", "training images"), ("given_", "the given images")):
+            if f"{prefix}saturated" in own:
+                found.append(faults(own, {key: own[f"{prefix}{key}"] for key in _WHOLE}, of=name))
+        return min(found, key=lambda some: (any(fault.broken for fault in some), len(some)), default=[])
+
+    @property
+    def verdict(self) -> str | None:
+        """The faults in a sentence; None if there are none."""
+        return verdict(self.faults)
+
+    def __repr__(self) -> str:
+        metrics = ", ".join(f"{name}={value:.4g}" for name, value in self.metrics.items())
+        return f"Drawn({len(self.images)} images of {tuple(self.images.shape[1:])}: {metrics})"
+
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        self.save_overview(file)
+        return file.getvalue()
+
+    def save_overview(self, file: Path | BinaryIO, most: int = 16) -> None:
+        """Draw the targets' pictures and the samples, of ``most`` targets, as a PNG."""
+        problem = self.problem
+        by_target, label = self.images.unflatten(0, (-1, self.per_target)), problem.label
+        labels = [label] if self.per_target == 1 else [f"{label}\nsample {i + 1}" for i in range(self.per_target)]
+        rows = problem.rows | {label: by_target[:, i] for i, label in enumerate(labels)}
+        save_grid({label: images[:most] for label, images in rows.items()}, self._captions()[:most], file)
+
+    def in_words(self) -> list[str]:
+        """How many edits took and what else changed, in sentences; none where nothing was set."""
+        edited, names = self.problem.edited, self.models.attributes
+        if edited is None:
+            return []
+        view, took = self.seen[-1], self.took
+        before, failed = view.before(edited), ~view.right & edited
+        said = f"{took.sum()} of {len(took)} samples show what was set, by {view.by}"
+        said += f" ({before.sum()} of their given images did before)" * bool(before.any())
+        said += f"; missing: {_counts(failed, names)}" * bool(edited.sum() > 1 and failed.any())
+        sentences = [f"{said}."]
+        if (changed := view.changed(edited)) is not None and changed.any():
+            sentences.append(
+                f"{changed.sum(1).double().mean():.1f} of the {int((~edited).sum())} others differ from the given "
+                f"image, on average: {_counts(changed, names)}. (study=edit measures how many of them are the edit's.)"
+            )
+        return sentences
+
+    def _captions(self) -> list[str]:
+        """A text under each target: how much of it was achieved, on average over its samples."""
+        problem, by_target = self.problem, (-1, self.per_target)
+        if not self.seen:
+            return problem.names
+        view = self.seen[-1]
+        if self.models.attributes is None:
+            gaps = (view.found - view.wanted).abs().flatten(1).mean(1).unflatten(0, by_target).mean(1)
+            return [f"{name}\ngap {gap:.1e}" for name, gap in zip(problem.names, gaps.tolist(), strict=True)]
+
+        def mean(mask: Tensor) -> list[float]:
+            return mask.sum(1).unflatten(0, by_target).double().mean(1).tolist()
+
+        if problem.edited is None:
+            captions = [f"{count:.3g} of {view.right.shape[1]} agree" for count in mean(view.right)]
+        else:
+            of_each = self.took.unflatten(0, by_target).sum(1).tolist()
+            words = "failed", "took"
+            captions = [words[n] if self.per_target == 1 else f"{n} of {self.per_target} took" for n in of_each]
+            if (changed := view.changed(problem.edited)) is not None:
+                also = mean(changed)
+                captions = [f"{text}\n{count:.3g} others changed" for text, count in zip(captions, also, strict=True)]
+        return [f"{text}\nby {view.by}" for text in captions]
+
+
+def look_at(images: Tensor, problem: Problem, models: Models, *, download: bool = False) -> Drawn:
+    """What came of a problem: samples [M, C, H, W], as many for each target; a metric may ``download`` its network."""
+    outputs = None if models.operator is None else outputs_of(models.operator, images)
+    seen = _views(images, outputs, problem, models)
+    metrics = dict(pixel_metrics(images))
+    if problem.images is not None:  # what they are to be held against
+        given = pixel_metrics(problem.images)
+        metrics |= {f"given_{name}": given[name] for name in _WHOLE}
+    known = models.kept_training_outputs
+    if known is not None and known.whole.isfinite().all():
+        metrics |= {f"training_{name}": value for name, value in zip(_WHOLE, known.whole.tolist(), strict=True)}
+    if seen and models.attributes is None:
+        clean = problem.images.repeat_interleave(len(images) // len(problem.names), 0) if problem.clean else None
+        metrics = dict(measurement_metrics(seen[0].found, seen[0].wanted, images, clean, download=download)) | metrics
+    elif seen:
+        for view in seen:
+            of_view = dict(agreement_with(view.found, view.wanted, problem.free, problem.edited, models.readout))
+            if problem.edited is not None and (changed := view.changed(problem.edited)) is not None:
+                of_view["side_effects"] = changed.sum(1).double().mean().item()
+            metrics |= {f"{view.prefix}{name}": value for name, value in of_view.items()}
+    return Drawn(images, outputs, problem, metrics, models, seen)
+
+
+def _views(images: Tensor, outputs: Tensor | None, problem: Problem, models: Models) -> list[View]:
+    """The judge's targets are its own predictions on the source image, except for what was set."""
+    if problem.y is None:
+        return []
+    per_target = len(images) // len(problem.names)
+    networks = {("g", ""): models.operator}
+    if models.judge is not None and models.attributes is not None:
+        networks["the judge", "judge_"] = models.judge
+    views = []
+    for (by, prefix), network in networks.items():
+        y, given = problem.y, None if problem.images is None else outputs_of(network, problem.images)
+        if prefix and given is not None:
+            y = given if problem.edited is None else torch.where(problem.edited, y, given)
+        found = outputs if network is models.operator else outputs_of(network, images)
+        repeated = (None if x is None else x.repeat_interleave(per_target, 0) for x in (y, given))
+        views.append(View(by, prefix, models.readout, found, *repeated))
+    return views
+
+
+def _counts(mask: Tensor, names: Sequence[str], most: int = 4) -> str:
+    """The coordinates that are in most rows of a mask [M, K], with how many."""
+    counted = Counter(dict(zip(names, mask.sum(0).tolist(), strict=True)))
+    return ", ".join(f"{name} in {count}" for name, count in counted.most_common(most) if count)
