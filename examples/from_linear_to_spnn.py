@@ -269,7 +269,7 @@ def load(split: str) -> tuple[Tensor, Tensor]:
     dataset = source.split(split)
     items = [dataset[i] for i in range(len(dataset))]
     pictures = torch.stack([item["image"] for item in items])
-    return scale_to_unit_range(pictures), torch.stack([item["attributes"] for item in items])
+    return scale_to_unit_range(pictures), torch.stack([item["labels"] for item in items])
 
 
 images, labels = load("train")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from spnn.data import CELEBA_ATTRIBUTES, AttributeData, CelebA, CelebAMaskHQ, ImageFolder
+from spnn.data import CELEBA_ATTRIBUTES, CelebA, CelebAMaskHQ, ImageData, ImageFolder
 from spnn.data.faces import make_face
 from spnn.data.files import decode_image
 from spnn.data.layouts import write_faces
@@ -43,13 +43,13 @@ def copied(whole, tmp_path):
 @pytest.mark.parametrize("layout", READERS)
 def test_every_layout_is_read(layout, cache, whole, tmp_path):
     source = READERS[layout](whole / layout, size=16, cache=cache, cache_folder=tmp_path)
-    assert tuple(source.attributes) == CELEBA_ATTRIBUTES and source.image_shape == (3, 16, 16)
+    assert tuple(source.label_names) == CELEBA_ATTRIBUTES and source.image_shape == (3, 16, 16)
     assert {name: len(source.split(name)) for name in COUNTS} == COUNTS
     for split, place, index in (("train", 4, 4), ("val", 1, 17), ("test", 1, 19)):
         face, attributes = make_face(3, index, 178 if "img_align" in source.split(split).name(0) else 64)
         item = source.split(split)[place]
-        assert item["attributes"].bool().tolist() == attributes.tolist()
-        assert source.split(split).attributes[place].tolist() == attributes.tolist()
+        assert item["labels"].bool().tolist() == attributes.tolist()
+        assert source.split(split).labels[place].tolist() == attributes.tolist()
         expected = np.asarray(Image.fromarray(face).resize((16, 16), Image.Resampling.BICUBIC)).astype(float)
         assert abs(item["image"].permute(1, 2, 0).numpy() - expected).mean() < 4  # but for JPEG
         assert item["index"] == place and Path(source.split(split).name(place)).is_file()
@@ -101,8 +101,8 @@ HARMLESS = {
 def test_what_does_no_harm(layout, table, change, copied, whole):
     root = copied(layout)
     rewrite(root / table, HARMLESS[change])
-    attributes = CelebA(root, size=16).split("train").attributes
-    assert np.array_equal(attributes, CelebA(whole / layout, size=16).split("train").attributes)
+    attributes = CelebA(root, size=16).split("train").labels
+    assert np.array_equal(attributes, CelebA(whole / layout, size=16).split("train").labels)
 
 
 ATTRIBUTES, PARTITION, HQ, OWN = (
@@ -210,7 +210,7 @@ DAMAGES = {
     "no attributes of own": (
         "image_folder",
         lambda r: (r / OWN).write_text("image,split\n000001.jpg,train\n"),
-        "has no attributes",
+        "has no labels",
     ),
     "unknown split": (
         "image_folder",
@@ -268,7 +268,7 @@ def test_missing_images_can_be_left_out(copied, caplog):
 def test_errors_in_loading_processes_are_as_short_as_others(copied):
     root = copied("celeba")
     cut(root)
-    data = AttributeData(CelebA(root, size=16), batch_size=8, flip=False, num_workers=1)
+    data = ImageData(CelebA(root, size=16), batch_size=8, flip=False, num_workers=1)
     with pytest.raises(InputError) as caught:
         list(data.train_dataloader())
     assert str(caught.value).startswith(str(root)) and "Traceback" not in str(caught.value)
@@ -293,13 +293,13 @@ def test_own_images_have_any_attributes_and_are_split_at_random(tmp_path):
         lines.append(f"a/{i}.png,{i % 2},{int(i > 20)}")
     (tmp_path / "attributes.csv").write_text("\n".join(lines))
     source = ImageFolder(tmp_path, size=8)
-    assert source.attributes == ("happy", "tall")
+    assert source.label_names == ("happy", "tall")
     assert [len(source.split(name)) for name in COUNTS] == [24, 3, 3]
     seen = [Path(source.split(name).name(i)).stem for name in COUNTS for i in range(len(source.split(name)))]
     assert sorted(seen, key=int) == [str(i) for i in range(30)] != seen
     for i in range(24):
         number = int(Path(source.split("train").name(i)).stem)
-        assert source.split("train").attributes[i].tolist() == [number % 2 == 1, number > 20]
+        assert source.split("train").labels[i].tolist() == [number % 2 == 1, number > 20]
         assert abs(int(source.split("train")[i]["image"][0, 0, 0]) - number) <= 1
     other = ImageFolder(tmp_path, size=8, seed=1)
     assert other.split("val").name(0) != source.split("val").name(0)

@@ -145,7 +145,7 @@ def test_models_of_the_experiments_fit_their_data(overrides, tmp_path):
     image = torch.rand(3, *run.source.image_shape) * 2 - 1
     with torch.no_grad():
         y = network(image)
-        assert y.shape == judge(image).shape == (3, len(run.source.attributes))
+        assert y.shape == judge(image).shape == (3, len(run.source.label_names))
         assert (network(network.pinv(y)) - y).abs().max() < 1e-4
         assert prior(image, torch.tensor([0, 500, 999])).mean.shape == image.shape
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from spnn.data import CELEBA_ATTRIBUTES, AttributeData, Digits, SyntheticFaces
+from spnn.data import CELEBA_ATTRIBUTES, Digits, ImageData, SyntheticFaces
 from spnn.data.arrays import cached_arrays
 from spnn.data.faces import make_face
 from spnn.data.order import ShuffledBatches
@@ -98,13 +98,13 @@ def test_an_order_can_start_in_its_middle():
 
 def test_synthetic_faces_are_split_without_overlap_and_cached(tmp_path):
     source = SyntheticFaces(size=16, train=5, val=2, test=3, seed=1, cache=tmp_path)
-    assert source.attributes == CELEBA_ATTRIBUTES and source.image_shape == (3, 16, 16)
+    assert source.label_names == CELEBA_ATTRIBUTES and source.image_shape == (3, 16, 16)
     assert [len(source.split(name)) for name in ("train", "val", "test")] == [5, 2, 3]
     for name, place, index in (("train", 4, 4), ("val", 0, 5), ("test", 2, 9)):
         image, attributes = make_face(1, index, 16)
         item = source.split(name)[place]
         assert np.array_equal(item["image"].permute(1, 2, 0).numpy(), image)
-        assert np.array_equal(item["attributes"].numpy(), attributes)
+        assert np.array_equal(item["labels"].numpy(), attributes)
     assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 1
     with pytest.raises(InputError, match="at least 16"):
         SyntheticFaces(size=8, train=5, val=2, test=3, seed=1, cache=tmp_path)
@@ -115,25 +115,25 @@ def test_digits_have_one_attribute_each_and_all_their_images():
     splits = [source.split(name) for name in ("train", "val", "test")]
     assert [len(split) for split in splits] == [1437, 180, 180]
     for split in splits:
-        assert (split.attributes.sum(1) == 1).all()
+        assert (split.labels.sum(1) == 1).all()
         assert split[0]["image"].shape == source.image_shape and split[0]["image"].dtype == torch.uint8
     assert max(split.images.max() for split in splits) == 255
 
 
 def test_loaders_give_whole_batches_as_bytes_and_the_module_scales_them():
-    data = AttributeData(Digits(), batch_size=32, flip=False, batches=100)
+    data = ImageData(Digits(), batch_size=32, flip=False, batches=100)
     loader = data.train_dataloader()
     assert len(loader) == 100  # more than there are images: they are shuffled again and again
     batch = next(iter(loader))
     assert batch["image"].shape == (32, 1, 8, 8) and batch["image"].dtype == torch.uint8
-    assert batch["attributes"].shape == (32, 10)
+    assert batch["labels"].shape == (32, 10)
     image = data.on_after_batch_transfer(batch, 0)["image"]
     assert image.min() == -1 and image.max() == 1
     assert sum(len(b["image"]) for b in data.val_dataloader()) == 180
 
 
 def test_training_images_are_mirrored_at_random_and_others_never(training):
-    data = AttributeData(Digits(), batch_size=64, flip=True)
+    data = ImageData(Digits(), batch_size=64, flip=True)
     batch = next(iter(data.train_dataloader()))
     plain = data.on_after_batch_transfer(dict(batch), 0)["image"]
     data.trainer = training
@@ -158,7 +158,7 @@ def training():
 
 def test_what_is_random_in_a_step_follows_from_its_number(training):
     augment = v2.RandomInvert(p=0.5)
-    data = AttributeData(Digits(), batch_size=64, flip=True, augment=augment, seed=5)
+    data = ImageData(Digits(), batch_size=64, flip=True, augment=augment, seed=5)
     data.trainer = training
     batch = next(iter(data.train_dataloader()))
 

@@ -94,7 +94,7 @@ def test_reconstruction_is_judged_against_images_and_labels(run, tmp_path):
         assert best[key] > 0.93 > 0.91 > trivial[key] > free[key]
         low, high = best[f"{key}_interval"]
         assert low <= best[key] <= high and high - low < 0.1
-    labels = torch.stack([run.source.split("test")[i]["attributes"] for i in range(30)])
+    labels = torch.stack([run.source.split("test")[i]["labels"] for i in range(30)])
     assert trivial["label_agreement"] == pytest.approx((labels == 0).double().mean().item())  # most are no given digit
     assert best["diversity"] < free["diversity"] and best["judge_frechet"] < free["judge_frechet"]
     assert (tmp_path / "e/metrics.json").read_bytes() == (folder / "metrics.json").read_bytes()
@@ -129,7 +129,7 @@ def share(rows: list[dict[str, str]], key: str = "took") -> float:
 
 @pytest.mark.slow
 def test_edits_set_what_no_classifier_sees_and_are_counted_beside_what_nobody_asked_for(run, tmp_path):
-    options = ("study=edit", "count=30", "sampler.steps=30", "study.attributes=[digit_0, digit_8]", "study.each=3")
+    options = ("study=edit", "count=30", "sampler.steps=30", "study.names=[digit_0, digit_8]", "study.each=3")
     entries, folder = evaluated(tmp_path / "e", run, *options, "study.others=[keep,follow]")
     assert [(entry["guidance"], entry["others"]) for entry in entries] == [
         ("nlbp_bounded", "keep"),
@@ -199,7 +199,7 @@ def test_most_edits_of_digits_to_yes_take_and_few_without_guidance(run, tmp_path
 
 @pytest.mark.slow
 def test_edits_that_start_from_the_image_stay_closer_to_it(run, tmp_path):
-    options = ("study=edit", "count=12", "study.attributes=[digit_8]", "study.each=2", "sampler.steps=30")
+    options = ("study=edit", "count=12", "study.names=[digit_8]", "study.each=2", "sampler.steps=30")
     entries, folder = evaluated(tmp_path / "e", run, *options, "study.starts=[null,100]")
     assert [entry["start"] for entry in entries] == ["noise", 100]
     far, near = entries
@@ -215,7 +215,7 @@ def test_attributes_that_the_judge_tells_badly_are_counted_apart(run, tmp_path):
     accuracy = Subject(models, 12, resamples=10).balanced_accuracy
     hard = run.source.readout.names[accuracy.argmin()]
     just_above = (accuracy.min().item() + 1) / 2
-    options = ("study=edit", "count=12", "sampler.steps=10", "study.values=[4]", f"study.attributes=[{hard}]")
+    options = ("study=edit", "count=12", "sampler.steps=10", "study.values=[4]", f"study.names=[{hard}]")
     (entry,), folder = evaluated(tmp_path / "e", run, *options, f"study.well_judged={just_above}", "study.others=[0.5]")
     rows = each_edit(folder)
     assert entry["edits"] == 0 and entry["edit_success"] is None is entry["judge_edit_success_interval"]
@@ -229,14 +229,14 @@ def test_several_attributes_are_set_at_once(run, tmp_path):
     options = ("study=multi", "count=6", "sampler.steps=30", *guidance)
     given = "study.settings=[{digit_3: 6, digit_5: -6}, {digit_1: yes}]"
     entries, folder = evaluated(tmp_path / "given", run, *options, given, "study.others=[keep,free]")
-    assert [(entry["others"], entry["attributes_set"]) for entry in entries] == [
+    assert [(entry["others"], entry["set"]) for entry in entries] == [
         ("keep", 1), ("keep", 2), ("free", 1), ("free", 2)
     ]  # fmt: skip
     rows = each_edit(folder)
     assert len(rows) == 2 * 2 * 6 and {row["edit"] for row in rows} == {"digit_3_+6__digit_5_-6", "digit_1_yes"}
     free = entries[3]
     assert free["edit_success"] > 0.6 and free["edit_success"] <= free["each"]
-    own = [row for row in rows if (row["others"], row["attributes_set"]) == ("free", "2")]
+    own = [row for row in rows if (row["others"], row["set"]) == ("free", "2")]
     assert len(own) == free["edits"] == 6 and free["edit_success"] == pytest.approx(share(own))
     assert free["each"] == pytest.approx(sum(float(row["each"]) for row in own) / 6)
 
@@ -246,14 +246,14 @@ def test_random_edits_are_drawn_again_and_set_what_an_image_does_not_show(run, t
     options = ("study=multi", "count=5", "sampler.steps=4", "study.sizes=[1,3]", "study.others=[follow]")
     random, folder = evaluated(tmp_path / "random", run, *options)
     again, _ = evaluated(tmp_path / "again", run, *options)
-    assert [entry["attributes_set"] for entry in random] == [1, 3] and random == again
+    assert [entry["set"] for entry in random] == [1, 3] and random == again
     names, images = held_out(run.source, 0, 5)
     seen = run.judge()(images) > 0
     rows = each_edit(folder)
     assert [row["image"] for row in rows] == 2 * names
     for row in rows:
         edits = row["edit"].split("__")
-        assert len(edits) == int(row["attributes_set"])
+        assert len(edits) == int(row["set"])
         for edit in edits:
             shown = seen[names.index(row["image"]), int(edit[6])].item()
             assert edit.endswith("no" if shown else "yes")
@@ -263,7 +263,7 @@ def test_random_edits_are_drawn_again_and_set_what_an_image_does_not_show(run, t
         show = torch.stack([seen[:, int(edit[6])] == edit.endswith("yes") for edit in row["edit"].split("__")]).all(0)
         assert float(row["real_share"]) == pytest.approx(show.double().mean().item())
     for entry in random:
-        own = [row for row in rows if row["attributes_set"] == str(entry["attributes_set"])]
+        own = [row for row in rows if row["set"] == str(entry["set"])]
         common = [row for row in own if float(row["real_share"]) >= 0.01]
         assert entry["common_edits"] == len(common) and {0, len(own)} != {len(common)}
         assert entry["common_judge_edit_success"] == (share(common, "judge_took") if common else None)
@@ -396,7 +396,7 @@ def test_misuse_is_refused_before_anything_is_written(run, tmp_path):
     refused("must name .* none of it 'majority'", "+guidance@methods.majority=nlbp")
     refused("diversity_samples at least 2", "study.diversity_samples=1")
     refused("needs run=<folder> and operator=trained", "operator=inpainting")
-    refused("did you mean digit_8", "study=edit", "study.attributes=[digit8]")
+    refused("did you mean digit_8", "study=edit", "study.names=[digit8]")
     refused("study.values must be yes, no, or logits that say either", "study=edit", "study.values=[0]")
     refused("study.values must be yes, no, or logits that say either", "study=edit", "study.values=[]")
     refused("study.values must be yes or no, a logit", "study=edit", "study.values=[much]")
@@ -407,13 +407,13 @@ def test_misuse_is_refused_before_anything_is_written(run, tmp_path):
     refused("sampling can't start from step 1000", "study=multi", "study.starts=[1000]")
     refused("study.quantile must lie between 0 and 1", "study=edit", "study.quantile=1")
     refused("well_judged is a balanced accuracy from 0 to 1", "study=multi", "study.well_judged=1.5")
-    (digit,) = run.source.split("test")[0]["attributes"].nonzero().flatten().tolist()
-    only = ("count=1", f"study.attributes=[digit_{digit}]", "study.values=[yes]")
+    (digit,) = run.source.split("test")[0]["labels"].nonzero().flatten().tolist()
+    only = ("count=1", f"study.names=[digit_{digit}]", "study.values=[yes]")
     refused("no held-out image shows the opposite of what is set", "study=edit", *only)
     refused("names no guidance to edit with", "study=edit", "~methods.nlbp_bounded")
     refused("did you mean digit_8", "study=multi", "study.settings=[{digit8: 4}]")
     refused("study.sizes must name numbers", "study=multi", "study.sizes=[2,0]")
-    refused("asks for 11 attributes of 10", "study=multi", "study.sizes=[11]")
+    refused("asks for 11 labels of 10", "study=multi", "study.sizes=[11]")
     refused("study.settings is a list of", "study=multi", "study.settings=[digit_8]")
     refused("no pseudo-inverse is called 'best'", "study=penrose", "study.pinv=[best]")
     refused("sampling steps must be 1 to 1000", "study=steps", "study.steps=[0]")

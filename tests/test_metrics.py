@@ -10,8 +10,8 @@ from spnn import SPNN
 from spnn.errors import InputError
 from spnn.latents import with_pinv
 from spnn.metrics import (
-    attribute_agreement,
-    attribute_metrics,
+    agreement,
+    agreement_intervals,
     constraint_violation,
     diversity,
     faults,
@@ -32,7 +32,7 @@ from spnn.operators import AveragePool
 def test_agreement_is_counted_by_hand():
     wanted = torch.tensor([[0.9, 0.2], [0.8, 0.4], [0.7, 0.1], [0.1, 0.3]])  # three have the first, none the second
     probability = torch.tensor([[0.6, 0.1], [0.4, 0.9], [0.9, 0.2], [0.2, 0.6]])
-    metrics = attribute_metrics(probability, wanted)
+    metrics = agreement(probability, wanted)
     assert metrics["agreement"].tolist() == [3 / 4, 2 / 4]
     assert metrics["balanced_agreement"].tolist() == pytest.approx([(2 / 3 + 1) / 2, 2 / 4])
     assert metrics["mae"].tolist() == pytest.approx([(0.3 + 0.4 + 0.2 + 0.1) / 4, (0.1 + 0.5 + 0.1 + 0.3) / 4])
@@ -40,7 +40,7 @@ def test_agreement_is_counted_by_hand():
 
 def test_always_answering_the_majority_has_balanced_agreement_one_half():
     wanted = torch.rand(50, 3)
-    metrics = attribute_metrics(torch.zeros(50, 3), wanted)
+    metrics = agreement(torch.zeros(50, 3), wanted)
     assert metrics["balanced_agreement"].tolist() == [0.5] * 3
     assert not any(math.isnan(value) for values in metrics.values() for value in values.tolist())
 
@@ -48,8 +48,8 @@ def test_always_answering_the_majority_has_balanced_agreement_one_half():
 def test_an_image_of_weight_two_counts_as_two_images():
     wanted, probability = torch.rand(4, 3), torch.rand(4, 3)
     repeated = torch.tensor([0, 0, 2, 3, 3, 3])
-    weighted = attribute_metrics(probability, wanted, weights=torch.tensor([[2.0, 0, 1, 3]]))
-    plain = attribute_metrics(probability[repeated], wanted[repeated])
+    weighted = agreement(probability, wanted, weights=torch.tensor([[2.0, 0, 1, 3]]))
+    plain = agreement(probability[repeated], wanted[repeated])
     for name, values in plain.items():
         torch.testing.assert_close(weighted[name][0], values)
 
@@ -64,7 +64,7 @@ def test_the_interval_of_a_mean_is_that_of_the_normal_distribution():
 
 def test_the_interval_of_agreement_draws_images_not_attributes():
     right = (torch.arange(100) < 80)[:, None].expand(100, 40)  # an image is right in all attributes or in none
-    found = attribute_agreement(right.float(), torch.ones(100, 40), resamples=4000)
+    found = agreement_intervals(right.float(), torch.ones(100, 40), resamples=4000)
     low, high = found["agreement_interval"].tolist()
     half = 1.96 * math.sqrt(0.8 * 0.2 / 100)
     assert (low, high) == pytest.approx((0.8 - half, 0.8 + half), abs=0.012)
@@ -72,7 +72,7 @@ def test_the_interval_of_agreement_draws_images_not_attributes():
 
 def test_agreement_of_different_shapes_is_refused():
     with pytest.raises(InputError, match="same shape"):
-        attribute_metrics(torch.rand(3, 4), torch.rand(3, 5))
+        agreement(torch.rand(3, 4), torch.rand(3, 5))
 
 
 class Shifted(AveragePool):

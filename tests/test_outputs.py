@@ -59,11 +59,11 @@ def test_what_images_have_together_and_how_whole_they_are():
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     outputs = TrainingOutputs.of_images(network, images.dataset)
     batches = list(images)
-    labels = torch.cat([batch["attributes"] for batch in batches])
+    labels = torch.cat([batch["labels"] for batch in batches])
     torch.testing.assert_close(outputs.together, labels.T @ labels / len(labels))
     pixels = scale_to_unit_range(torch.cat([batch["image"] for batch in batches]))
     expected = torch.tensor([(pixels.abs() == 1).float().mean(), fine_energy(pixels).mean()])
-    torch.testing.assert_close(outputs.whole, expected)
+    torch.testing.assert_close(outputs.whole, expected.float())
 
 
 def test_a_share_goes_part_of_the_way_and_what_is_set_is_set():
@@ -161,8 +161,8 @@ def test_the_outputs_of_images_are_described_whatever_the_batches():
     digits, network = Digits().split("train"), nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).eval()
     whole = next(iter(DataLoader(digits, batch_size=len(digits), collate_fn=collate)))
     y = outputs_of(network, scale_to_unit_range(whole["image"]))
-    expected = TrainingOutputs.of(y, whole["attributes"])
+    expected = TrainingOutputs.of(y, whole["labels"])
     found = TrainingOutputs.of_images(network, digits)
     for name in ("mean", "covariance", "balanced", "present", "absent", "distance"):
         torch.testing.assert_close(getattr(found, name), getattr(expected, name), rtol=1e-4, atol=1e-4, equal_nan=True)
-    assert not torch.allclose(expected.mean, TrainingOutputs.of(-y, whole["attributes"]).mean, atol=1e-2)
+    assert not torch.allclose(expected.mean, TrainingOutputs.of(-y, whole["labels"]).mean, atol=1e-2)

@@ -14,7 +14,7 @@ from spnn.data.arrays import ArrayDataset
 from spnn.data.sources import Digits
 from spnn.errors import InputError
 from spnn.evaluation import evaluate
-from spnn.metrics import attribute_metrics
+from spnn.metrics import agreement
 from spnn.readout import LOGITS, VALUES, Binary, Readout, Values
 from spnn.runs import Run
 from spnn.training import train
@@ -33,8 +33,8 @@ class Share(Values):
 class Ink(Digits):
     """Digits, and how much of each image is ink."""
 
-    attributes = ("ink",)
-    readout = Share(attributes, tolerance=0.04)
+    label_names = ("ink",)
+    readout = Share(label_names, tolerance=0.04)
 
     def __init__(self, seed: int = 0):
         super().__init__(seed)
@@ -79,7 +79,7 @@ def test_a_value_is_studied_and_reported(ink, tmp_path):
     assert {"mean", "none"} < found.keys() and "balanced_agreement" not in found["mean"]
     evaluate(configuration("evaluate", *where, "count=4", "sampler.steps=10", "study=steps", "study.steps=[5,10]"))
     for study in ("edit", "multi"):
-        with pytest.raises(InputError, match="flips yes-or-no attributes, but this run's labels are share"):
+        with pytest.raises(InputError, match="flips yes-or-no labels, but this run's labels are share"):
             evaluate(configuration("evaluate", *where, "count=4", f"study={study}"))
     page = (tmp_path / "report.html").read_text()
     assert "mean's answer" in html.unescape(page)
@@ -108,7 +108,7 @@ def test_values_are_read_and_worded():
 
 def test_what_is_not_a_number_agrees_with_nothing():
     found = torch.tensor([[torch.nan, 0.9], [0.1, torch.nan]])
-    assert attribute_metrics(found, torch.tensor([[0.0, 1.0], [0.0, 0.0]]))["agreement"].tolist() == [0.5, 0.5]
+    assert agreement(found, torch.tensor([[0.0, 1.0], [0.0, 0.0]]))["agreement"].tolist() == [0.5, 0.5]
 
 
 def test_one_attribute_alone_is_scored():

@@ -17,7 +17,7 @@ from commands import REPOSITORY, configuration, fail, succeed
 from lightning.pytorch.callbacks import ModelCheckpoint
 from safetensors.torch import load_file
 
-from spnn.data import AttributeData, Digits
+from spnn.data import Digits, ImageData
 from spnn.errors import InputError
 from spnn.training import train
 from spnn.training.checkpoints import AtomicCheckpoints, LastCheckpoint, steps_in
@@ -101,7 +101,7 @@ def test_an_error_within_a_step_costs_no_batch_and_no_validation(accumulate, tmp
 
     def fit(folder: Path, stage: Recorder, **resumed) -> ModelCheckpoint:
         trainer = toy(folder, 12, scores, **options)
-        data = AttributeData(Digits(), batch_size=8, flip=False, batches=12 * accumulate)
+        data = ImageData(Digits(), batch_size=8, flip=False, batches=12 * accumulate)
         trainer.fit(stage, datamodule=data, **resumed)
         return trainer.checkpoint_callbacks[0]
 

@@ -387,7 +387,7 @@ def test_misuse_is_answered_before_anything_is_sampled_or_moved(run, tmp_path):
     refused("test split has images 0 to", "count=1000")
     refused("there is no image or folder", "images=nowhere")
     refused("restore undoes a degradation", "task=restore", "operator=trained")
-    refused("attributes can only be set", "task=edit", "operator=inpainting", "edit.set={digit_8: 4}")
+    refused("this task sets outputs by name", "task=edit", "operator=inpainting", "edit.set={digit_8: 4}")
     refused("has no weights yet", "prior=unet_digits")
     refused("saved as safetensors or npz", "save=pickle")
     refused("drawn as strip or gif", "trajectory=film")

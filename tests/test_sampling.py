@@ -25,7 +25,7 @@ from spnn.sampling.models import Models
 from spnn.sampling.pictures import save_animation
 from spnn.sampling.run import request
 from spnn.sampling.store import SampleStore
-from spnn.sampling.targets import beyond_range, contradictions, far_targets, set_attributes, share_of
+from spnn.sampling.targets import beyond_range, contradictions, far_targets, set_values, share_of
 from spnn.sampling.tasks import Problem, pose
 
 
@@ -50,19 +50,19 @@ def test_values_are_yes_or_no_logits_or_probabilities():
             LOGITS.read("Bald", value)
 
 
-def test_set_attributes_leaves_the_others_and_the_original():
+def test_set_values_leaves_the_others_and_the_original():
     y = torch.randn(2, 40)
     values = OmegaConf.create({"Eyeglasses": 4, "Smiling": "20%"})
-    changed, which = set_attributes(y, CELEBA_ATTRIBUTES, values, "edit.set")
+    changed, which = set_values(y, Binary(CELEBA_ATTRIBUTES), values, "edit.set")
     assert [CELEBA_ATTRIBUTES[i] for i in which.nonzero().flatten()] == ["Eyeglasses", "Smiling"]
     assert torch.equal(changed[:, ~which], y[:, ~which])
     assert changed[0, which].tolist() == pytest.approx([4.0, math.log(0.25)])
     assert not torch.equal(changed, y)
     with pytest.raises(InputError, match=r"'Glasses' \(did you mean Eyeglasses"):
-        set_attributes(y, CELEBA_ATTRIBUTES, {"Glasses": 1}, "edit.set")
+        set_values(y, Binary(CELEBA_ATTRIBUTES), {"Glasses": 1}, "edit.set")
     for nothing in (None, {}, "Eyeglasses"):
         with pytest.raises(InputError, match=r"nothing to set: give `edit\.set="):
-            set_attributes(y, CELEBA_ATTRIBUTES, nothing, "edit.set")
+            set_values(y, Binary(CELEBA_ATTRIBUTES), nothing, "edit.set")
 
 
 NAMES = ("a", "b", "c")
@@ -77,23 +77,23 @@ def known() -> TrainingOutputs:
 def test_yes_is_at_least_typical_and_never_pulls_back_what_shows_more():
     outputs, y = known(), torch.tensor([[-9.0, -9, -9], [0, 0, 0], [9, 9, 9]])
     typical, clear = outputs.typical(0, True, 0.95), outputs.typical(0, True, 0.2)
-    kept, _ = set_attributes(torch.full((1, 3), clear + 0.01), NAMES, {"a": "yes"}, "edit.set", outputs, share=1)
+    kept, _ = set_values(torch.full((1, 3), clear + 0.01), Binary(NAMES), {"a": "yes"}, "edit.set", outputs, share=1)
     torch.testing.assert_close(kept, torch.full((1, 3), clear + 0.01))  # it shows already: nothing moves
-    yes, which = set_attributes(y, NAMES, {"a": "yes"}, "edit.set", outputs)
+    yes, which = set_values(y, Binary(NAMES), {"a": "yes"}, "edit.set", outputs)
     assert yes[:, 0].tolist() == pytest.approx([typical, typical, 9]) and typical > 0
     assert torch.equal(yes[:, 1:], y[:, 1:]) and which.tolist() == [True, False, False]
     untypical = outputs.typical(0, False, 0.95)
-    no, _ = set_attributes(y, NAMES, {"a": False}, "edit.set", outputs)
+    no, _ = set_values(y, Binary(NAMES), {"a": False}, "edit.set", outputs)
     assert no[:, 0].tolist() == pytest.approx([-9, untypical, untypical]) and untypical < 0
-    clearer, _ = set_attributes(y, NAMES, {"a": True}, "edit.set", outputs, quantile=0.99)
+    clearer, _ = set_values(y, Binary(NAMES), {"a": True}, "edit.set", outputs, quantile=0.99)
     assert clearer[0, 0] == pytest.approx(outputs.typical(0, True, 0.99)) and clearer[0, 0] > typical
 
 
 def test_the_other_logits_follow_by_a_share_and_those_that_are_set_do_not():
     outputs, y = known(), torch.randn(4, 3)
     values = {"c": 2.0, "a": "yes"}
-    set_, which = set_attributes(y, NAMES, values, "edit.set", outputs)
-    followed, also = set_attributes(y, NAMES, values, "edit.set", outputs, share=0.4)
+    set_, which = set_values(y, Binary(NAMES), values, "edit.set", outputs)
+    followed, also = set_values(y, Binary(NAMES), values, "edit.set", outputs, share=0.4)
     assert which.tolist() == also.tolist() == [True, False, True]
     assert torch.equal(followed[:, which], set_[:, which]) and torch.equal(set_[:, 1], y[:, 1])
     expected = outputs.follow(y, [2, 0], set_[:, [2, 0]], 0.4)
@@ -105,10 +105,10 @@ def test_what_needs_training_outputs_says_so_where_there_are_none():
     y = torch.zeros(1, 3)
     for values, share in (({"a": "yes"}, 0.0), ({"a": False}, 0.0), ({"a": 4}, 0.5)):
         with pytest.raises(InputError, match=r"operator=trained\): give logits or probabilities in `edit\.set`"):
-            set_attributes(y, NAMES, values, "edit.set", share=share)
+            set_values(y, Binary(NAMES), values, "edit.set", share=share)
     with pytest.raises(InputError, match=r"no training image has c, so yes says nothing: .* edit\.set='{c: 4}'"):
-        set_attributes(y, NAMES, {"c": "yes"}, "edit.set", known())
-    assert set_attributes(y, NAMES, {"c": "no"}, "edit.set", known())[0][0, 2] < 0
+        set_values(y, Binary(NAMES), {"c": "yes"}, "edit.set", known())
+    assert set_values(y, Binary(NAMES), {"c": "no"}, "edit.set", known())[0][0, 2] < 0
 
 
 def test_others_are_kept_follow_or_follow_by_a_share():
@@ -228,7 +228,7 @@ def test_a_drawn_mask_hides_what_is_white(tmp_path):
 
 def restoration(tmp_path, **options):
     models = SimpleNamespace(
-        operator=AveragePool(2, (3, 8, 8)), attributes=None, run=None, prior=SimpleNamespace(image_shape=(3, 8, 8))
+        operator=AveragePool(2, (3, 8, 8)), readout=VALUES, run=None, prior=SimpleNamespace(image_shape=(3, 8, 8))
     )
     config = {"task": "restore", "images": str(tmp_path), "first": 0, "count": None, "restore": {"degraded": False}}
     return pose(OmegaConf.create(config | options), models, models.operator)
@@ -244,7 +244,7 @@ def test_restoration_degrades_clean_images_and_takes_degraded_ones_as_they_are(t
         restoration(tmp_path, restore={"degraded": True}, images=None)
     with pytest.raises(InputError, match="needs images"):
         restoration(tmp_path, images=None)
-    with pytest.raises(InputError, match="attributes can only be set where"):
+    with pytest.raises(InputError, match="this task sets outputs by name"):
         restoration(tmp_path, task="edit", edit={"set": {"Bald": 3}})
 
 
@@ -371,7 +371,7 @@ def test_what_became_of_edits_is_said_in_words():
     assert view.took(edited).tolist() == [True, True, False] and view.before(edited).tolist() == [False, True, False]
     assert view.changed(edited).tolist() == [[False] * 3 + [True], [False] * 2 + [True] * 2, [False] * 4]
     problem = Problem(["0", "1", "2"], wanted, edited=edited, images=torch.zeros(3, 3, 4, 4))
-    models = Models(None, None, names, None, None)
+    models = Models(None, None, Binary(names), None, None)
     took, changed = Drawn(torch.zeros(3, 3, 4, 4), None, problem, {}, models, [view]).in_words()
     assert took == (
         "2 of 3 samples show what was set, by the judge (1 of their given images did before); missing: a in 1, b in 1."
@@ -395,7 +395,7 @@ def test_pairs_that_hardly_any_training_image_shows_are_named():
 
 
 def test_few_guided_steps_are_said(caplog):
-    models = Models(None, AveragePool(2, (1, 8, 8)), None, None, None)
+    models = Models(None, AveragePool(2, (1, 8, 8)), VALUES, None, None)
     for start, expected in ((95, "only 8 of 20 steps are guided, from t = 95 down"), (400, "")):
         sampler = Sampler(NoiseSchedule(), 200, start=start)
         guidance = partial(BackProjection, schedule=PiecewiseStrength([(60, 1.0), (0, 0.0)]))

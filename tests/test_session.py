@@ -195,8 +195,8 @@ def test_models_that_do_not_fit_are_refused():
         ({"prior": prior, "operator": AveragePool(2, (1, 4, 4))}, "fit each other"),
         ({"prior": prior, "operator": operator, "judge": network}, "the judge's outputs have the shape"),
         ({"prior": prior, "judge": network}, "give the operator, too"),
-        ({"prior": prior, "operator": operator, "attributes": "ab"}, "a list of names"),
-        ({"prior": prior, "operator": operator, "attributes": ["a", "a"]}, "different names"),
+        ({"prior": prior, "operator": operator, "readout": "ab"}, "a list without repeats"),
+        ({"prior": prior, "operator": operator, "readout": ["a", "a"]}, "without repeats"),
     ):
         with pytest.raises(InputError, match=message):
             Session(**arguments)

@@ -64,7 +64,7 @@ def test_losses_accuracy_by_attribute_and_pictures_are_in_the_records(tracked):
     assert {0, 1, 2, 3} <= by_step.keys() and all("train/loss" in by_step[step] for step in range(4))
     assert {"val/loss", "val/accuracy", "val/accuracy/digit_7"} <= by_step[3].keys()
     keys = {key for row in rows for key in row}
-    assert {"test/accuracy", "accuracy by attribute_table/_type"} <= keys
+    assert {"test/accuracy", "accuracy of each_table/_type"} <= keys
     pictures = [name for row in rows if "pictures/filenames" in row for name in row["pictures/filenames"]]
     assert len(pictures) == 2
     for name in pictures:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from spnn import SPNN
-from spnn.data import AttributeData, Digits
+from spnn.data import Digits, ImageData
 from spnn.data.order import ShuffledBatches
 from spnn.diffusion import NoiseSchedule, UNetPrior
 from spnn.errors import InputError, NonFiniteLossError
@@ -38,7 +38,7 @@ def fit(stage: L.LightningModule, folder, steps: int = 3, batch_size: int = 32, 
         "enable_model_summary": False,
     }
     trainer = L.Trainer(**{**quiet, **options}, max_steps=steps, default_root_dir=folder)
-    trainer.fit(stage, datamodule=AttributeData(Digits(), batch_size=batch_size, flip=False))
+    trainer.fit(stage, datamodule=ImageData(Digits(), batch_size=batch_size, flip=False))
     return trainer
 
 

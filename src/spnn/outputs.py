@@ -4,16 +4,16 @@ No image meets a target that no image has. Logits of real labels are small, skew
 number in one coordinate, all others kept, asks for what the network never saw. :class:`TrainingOutputs` knows what it
 saw:
 
-- *typical* values of an attribute, quantiles of its logit among the training images that the network sees it in;
+- *typical* values of a coordinate, quantiles of its logit among the training images that the network sees it in;
 - how the others *follow* coordinates :math:`S` that are set: by the regression
   :math:`B_{\cdot S} B_{SS}^{-1} \Delta y_S`, where :math:`B` is the mean over :math:`S` of balanced covariances: images
-  that have the attribute weigh as much, together, as those that lack it. Otherwise the regression on a rare attribute
+  that have the label weigh as much, together, as those that lack it. Otherwise the regression on a rare label
   would describe the images that lack it, and extrapolate far beyond those that have it;
 - how *far* a target lies from them: the Mahalanobis distance
   :math:`\sqrt{(y - \mu)^\top C^{-1} (y - \mu) / K}`, about 1 for a training image;
 - *random* outputs of that mean and covariance: with what follows a setting, a draw of the others given the set ones
   (Matheron's rule);
-- which attributes training images have *together*, and how *whole* the images are.
+- which labels training images have *together*, and how *whole* the images are.
 """
 
 from collections.abc import Sequence
@@ -52,12 +52,12 @@ class TrainingOutputs:
         mean: [K].
         range: The least and the largest output of each coordinate, [2, K].
         covariance: [K, K].
-        balanced: For each attribute, the covariance over images that have it and as many that lack it, [K, K, K].
-        present: Quantiles of each logit, in steps of 1 %, over the images that have the attribute and where the network
+        balanced: For each label, the covariance over images that have it and as many that lack it, [K, K, K].
+        present: Quantiles of each logit, in steps of 1 %, over the images that have the label and where the network
             sees it, [101, K]; where there are none, over all that have it; NaN if no image has it.
         absent: The same of images that lack it.
         distance: Quantiles of the training images' own distances, [101].
-        together: Shares of the images that have two attributes, [K, K]; that have one, on the diagonal.
+        together: Shares of the images that have two labels, [K, K]; that have one, on the diagonal.
         whole: The images' mean :func:`~spnn.metrics.saturated` and :func:`~spnn.metrics.fine_energy`, [2]; NaN where
             only outputs are known.
     """
@@ -98,7 +98,7 @@ class TrainingOutputs:
         for batch in DataLoader(spread, batch_size=256, collate_fn=collate):
             some = scale_to_unit_range(batch["image"])
             y.append(outputs_of(network, some, 256))
-            labels.append(batch["attributes"])
+            labels.append(batch["labels"])
             whole.append(torch.stack([saturated(some), fine_energy(some)], dim=1))
         return cls.of(torch.cat(y), torch.cat(labels), readout, torch.cat(whole))
 
@@ -113,14 +113,14 @@ class TrainingOutputs:
         found = load_file(path)
         return cls(**found) if found.keys() == {field.name for field in fields(cls)} else None
 
-    def typical(self, attribute: int, has: bool, quantile: float) -> float:
-        """What images with (or without) an attribute show of it: this quantile of how clearly they do.
+    def typical(self, place: int, has: bool, quantile: float) -> float:
+        """What images with (or without) a label show of it: this quantile of how clearly they do.
 
         Returns:
             A logit; NaN if no training image is of that kind.
         """
         level = round(100 * (quantile if has else 1 - quantile))
-        return (self.present if has else self.absent)[level, attribute].item()
+        return (self.present if has else self.absent)[level, place].item()
 
     def follow(self, y: Tensor, places: Sequence[int], values: Tensor, share: float = 1.0) -> Tensor:
         """Set coordinates, and let the others follow.

@@ -41,10 +41,17 @@ class Readout(ABC):
 
     score: ClassVar[str]
     """What :meth:`metric` is called in logs."""
+    noun: ClassVar[str]
+    """What a coordinate is called in texts."""
     trivial: ClassVar[str]
     """What :meth:`baseline` is called in tables."""
     grouped = False
     """Whether images have a coordinate or lack it, so that either group can be weighed alike."""
+
+    @property
+    def plural(self) -> str:
+        """What several are called."""
+        return f"{self.noun}s"
 
     def __init__(self, names: Sequence[str] = ()):
         if isinstance(names, str) or len(set(names)) < len(names):
@@ -100,7 +107,7 @@ class Readout(ABC):
 class Binary(Readout):
     """Logits of yes-or-no answers, independent of each other; labels are 0 or 1, decoded outputs probabilities."""
 
-    score, trivial, grouped = "accuracy", "majority", True
+    noun, score, trivial, grouped = "attribute", "accuracy", "majority", True
 
     def loss(self, y: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy."""
@@ -162,7 +169,7 @@ class Values(Readout):
         tolerance: Two values agree that differ by at most this.
     """
 
-    score, trivial = "error", "mean"
+    noun, score, trivial = "value", "error", "mean"
 
     def __init__(self, names: Sequence[str] = (), tolerance: float = 0.1):
         super().__init__(names)

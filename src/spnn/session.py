@@ -29,10 +29,11 @@ from spnn.errors import InputError
 from spnn.evaluation.findings import Findings
 from spnn.evaluation.run import conclude
 from spnn.outputs import outputs_of
+from spnn.readout import Binary, Readout
 from spnn.sampling.drawn import Drawn, look_at
 from spnn.sampling.generate import generate
 from spnn.sampling.images import held_out
-from spnn.sampling.models import Models, attributes_of, freeze, load_models
+from spnn.sampling.models import Models, freeze, load_models, readout_of
 from spnn.sampling.run import check_options, prepare
 from spnn.sampling.store import MemoryStore
 from spnn.sampling.tasks import Problem, checked_images, need_operator
@@ -77,9 +78,9 @@ class Session:
     Arguments:
         prior: The diffusion prior.
         operator: The surjection ``g``; None to draw from the prior alone.
-        judge: A classifier of the same attributes that guidance never sees: images [N, C, H, W] to logits [N, K].
-        attributes: Names of the operator's outputs, if these are logits of attributes; by default numbers, or CelebA's
-            where it is a network with 40 outputs.
+        judge: A classifier of the same labels that guidance never sees: images [N, C, H, W] to logits [N, K].
+        readout: What the operator's outputs say, or their names alone, if these are logits; by default, of a network,
+            logits with numbers, or with CelebA's names where there are 40.
 
     Raises:
         InputError: If a model or the names don't fit the others.
@@ -91,19 +92,21 @@ class Session:
         operator: Surjection | None = None,
         judge: nn.Module | None = None,
         *,
-        attributes: Sequence[str] | None = None,
+        readout: Readout | Sequence[str] | None = None,
     ):
-        if isinstance(attributes, str):
-            raise InputError(f"attributes are a list of names, got the string {attributes!r}.")
-        names = attributes_of(operator) if attributes is None else tuple(attributes)
-        self.models, self.choices, self.values = freeze(Models(prior, operator, names, judge, None)), (), {}
-        if operator is None and (judge is not None or names is not None):
-            raise InputError("a judge and attributes are of an operator's outputs: give the operator, too.")
+        if readout is None:
+            readout = readout_of(operator)
+        elif not isinstance(readout, Readout):
+            readout = Binary(readout)
+        self.models, self.choices, self.values = freeze(Models(prior, operator, readout, judge, None)), (), {}
+        names = readout.names
+        if operator is None and (judge is not None or names):
+            raise InputError("a judge and a readout are of an operator's outputs: give the operator, too.")
         if operator is None:
             return
         blank = torch.zeros(1, *prior.image_shape)
         shape = tuple(self.outputs(blank).shape[1:])
-        if names is not None and (shape != (len(names),) or len(set(names)) < len(names)):
+        if names and (shape != (len(names),) or len(set(names)) < len(names)):
             raise InputError(f"expected {shape} different names of the operator's outputs, got {list(names)}.")
         if judge is not None and (seen := tuple(outputs_of(judge, blank).shape[1:])) != shape:
             raise InputError(f"the judge's outputs have the shape {seen}, but the operator's {shape}.")
@@ -196,13 +199,13 @@ class Session:
         quantile: float = 0.95,
         **options: Any,
     ) -> Drawn:
-        """Set attributes of images: ``{"Smiling": "yes", "Male": 2.5}``.
+        """Set labels of images: ``{"Smiling": "yes", "Male": 2.5}``.
 
         Arguments:
             images: See :meth:`draw`.
             set: Name to yes, no, a logit or a probability such as "98%".
             others: What becomes of the other logits: keep, follow, free, or a share of following.
-            quantile: What ``yes`` and ``no`` are: of the training images that have, or lack, the attribute.
+            quantile: What ``yes`` and ``no`` are: of the training images that have, or lack, the label.
             **options: Of :meth:`draw`.
         """
         values = {"edit.set": _plain(set), "edit.others": others, "edit.quantile": quantile}
@@ -217,7 +220,7 @@ class Session:
         quantile: float = 0.95,
         **options: Any,
     ) -> Drawn:
-        """Draw images that show some attributes; the others are ``random``, as training images have them, or ``free``.
+        """Draw images that show some labels; the others are ``random``, as training images have them, or ``free``.
         Arguments as in :meth:`edit`."""
         values = {"generate.set": _plain(set), "generate.others": others, "generate.quantile": quantile, "count": count}
         return self.draw("generate", **_with(options, values))
@@ -271,7 +274,7 @@ class Session:
             choices: Other options of groups: ``["sampler=ddim"]``.
 
         Raises:
-            InputError: If an option, an image or an attribute is missing or unknown.
+            InputError: If an option, an image or a name is missing or unknown.
         """
         if not (guidance is None or isinstance(guidance, str) or callable(guidance)):
             raise InputError(f"guidance is an option of conf/guidance, or makes one from a target, got {guidance!r}.")
@@ -326,9 +329,9 @@ class Session:
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What attributes are set to, with tensors' and arrays' single values as numbers."""
+    """What labels are set to, with tensors' and arrays' single values as numbers."""
     if not isinstance(values, Mapping):
-        raise InputError(f"attributes are set by a dictionary, such as {{'Smiling': 'yes'}}, got {values!r}.")
+        raise InputError(f"labels are set by a dictionary, such as {{'Smiling': 'yes'}}, got {values!r}.")
     return {
         name: value.item() if hasattr(value, "item") and getattr(value, "ndim", 0) == 0 else value
         for name, value in values.items()

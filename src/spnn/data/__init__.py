@@ -1,17 +1,17 @@
-"""Images with binary attributes: sources, their cache, and the Lightning data module."""
+"""Images with labels: sources, their cache, and the Lightning data module."""
 
 from spnn.data.attributes import CELEBA_ATTRIBUTES
 from spnn.data.celeba import CelebA, CelebAMaskHQ
 from spnn.data.folder import ImageFolder
-from spnn.data.module import AttributeData
+from spnn.data.module import ImageData
 from spnn.data.sources import Digits, Source, SyntheticFaces
 
 __all__ = [
     "CELEBA_ATTRIBUTES",
-    "AttributeData",
     "CelebA",
     "CelebAMaskHQ",
     "Digits",
+    "ImageData",
     "ImageFolder",
     "Source",
     "SyntheticFaces",

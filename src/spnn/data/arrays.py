@@ -25,12 +25,12 @@ log = logging.getLogger(__name__)
 class ArrayDataset(Dataset):
     """A data set whose batches are one indexing of an array, not a stack of items.
 
-    Items and batches are dictionaries: ``image`` uint8 [(B,) C, H, W], ``attributes`` float [(B,) K], the labels, and
+    Items and batches are dictionaries: ``image`` uint8 [(B,) C, H, W], ``labels`` float [(B,) K], and
     ``index`` [(B,)], their places in the data set.
 
     Arguments:
         images: uint8 [M, H, W, C], in memory, memory-mapped, or what gives such an array for a list of places.
-        attributes: Labels, [N, K]: bool, or numbers.
+        labels: [N, K]: bool, or numbers.
         names: Of the M images; by default their places.
         rows: Which of the M images are the N; by default all, in order.
     """
@@ -38,15 +38,15 @@ class ArrayDataset(Dataset):
     def __init__(
         self,
         images: Any,
-        attributes: np.ndarray,
+        labels: np.ndarray,
         names: Sequence[str] | None = None,
         rows: np.ndarray | None = None,
     ):
-        self.images, self.attributes, self.names = images, attributes, names
-        self.rows = np.arange(len(attributes)) if rows is None else rows
+        self.images, self.labels, self.names = images, labels, names
+        self.rows = np.arange(len(labels)) if rows is None else rows
 
     def __len__(self) -> int:
-        return len(self.attributes)
+        return len(self.labels)
 
     def name(self, index: int) -> str:
         row = self.rows[index]
@@ -60,7 +60,7 @@ class ArrayDataset(Dataset):
         images = self.images[self.rows[indices]]
         return {
             "image": torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2),
-            "attributes": torch.from_numpy(self.attributes[indices].astype(np.float32)),
+            "labels": torch.from_numpy(self.labels[indices].astype(np.float32)),
             "index": torch.as_tensor(indices),
         }
 

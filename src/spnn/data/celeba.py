@@ -29,7 +29,7 @@ __all__ = ["CelebA", "CelebAMaskHQ"]
 class _Faces(ListedImages):
     """Faces with CelebA's attributes. A subclass says what its parts are called, and how it is split."""
 
-    attributes = CELEBA_ATTRIBUTES
+    label_names = CELEBA_ATTRIBUTES
     tables: ClassVar[dict[str, str]]
     """Files without their suffix: of the ``attributes``, and of others."""
     first_image: ClassVar[str]

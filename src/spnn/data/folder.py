@@ -1,4 +1,4 @@
-"""Your own images, with any binary attributes."""
+"""Your own images, with any yes-or-no labels."""
 
 from functools import cached_property
 from pathlib import Path
@@ -15,10 +15,10 @@ __all__ = ["ImageFolder"]
 
 
 class ImageFolder(ListedImages):
-    """A folder of images and a table of their attributes.
+    """A folder of images and a table of their labels.
 
     The table is a CSV file: a header, then a row per image, its file's name first, then 0 or 1 (or −1 or 1) for each
-    attribute. A column ``split`` may hold train, val or test; without it, images are shuffled and split 80/10/10.
+    label. A column ``split`` may hold train, val or test; without it, images are shuffled and split 80/10/10.
 
     Arguments:
         root: The folder with the table; images lie in there, or deeper.
@@ -50,16 +50,16 @@ class ImageFolder(ListedImages):
         return read_table(path)
 
     @cached_property
-    def attributes(self) -> tuple[str, ...]:
+    def label_names(self) -> tuple[str, ...]:
         """The table's other columns."""
         names = tuple(name for name in self.table.columns if name != "split")
         if not names:
-            raise InputError(f"{self.table.path} has no attributes: its header must name at least one.")
+            raise InputError(f"{self.table.path} has no labels: its header must name at least one.")
         return names
 
     def read(self) -> Listing:
         """List the images; errors as :meth:`~spnn.data.listed.ListedImages.read`."""
-        table, attributes = self.table, self.table.select(self.attributes).binary()
+        table, labels = self.table, self.table.select(self.label_names).binary()
         folder = self.search.folder_of(table.names)
         if folder is None:
             raise InputError(
@@ -70,4 +70,4 @@ class ImageFolder(ListedImages):
             split = np.array([SPLITS.index(name) for name in table.select(["split"]).among(*SPLITS)[:, 0]])
         else:
             split = np.random.default_rng(self.seed).permutation(in_order(len(table.names)))
-        return Listing(folder, np.array(table.names), attributes, split)
+        return Listing(folder, np.array(table.names), labels, split)

@@ -1,4 +1,4 @@
-"""Images as files, listed in a table of attributes: what all readers of data sets on disk share."""
+"""Images as files, listed in a table of labels: what all readers of data sets on disk share."""
 
 import hashlib
 import logging
@@ -28,18 +28,18 @@ class Listing(NamedTuple):
     Attributes:
         folder: Where they lie.
         names: Their paths in there, text [N].
-        attributes: bool [N, K].
+        labels: bool [N, K].
         split: The place of each one's split in :data:`SPLITS`, [N].
     """
 
     folder: Path
     names: np.ndarray
-    attributes: np.ndarray
+    labels: np.ndarray
     split: np.ndarray
 
     def select(self, rows: np.ndarray) -> "Listing":
         """Some of the images."""
-        return Listing(self.folder, self.names[rows], self.attributes[rows], self.split[rows])
+        return Listing(self.folder, self.names[rows], self.labels[rows], self.split[rows])
 
 
 def in_order(count: int) -> np.ndarray:
@@ -162,7 +162,7 @@ class ListedImages(Source):
     def split(self, name: Split) -> Dataset:
         rows = self.readable[self.listing.split[self.readable] == SPLITS.index(name)]
         images = self.decoded["images"] if self.cache else _Files(self.paths, self.image_shape)
-        return ArrayDataset(images, self.listing.attributes[rows], self.paths, rows)
+        return ArrayDataset(images, self.listing.labels[rows], self.paths, rows)
 
     def _without(self, listing: Listing, good: np.ndarray, otherwise: str) -> Listing:
         """The good images, in all splits. Others are logged, or raise InputError, as ``on_bad_image`` says."""

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler, default_co
 from spnn.data.order import ShuffledBatches
 from spnn.data.sources import Source, Split
 
-__all__ = ["AttributeData", "collate", "scale_to_unit_range"]
+__all__ = ["ImageData", "collate", "scale_to_unit_range"]
 
 Batch = dict[str, Tensor]
 
@@ -23,8 +23,8 @@ def scale_to_unit_range(image: Tensor) -> Tensor:
     return image.float() / 127.5 - 1
 
 
-class AttributeData(L.LightningDataModule):
-    """Batches ``{"image": float [B, C, H, W] in [-1, 1], "attributes": float [B, K] in {0, 1}, "index": [B]}``.
+class ImageData(L.LightningDataModule):
+    """Batches ``{"image": float [B, C, H, W] in [-1, 1], "labels": float [B, K], "index": [B]}``.
 
     Images travel to the device as bytes and are scaled there. All that is random in a training step (flips, and the
     noise that comes after) is a function of the seed, the step and the process, so training that was interrupted can go

@@ -26,9 +26,9 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 class Source(ABC):
-    """Images with labels: yes-or-no attributes, unless :attr:`readout` is another."""
+    """Images with labels: yes-or-no answers, unless :attr:`readout` is another."""
 
-    attributes: tuple[str, ...]
+    label_names: tuple[str, ...]
     """Names of the K labels, in order."""
     image_shape: tuple[int, int, int]
     """(C, H, W)."""
@@ -36,7 +36,7 @@ class Source(ABC):
     @cached_property
     def readout(self) -> Readout:
         """What the labels are, and the outputs of networks that predict them."""
-        return Binary(self.attributes)
+        return Binary(self.label_names)
 
     def prepare(self) -> None:  # noqa: B027 - most sources have nothing to prepare
         """Do once, in one process, what takes long and ends on disk."""
@@ -46,9 +46,9 @@ class Source(ABC):
 
     @abstractmethod
     def split(self, name: Split) -> Dataset:
-        """A data set of dictionaries ``image`` uint8 [C, H, W], ``attributes`` float [K], the labels, and ``index``.
+        """A data set of dictionaries ``image`` uint8 [C, H, W], ``labels`` float [K], and ``index``.
 
-        It has ``attributes``, all of them as an array [N, K], and ``name(index)``, what an image is called.
+        It has ``labels``, all of them as an array [N, K], and ``name(index)``, what an image is called.
         """
 
 
@@ -62,7 +62,7 @@ class SyntheticFaces(Source):
         cache: Folder where the rendered faces are kept.
     """
 
-    attributes = CELEBA_ATTRIBUTES
+    label_names = CELEBA_ATTRIBUTES
 
     def __init__(self, size: int, train: int, val: int, test: int, seed: int, cache: str | Path):
         if size < 16 or min(train, val, test) < 1:
@@ -103,22 +103,22 @@ def _render(seed: int, size: int, index: int) -> dict[str, np.ndarray]:
 
 
 class Digits(Source):
-    """The 1,797 handwritten digits of scikit-learn, 8x8 pixels, with ten attributes: which digit it is.
+    """The 1,797 handwritten digits of scikit-learn, 8x8 pixels, with ten labels: which digit it is.
 
     Arguments:
         seed: Seed of the shuffle before the 80/10/10 split.
     """
 
-    attributes = tuple(f"digit_{i}" for i in range(10))
+    label_names = tuple(f"digit_{i}" for i in range(10))
     image_shape = (1, 8, 8)
 
     def __init__(self, seed: int = 0):
         digits = load_digits()
         order = np.random.default_rng(seed).permutation(len(digits.images))
         images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[order, ..., None]
-        attributes = np.eye(10, dtype=bool)[digits.target[order]]
+        labels = np.eye(10, dtype=bool)[digits.target[order]]
         ends = [len(order) * 8 // 10, len(order) * 9 // 10]
-        parts = map(ArrayDataset, np.split(images, ends), np.split(attributes, ends))
+        parts = map(ArrayDataset, np.split(images, ends), np.split(labels, ends))
         self.splits = dict(zip(SPLITS, parts, strict=True))
 
     def split(self, name: Split) -> Dataset:

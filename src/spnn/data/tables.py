@@ -1,4 +1,4 @@
-"""Tables of attributes and partitions, as data sets of faces come with them: text files and CSV files."""
+"""Tables of labels and partitions, as data sets of faces come with them: text files and CSV files."""
 
 import csv
 from collections import Counter
@@ -90,7 +90,7 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> Table:
         first, header = rows.pop(1, []), rows.pop(2, [])
         if len(first) != 1 or not first[0].isdecimal():
             raise InputError(
-                f"{path}: line 1 must be the number of images and line 2 the attributes' names; line 1 is "
+                f"{path}: line 1 must be the number of images and line 2 the labels' names; line 1 is "
                 f"{' '.join(first)[:60]!r}."
             )
         count = int(first[0])

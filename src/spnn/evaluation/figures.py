@@ -1,4 +1,4 @@
-"""Findings as PNGs: bars, curves, coloured matrices, and attribute vectors beside their images.
+"""Findings as PNGs: bars, curves, coloured matrices, and vectors of labels beside their images.
 
 Colours are Okabe and Ito's, or scales that the colour-blind can read.
 """
@@ -112,9 +112,9 @@ def _matrix(matrix: Matrix) -> Figure:
 
 
 def _vectors(vectors: Vectors) -> Figure:
-    count, attributes = len(next(iter(vectors.rows.values()))[0]), len(vectors.attributes)
-    columns = min(8, attributes)
-    legend = _legend(vectors.attributes)
+    count, labels = len(next(iter(vectors.rows.values()))[0]), len(vectors.names)
+    columns = min(8, labels)
+    legend = _legend(vectors.names)
     height = 1.55 * count
     figure = Figure(figsize=(4.1 * len(vectors.rows), height + 0.55 + 0.13 * legend.count("\n")), dpi=120)
     top, bottom = 1 - 0.25 / figure.get_figheight(), 1 - (0.25 + height) / figure.get_figheight()
@@ -137,7 +137,7 @@ def _vectors(vectors: Vectors) -> Figure:
 
 
 def _squares(axis: Axes, probability: Tensor, reference: Tensor, columns: int) -> None:
-    """A square per attribute, from violet (absent) to orange (present); framed where it differs from the reference."""
+    """A square per label, from violet (absent) to orange (present); framed where it differs from the reference."""
     count = len(probability)
     rows = -(-count // columns)
     values = np.full(rows * columns, np.nan)
@@ -154,8 +154,8 @@ def _squares(axis: Axes, probability: Tensor, reference: Tensor, columns: int) -
     axis.axis("off")
 
 
-def _legend(attributes: Sequence[str]) -> str:
-    names = [f"{i} {name.replace('_', ' ')}" for i, name in enumerate(attributes, start=1)]
+def _legend(labels: Sequence[str]) -> str:
+    names = [f"{i} {name.replace('_', ' ')}" for i, name in enumerate(labels, start=1)]
     unbroken = "   ".join(name.replace(" ", "\xa0") for name in names)
     meaning = "orange: present, violet: absent; framed where a sample differs from the held-out image"
     return "\n".join([*textwrap.wrap(unbroken, 150), meaning])

@@ -74,11 +74,11 @@ class Pictures(Drawing):
 
 @dataclass(frozen=True)
 class Vectors(Drawing):
-    """Images beside their attributes, as a grid of small squares (the paper's Figure 2): label to images, [N, C, H, W]
-    in [-1, 1], and their probabilities, [N, K]; names of the K attributes."""
+    """Images beside their labels, as a grid of small squares (the paper's Figure 2): label to images, [N, C, H, W]
+    in [-1, 1], and their probabilities, [N, K]; names of the K labels."""
 
     rows: dict[str, tuple[Tensor, Tensor]]
-    attributes: Sequence[str]
+    names: Sequence[str]
 
 
 @dataclass(frozen=True)

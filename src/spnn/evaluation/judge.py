@@ -18,7 +18,7 @@ _SMALL = 64  # pixels: below, the first layers of ResNet would throw most of the
 class AttributeCNN(nn.Sequential):
     """Convolutions of stride 2, then one linear layer on all that is left: [B, C, H, W] -> [B, outputs].
 
-    There is no global pooling: in aligned images, the place of a detail says which attribute it belongs to.
+    There is no global pooling: in aligned images, the place of a detail says which label it belongs to.
 
     Arguments:
         image_shape: (C, H, W).

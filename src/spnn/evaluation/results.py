@@ -36,7 +36,7 @@ def save_findings(findings: Findings, folder: Path) -> None:
 
 
 def track(loggers: Sequence[Logger], findings: Findings, folder: Path) -> None:
-    """Show loggers what a study found: its numbers, figures, tables, and bars by attribute."""
+    """Show loggers what a study found: its numbers, figures, tables, and bars of each label."""
     for entry in findings.entries:
         texts = [str(value) for value in entry.values() if isinstance(value, str)]
         numbers = {key: float(value) for key, value in entry.items() if isinstance(value, int | float)}

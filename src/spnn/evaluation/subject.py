@@ -10,8 +10,8 @@ from spnn.data import Source
 from spnn.data.module import scale_to_unit_range
 from spnn.errors import InputError
 from spnn.metrics import (
-    attribute_agreement,
-    attribute_metrics,
+    agreement,
+    agreement_intervals,
     faults,
     fine_energy,
     judge_distances,
@@ -41,12 +41,12 @@ class Subject:
     """
 
     def __init__(self, models: Models, count: int, resamples: int):
-        if models.attributes is None or models.run is None:
+        if not models.readout.names or models.run is None:
             raise InputError(
                 "evaluate.py studies a network that predicts labels: it needs run=<folder> and operator=trained."
             )
         self.models, self.run, self.resamples = models, models.run, resamples
-        self.attributes, self.readout = models.attributes, models.readout
+        self.readout = models.readout
         self.names, self.images = held_out(self.source, 0, count)  # [N], [N, C, H, W] in [-1, 1]
 
     @property
@@ -58,7 +58,7 @@ class Subject:
     def labels(self) -> Tensor:
         """The held-out images' labels, [N, K]."""
         test = self.source.split("test")
-        return torch.stack([test[index]["attributes"] for index in range(len(self.images))])
+        return torch.stack([test[index]["labels"] for index in range(len(self.images))])
 
     @cached_property
     def real(self) -> Tensor:
@@ -73,7 +73,7 @@ class Subject:
         """Their labels, [M, K]."""
         test, count = self.source.split("test"), len(self.images)
         first = count if len(test) >= 2 * count else 0
-        return torch.tensor(test.attributes[first : first + len(self.real)]).float()
+        return torch.tensor(test.labels[first : first + len(self.real)]).float()
 
     @cached_property
     def real_judged(self) -> Tensor:
@@ -82,10 +82,10 @@ class Subject:
 
     @cached_property
     def balanced_accuracy(self) -> Tensor:
-        """How well the most trusted classifier recognises each attribute of real images, [K]; those that have it weigh
+        """How well the most trusted classifier recognises each label of real images, [K]; those that have it weigh
         like those that don't."""
         found = self.readout.decode(self.real_judged)
-        return attribute_metrics(found, self.real_labels, readout=self.readout)["balanced_agreement"].float()
+        return agreement(found, self.real_labels, readout=self.readout)["balanced_agreement"].float()
 
     @property
     def networks(self) -> dict[str, nn.Module]:
@@ -177,7 +177,7 @@ class Subject:
     @cached_property
     def baseline(self) -> Tensor:
         """The best answer without any image, by the training images' labels: decoded, [K]."""
-        return self.readout.baseline(torch.from_numpy(self.source.split("train").attributes).float())
+        return self.readout.baseline(torch.from_numpy(self.source.split("train").labels).float())
 
     def right(self, seen: dict[str, Tensor]) -> dict[str, Tensor]:
         """Where each classifier sees the same in samples, outputs [N, K], as in the held-out images: masks."""
@@ -195,11 +195,11 @@ class Subject:
         compared = {}
         for prefix, values in found.items():
             for against, wanted in (("", self.readout.decode(self.seen[prefix])), ("label_", self.labels)):
-                found_ = attribute_agreement(values, wanted, resamples=self.resamples, readout=self.readout)
+                found_ = agreement_intervals(values, wanted, resamples=self.resamples, readout=self.readout)
                 compared |= {f"{prefix}{against}{name}": value for name, value in found_.items()}
         return compared
 
 
 def means(values: dict[str, Tensor]) -> dict[str, float | list[float]]:
-    """Means over attributes of what :meth:`Subject.compare` returns, and the intervals as they are."""
+    """Means over coordinates of what :meth:`Subject.compare` returns, and the intervals as they are."""
     return {key: v.tolist() if key.endswith("_interval") else v.mean().item() for key, v in values.items()}

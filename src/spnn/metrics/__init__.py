@@ -1,6 +1,6 @@
-"""Metrics: of attributes, pseudo-inverses, trajectories, sets of samples, wholeness, restorations."""
+"""Metrics: of agreement, pseudo-inverses, trajectories, sets of samples, wholeness, restorations."""
 
-from spnn.metrics.agreement import attribute_agreement, attribute_metrics
+from spnn.metrics.agreement import agreement, agreement_intervals
 from spnn.metrics.bootstrap import mean_interval, ratio_interval
 from spnn.metrics.pseudo_inverse import natural_norm, penrose_errors
 from spnn.metrics.realism import inception_distances, judge_distances
@@ -9,9 +9,9 @@ from spnn.metrics.wholeness import Fault, faults, fine_energy, saturated, verdic
 
 __all__ = [
     "Fault",
+    "agreement",
+    "agreement_intervals",
     "agreement_with",
-    "attribute_agreement",
-    "attribute_metrics",
     "constraint_violation",
     "diversity",
     "faults",

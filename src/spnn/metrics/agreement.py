@@ -1,10 +1,10 @@
-r"""How well sampled images have the attributes that were asked for.
+r"""How well sampled images show what was asked for.
 
 With :math:`p = \sigma(g(x))` of a held-out image and :math:`\hat p = \sigma(g(\hat x))` of its sample:
 
 - *agreement*: how often :math:`\hat p > 0.5` equals :math:`p > 0.5`;
-- *balanced agreement*: the mean of that over the images that have the attribute and over those that don't, as rare
-  attributes are mostly right by themselves;
+- *balanced agreement*: the mean of that over the images that have a label and over those that don't, as rare
+  labels are mostly right by themselves;
 - *MAE*: the mean of :math:`|\hat p - p|`.
 
 References:
@@ -19,10 +19,10 @@ from spnn.errors import InputError
 from spnn.metrics.bootstrap import interval, resample_weights
 from spnn.readout import LOGITS, Readout
 
-__all__ = ["attribute_agreement", "attribute_metrics"]
+__all__ = ["agreement", "agreement_intervals"]
 
 
-def attribute_metrics(
+def agreement(
     found: Tensor, wanted: Tensor, weights: Tensor | None = None, readout: Readout = LOGITS
 ) -> dict[str, Tensor]:
     """Compare what samples show with what is wanted.
@@ -35,7 +35,7 @@ def attribute_metrics(
 
     Returns:
         ``agreement``, ``mae`` and, of a grouped readout, ``balanced_agreement``, each [K], or [R, K] with weights.
-        Where no image has an attribute, or all have it, its balanced agreement is the agreement over the images that
+        Where no image has a label, or all have it, its balanced agreement is the agreement over the images that
         there are.
 
     Raises:
@@ -62,13 +62,13 @@ def attribute_metrics(
     return metrics if weights is not None else {name: values[0] for name, values in metrics.items()}
 
 
-def attribute_agreement(
+def agreement_intervals(
     found: Tensor, wanted: Tensor, *, resamples: int = 1000, readout: Readout = LOGITS
 ) -> dict[str, Tensor]:
-    """What :func:`attribute_metrics` returns, [K] each, and for each name ``<name>_interval``, [2]: within it lies the
-    mean over attributes for the middle 95 % of ``resamples`` sets of as many images, drawn from these with replacement.
-    Images are drawn, not attributes: those of one image depend on each other.
+    """What :func:`agreement` returns, [K] each, and for each name ``<name>_interval``, [2]: within it lies the mean
+    over coordinates for the middle 95 % of ``resamples`` sets of as many images, drawn from these with replacement.
+    Images are drawn, not coordinates: those of one image depend on each other.
     """
-    metrics = attribute_metrics(found, wanted, readout=readout)
-    resampled = attribute_metrics(found, wanted, resample_weights(len(wanted), resamples), readout)
+    metrics = agreement(found, wanted, readout=readout)
+    resampled = agreement(found, wanted, resample_weights(len(wanted), resamples), readout)
     return metrics | {f"{name}_interval": interval(values.mean(1)) for name, values in resampled.items()}

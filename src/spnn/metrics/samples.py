@@ -8,7 +8,7 @@ from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from spnn.errors import InputError
-from spnn.metrics.agreement import attribute_metrics
+from spnn.metrics.agreement import agreement
 from spnn.metrics.features import perceptual
 from spnn.metrics.wholeness import fine_energy, saturated
 from spnn.readout import LOGITS, Readout
@@ -36,7 +36,7 @@ def agreement_with(
             are as wanted.
         readout: What the outputs say.
     """
-    metrics = attribute_metrics(readout.decode(y), readout.decode(wanted), readout=readout)
+    metrics = agreement(readout.decode(y), readout.decode(wanted), readout=readout)
     counts = torch.ones(y.shape[1], dtype=torch.bool) if free is None else ~free
     means = {name: values[counts].mean().item() for name, values in metrics.items()}
     if edited is not None:

@@ -103,7 +103,7 @@ def _print_run(run: Listed) -> None:
         print(f"  python       {environment['python']}  {packages}")
     print()
     for name, value in run.figures.items():
-        if name.count("/") == 1:  # means over attributes
+        if name.count("/") == 1:  # means over labels
             print(f"  {name:<28} {value:.4g}")
 
 

@@ -21,7 +21,7 @@ from spnn.replacing import replacing
 from spnn.surjection import Surjection
 
 if TYPE_CHECKING:
-    from spnn.data import AttributeData, Source
+    from spnn.data import ImageData, Source
 
 __all__ = ["Run", "flat", "stages_of", "trained_by"]
 
@@ -124,12 +124,12 @@ class Run:
         """The source of images that the run was trained on."""
         return instantiate(self.config.data.source)
 
-    def data(self, batch_size: int, batches: int | None = None) -> "AttributeData":
-        """The Lightning data module of the run, see :class:`~spnn.data.module.AttributeData`."""
-        from spnn.data import AttributeData  # here, for a list of runs needs no Lightning
+    def data(self, batch_size: int, batches: int | None = None) -> "ImageData":
+        """The Lightning data module of the run, see :class:`~spnn.data.module.ImageData`."""
+        from spnn.data import ImageData  # here, for a list of runs needs no Lightning
 
         options = self.config.data
-        return AttributeData(
+        return ImageData(
             self.source,
             batch_size,
             flip=options.flip,
@@ -142,7 +142,7 @@ class Run:
     def build(self, model: str) -> nn.Module:
         """Build the run's ``surjection``, ``prior`` or ``judge`` with new weights, or those that its config names."""
         section = self.config[_SECTION_OF[model]]
-        return self.instantiate(section, **({} if model == "prior" else {"outputs": len(self.source.attributes)}))
+        return self.instantiate(section, **({} if model == "prior" else {"outputs": len(self.source.label_names)}))
 
     def instantiate(self, config: DictConfig, **arguments: Any) -> Any:
         """Instantiate a model's config for the run's data."""

@@ -131,7 +131,7 @@ class Drawn:
 
     def in_words(self) -> list[str]:
         """How many edits took and what else changed, in sentences; none where nothing was set."""
-        edited, names = self.problem.edited, self.models.attributes
+        edited, names = self.problem.edited, self.models.readout.names
         if edited is None:
             return []
         view, took = self.seen[-1], self.took
@@ -153,7 +153,7 @@ class Drawn:
         if not self.seen:
             return problem.names
         view = self.seen[-1]
-        if self.models.attributes is None:
+        if not self.models.readout.names:
             gaps = (view.found - view.wanted).abs().flatten(1).mean(1).unflatten(0, by_target).mean(1)
             return [f"{name}\ngap {gap:.1e}" for name, gap in zip(problem.names, gaps.tolist(), strict=True)]
 
@@ -183,7 +183,7 @@ def look_at(images: Tensor, problem: Problem, models: Models, *, download: bool 
     known = models.kept_training_outputs
     if known is not None and known.whole.isfinite().all():
         metrics |= {f"training_{name}": value for name, value in zip(_WHOLE, known.whole.tolist(), strict=True)}
-    if seen and models.attributes is None:
+    if seen and not models.readout.names:
         clean = problem.images.repeat_interleave(len(images) // len(problem.names), 0) if problem.clean else None
         metrics = dict(measurement_metrics(seen[0].found, seen[0].wanted, images, clean, download=download)) | metrics
     elif seen:
@@ -201,7 +201,7 @@ def _views(images: Tensor, outputs: Tensor | None, problem: Problem, models: Mod
         return []
     per_target = len(images) // len(problem.names)
     networks = {("g", ""): models.operator}
-    if models.judge is not None and models.attributes is not None:
+    if models.judge is not None and models.readout.names:
         networks["the judge", "judge_"] = models.judge
     views = []
     for (by, prefix), network in networks.items():

@@ -15,7 +15,7 @@ from spnn.readout import VALUES, Binary, Readout
 from spnn.runs import Run
 from spnn.surjection import Surjection
 
-__all__ = ["Models", "attributes_of", "freeze", "load_models"]
+__all__ = ["Models", "freeze", "load_models", "readout_of"]
 
 
 @dataclass(frozen=True)
@@ -25,25 +25,18 @@ class Models:
     Attributes:
         prior: ``(x_t, t) -> Denoised``, with ``image_shape`` and ``schedule``.
         operator: The surjection; None where there is none to speak of.
-        attributes: Names of the operator's outputs, if it was trained to predict labels; else None.
-        judge: A classifier of the same attributes that guidance never sees, if the run has one.
+        readout: What the operator's outputs say; without names, it was not trained to predict labels.
+        judge: A classifier of the same labels that guidance never sees, if the run has one.
         run: The run, if one was given.
         trained_in: The run that trained the operator, if one did.
     """
 
     prior: nn.Module
     operator: Surjection | None
-    attributes: tuple[str, ...] | None
+    readout: Readout
     judge: nn.Module | None
     run: Run | None
     trained_in: Run | None = None
-
-    @property
-    def readout(self) -> Readout:
-        """What the operator's outputs say."""
-        if self.trained_in is not None:
-            return self.trained_in.source.readout
-        return VALUES if self.attributes is None else Binary(self.attributes)
 
     @property
     def training_outputs(self) -> TrainingOutputs | None:
@@ -63,16 +56,16 @@ def load_models(config: DictConfig) -> Models:
         InputError: If one is missing or untrained, or they are for images of different shapes.
     """
     run = Run(config.run) if config.run else None
-    prior, operator, attributes, owner = _load_prior(config.prior, run), None, None, None
+    prior, operator, readout, owner = _load_prior(config.prior, run), None, VALUES, None
     if "_target_" in config.operator:
         operator = instantiate(config.operator, **blanks(config.operator, image_shape=prior.image_shape))
-        attributes = attributes_of(operator)
+        readout = readout_of(operator)
     elif config.operator.run is not None or (run is not None and run.has("surjection")):  # else a task may do without
         owner = _need(config.operator.run, run, "operator")
-        operator, attributes = owner.surjection(), tuple(owner.source.attributes)
+        operator, readout = owner.surjection(), owner.source.readout
     shape = getattr(operator, "image_shape", prior.image_shape)
-    judged = run is not None and attributes == tuple(run.source.attributes) and shape == run.source.image_shape
-    return freeze(Models(prior, operator, attributes, run.judge() if judged else None, run, owner))
+    judged = run is not None and readout.names == run.source.readout.names and shape == run.source.image_shape
+    return freeze(Models(prior, operator, readout, run.judge() if judged else None, run, owner))
 
 
 def freeze(models: Models) -> Models:
@@ -118,12 +111,12 @@ def _load_prior(config: DictConfig, run: Run | None) -> nn.Module:
     return instantiate(config)
 
 
-def attributes_of(operator: Surjection | None) -> tuple[str, ...] | None:
-    """Names of an operator's outputs, if these are attributes: of 40, CelebA's; else numbers."""
+def readout_of(operator: Surjection | None) -> Readout:
+    """What an operator's outputs say: of a network, logits, with CelebA's names where there are 40; else values."""
     if not isinstance(operator, SPNN):
-        return None
+        return VALUES
     known = operator.num_outputs == len(CELEBA_ATTRIBUTES)
-    return CELEBA_ATTRIBUTES if known else tuple(f"attribute_{i}" for i in range(operator.num_outputs))
+    return Binary(CELEBA_ATTRIBUTES if known else [f"output_{i}" for i in range(operator.num_outputs)])
 
 
 def _need(folder: str | Path | None, run: Run | None, what: str) -> Run:

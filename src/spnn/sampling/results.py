@@ -35,7 +35,7 @@ def save_metadata(path: Path, names: Sequence[str], seeds: Sequence[int], drawn:
     """Write a line of JSON per sample: its PNG, target and seed; the outputs given, wanted and achieved, and what the
     judge sees; of an edit what was set, whether it took, what failed and what else changed, by the judge; how whole the
     picture is."""
-    problem, attributes, took = drawn.problem, drawn.models.attributes, drawn.took
+    problem, labels, took = drawn.problem, drawn.models.readout.names, drawn.took
     failed = changed = None
     if took is not None:
         failed, changed = ~drawn.seen[-1].right & problem.edited, drawn.seen[-1].changed(problem.edited)
@@ -44,20 +44,18 @@ def save_metadata(path: Path, names: Sequence[str], seeds: Sequence[int], drawn:
         for i, name in enumerate(names):
             target = i // drawn.per_target
             line = {"image": f"{name}.png", "target_of": problem.names[target], "seed": seeds[i]}
-            if drawn.seen and attributes is not None:
-                free = [False] * len(attributes) if problem.free is None else problem.free.tolist()
+            if drawn.seen and labels:
+                free = [False] * len(labels) if problem.free is None else problem.free.tolist()
                 wanted = [None if any_ else value for value, any_ in zip(problem.y[target].tolist(), free, strict=True)]
-                line["target"] = dict(zip(attributes, wanted, strict=True))
+                line["target"] = dict(zip(labels, wanted, strict=True))
                 for view in drawn.seen:
                     seen = {"judge" if view.prefix else "achieved": view.found, f"{view.prefix}given": view.given}
-                    line |= {
-                        k: dict(zip(attributes, y[i].tolist(), strict=True)) for k, y in seen.items() if y is not None
-                    }
+                    line |= {k: dict(zip(labels, y[i].tolist(), strict=True)) for k, y in seen.items() if y is not None}
                 if took is not None:
-                    line["set"] = {name: line["target"][name] for name in _chosen(attributes, problem.edited)}
-                    line |= {"took": took[i].item(), "failed": _chosen(attributes, failed[i])}
+                    line["set"] = {name: line["target"][name] for name in _chosen(labels, problem.edited)}
+                    line |= {"took": took[i].item(), "failed": _chosen(labels, failed[i])}
                 if changed is not None:
-                    line["changed"] = _chosen(attributes, changed[i])
+                    line["changed"] = _chosen(labels, changed[i])
             elif drawn.seen:
                 line["gap"] = (drawn.outputs[i] - problem.y[target]).abs().mean().item()
             line |= {name: values[i].item() for name, values in whole.items()}

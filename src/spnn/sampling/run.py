@@ -63,7 +63,7 @@ def prepare(
         The N targets, and the samples to draw, one or several for each.
 
     Raises:
-        InputError: If an option, an image or an attribute is missing or unknown.
+        InputError: If an option, an image or a name is missing or unknown.
     """
     problem = problem or pose(config, models, lambda given: outputs_of(models.operator, given), images)
     if guidance is not None and problem.y is None:
@@ -103,7 +103,7 @@ def sample(config: DictConfig, folder: str | Path) -> dict[str, float]:
     time.
 
     Raises:
-        InputError: If an option, a model, an image or an attribute is missing or unknown.
+        InputError: If an option, a model, an image or a name is missing or unknown.
     """
     check_options(config)
     folder = check_results_folder(folder, marker="sample.yaml")

@@ -1,4 +1,4 @@
-"""Targets: attributes that a user sets by name, and what becomes of the others."""
+"""Targets: outputs that a user sets by name, and what becomes of the others."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,64 +10,63 @@ from torch import Tensor
 
 from spnn.errors import InputError, nearest
 from spnn.outputs import TrainingOutputs
-from spnn.readout import LOGITS, Readout
+from spnn.readout import Readout
 
-__all__ = ["attribute_index", "beyond_range", "contradictions", "far_targets", "set_attributes", "share_of"]
+__all__ = ["beyond_range", "contradictions", "far_targets", "place_of", "set_values", "share_of"]
 
-_CLEAR = 0.2  # quantile of the training images that have an attribute, from which on an image clearly shows it
-_RARE = 0.002  # share of training images with two attributes, below which they may contradict each other,
+_CLEAR = 0.2  # quantile of the training images with a label, from which on an image clearly shows it
+_RARE = 0.002  # share of training images with two labels, below which they may contradict each other,
 _LIFT = 0.25  # if they are together so much less often than by chance
 _FOLLOW = {"keep": 0.0, "follow": 1.0}
 
 
-def attribute_index(name: str, attributes: Sequence[str]) -> int:
-    """Return an attribute's place.
+def place_of(name: str, readout: Readout) -> int:
+    """Return the place of an output among a readout's names.
 
     Raises:
         InputError: If there is none of that name; the message has the nearest ones.
     """
-    if name not in attributes:
-        hint = nearest(name, attributes) or f"; choose from {', '.join(attributes)}"
-        raise InputError(f"there is no attribute {name!r}{hint}.")
-    return attributes.index(name)
+    if name not in readout.names:
+        hint = nearest(name, readout.names) or f"; choose from {', '.join(readout.names)}"
+        raise InputError(f"there is no {readout.noun} {name!r}{hint}.")
+    return readout.names.index(name)
 
 
-def set_attributes(
+def set_values(
     y: Tensor,
-    attributes: Sequence[str],
+    readout: Readout,
     values: Mapping[str, float | str | bool] | None,
     option: str,
     outputs: TrainingOutputs | None = None,
     *,
     quantile: float = 0.95,
     share: float = 0.0,
-    readout: Readout = LOGITS,
 ) -> tuple[Tensor, Tensor]:
-    """Return a copy of the outputs ``y`` [N, K] with the named attributes set, and which these are, a mask [K].
+    """Return a copy of the outputs ``y`` [N, K] with the named ones set, and which these are, a mask [K].
 
-    ``yes`` is the given quantile of what training images that have the attribute show of it, ``no`` the same of those
+    ``yes`` is the given quantile of what training images that have the label show of it, ``no`` the same of those
     that lack it. An image that shows it as clearly as most of them keeps its logit: there is nothing to edit.
 
     Arguments:
         y: Outputs, [N, K].
-        attributes: Names of the K coordinates.
+        readout: What the outputs say.
         values: Name to value, see :meth:`~spnn.readout.Readout.read`.
         option: What the user sets them by, for messages.
         outputs: The training outputs, which ``yes``, ``no`` and a share need.
         quantile: What is typical.
         share: How far the others follow those that are set, see :meth:`~spnn.outputs.TrainingOutputs.follow`.
-        readout: What the outputs say.
 
     Raises:
-        InputError: If an attribute is unknown, a value can't be read, nothing is to be set, or training outputs are
+        InputError: If a name is unknown, a value can't be read, nothing is to be set, or training outputs are
             needed and there are none.
     """
     if not values or not isinstance(values, Mapping | DictConfig):
         raise InputError(
-            f"nothing to set: give `{option}={{Attribute: value, ...}}`, e.g. {option}='{{{attributes[0]}: yes}}'; the "
+            f"nothing to set: give `{option}={{Name: value, ...}}`, e.g. {option}='{{{readout.names[0]}: yes}}'; the "
             f"value is yes, no, a logit such as 4 or a probability such as 98%. Got {values}."
         )
-    read = {attribute_index(str(name), attributes): readout.read(str(name), value) for name, value in values.items()}
+    names = readout.names
+    read = {place_of(str(name), readout): readout.read(str(name), value) for name, value in values.items()}
     if outputs is None and (share > 0 or any(isinstance(value, bool) for value in read.values())):
         raise InputError(
             f"`yes`, `no` and others that follow need to know the outputs of training images, which only a run's own "
@@ -79,8 +78,8 @@ def set_attributes(
             typical = outputs.typical(k, value, quantile)
             if math.isnan(typical):
                 raise InputError(
-                    f"no training image {'has' if value else 'lacks'} {attributes[k]}, so {'yes' if value else 'no'} "
-                    f"says nothing: give a logit, such as {option}='{{{attributes[k]}: {4 if value else -4}}}'."
+                    f"no training image {'has' if value else 'lacks'} {names[k]}, so {'yes' if value else 'no'} "
+                    f"says nothing: give a logit, such as {option}='{{{names[k]}: {4 if value else -4}}}'."
                 )
             clear = outputs.typical(k, value, min(quantile, _CLEAR))
             shows = y[:, k] >= clear if value else y[:, k] <= clear
@@ -88,7 +87,7 @@ def set_attributes(
         else:
             columns.append(torch.full_like(y[:, k], value))
     places, wanted = list(read), torch.stack(columns, dim=1)
-    which = torch.zeros(len(attributes), dtype=torch.bool)
+    which = torch.zeros(len(names), dtype=torch.bool)
     which[places] = True
     if share > 0:
         return outputs.follow(y, places, wanted, share), which
@@ -111,13 +110,13 @@ def share_of(others: float | str, option: str) -> float:
     return float(share)
 
 
-def beyond_range(y: Tensor, edited: Tensor, attributes: Sequence[str], outputs: TrainingOutputs) -> str | None:
+def beyond_range(y: Tensor, edited: Tensor, names: Sequence[str], outputs: TrainingOutputs) -> str | None:
     """Say which set coordinates lie far beyond those of all training images; None if none does.
 
     Arguments:
         y: Targets, [N, K].
         edited: Which coordinates were set, [K] or [N, K].
-        attributes: Names of the K coordinates.
+        names: Of the K coordinates.
         outputs: What training images show.
     """
     low, high = outputs.range
@@ -125,19 +124,19 @@ def beyond_range(y: Tensor, edited: Tensor, attributes: Sequence[str], outputs: 
     said = []
     for k in (edited & ((y > high + slack) | (y < low - slack))).nonzero()[:, 1].unique().tolist():
         value = y[:, k][(y[:, k] - outputs.mean[k]).abs().argmax()]
-        said.append(f"{attributes[k]} = {value:+.1f} (training images: {low[k]:+.1f} to {high[k]:+.1f})")
+        said.append(f"{names[k]} = {value:+.1f} (training images: {low[k]:+.1f} to {high[k]:+.1f})")
     if not said:
         return None
     return f"set far beyond what any training image shows: {', '.join(said)}. There may be no picture of it."
 
 
-def contradictions(y: Tensor, edited: Tensor, attributes: Sequence[str], outputs: TrainingOutputs) -> str | None:
-    """Say which pairs of set attributes hardly any training image shows; None if there are none.
+def contradictions(y: Tensor, edited: Tensor, names: Sequence[str], outputs: TrainingOutputs) -> str | None:
+    """Say which pairs of set labels hardly any training image shows; None if there are none.
 
     Arguments:
         y: Targets, [N, K], of which the first speaks for all.
         edited: Which coordinates were set, [K].
-        attributes: Names of the K coordinates.
+        names: Of the K coordinates.
         outputs: What training images show.
     """
     together, on, said = outputs.together, y[0] > 0, []
@@ -151,7 +150,7 @@ def contradictions(y: Tensor, edited: Tensor, attributes: Sequence[str], outputs
             share = alone - share if on[k] else 1 - first - second + both
             chance = alone * (1 - second)
         if share < min(_RARE, _LIFT * chance):
-            words = [f"{attributes[i]} {'yes' if on[i] else 'no'}" for i in (k, other)]
+            words = [f"{names[i]} {'yes' if on[i] else 'no'}" for i in (k, other)]
             said.append(f"{' with '.join(words)} ({100 * max(share, 0):.2g} %)")
     return f"hardly any training image shows {', or '.join(said)}: such edits rarely take." if said else None
 

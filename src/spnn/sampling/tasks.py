@@ -12,7 +12,7 @@ from torch import Tensor
 from spnn.errors import InputError, nearest
 from spnn.sampling.images import held_out, own_images
 from spnn.sampling.models import Models
-from spnn.sampling.targets import beyond_range, contradictions, far_targets, set_attributes, share_of
+from spnn.sampling.targets import beyond_range, contradictions, far_targets, set_values, share_of
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def pose(config: DictConfig, models: Models, outputs: Outputs, images: Tensor | 
         images: The images to work on, [N, C, H, W] in [-1, 1], instead of those that the config names.
 
     Raises:
-        InputError: If the task lacks something, an image or an attribute is unknown, or a value can't be read.
+        InputError: If the task lacks something, an image or a name is unknown, or a value can't be read.
     """
     given = None if images is None else checked_images(images, models)
     return find_task(config.task)(config, models, outputs, given)
@@ -67,13 +67,13 @@ def reconstruct(config: DictConfig, models: Models, outputs: Outputs, given: Ten
     need_operator(models)
     names, images, label = _given_images(config, models, given)
     y = outputs(images)
-    rows = {label: images} if models.attributes else {label: images, "measured": _picture(models, y)}
+    rows = {label: images} if models.readout.names else {label: images, "measured": _picture(models, y)}
     return Problem(names, y, images=images, clean=True, rows=rows, label="reconstruction")
 
 
 def edit(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | None) -> Problem:
     """Draw images from the logits of given ones, of which some are set; the others are kept, follow, or are free."""
-    _need_attributes(models)
+    _need_names(models)
     known = models.training_outputs
     others = ("keep" if known is None else "follow") if config.edit.others is None else config.edit.others
     free = others == "free"
@@ -96,13 +96,13 @@ def edit(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | N
 def generate(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | None) -> Problem:
     """Draw images of which some logits are set, and the others are what training images might have beside these; or
     are free."""
-    attributes, names = _need_attributes(models), _numbered(config)
+    labels, names = _need_names(models), _numbered(config)
     known, others = models.training_outputs, config.generate.others
     if others not in ("random", "free", None) or (others == "random" and known is None):
         raise InputError(f"generate.others must be {'' if known is None else 'random or '}free, got {others!r}.")
     free = known is None or others == "free"
     if free:
-        y = torch.zeros(len(names), len(attributes))
+        y = torch.zeros(len(names), len(labels))
     else:
         y = known.random([config.seed + config.first + i for i in range(len(names))])
     y, edited = _set(config, models, y, share=0.0 if free else 1.0)
@@ -112,10 +112,10 @@ def generate(config: DictConfig, models: Models, outputs: Outputs, given: Tensor
 def restore(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | None) -> Problem:
     """Undo a known degradation of given images, or of images that suffer from it already."""
     need_operator(models)
-    if models.attributes is not None:
+    if models.readout.names:
         raise InputError(
             "restore undoes a degradation: choose operator=inpainting, super_resolution, colorization, deblurring or "
-            "distorted. An image is drawn from its attributes by task=reconstruct."
+            "distorted. An image is drawn from its labels by task=reconstruct."
         )
     if not config.restore.degraded:
         return replace(reconstruct(config, models, outputs, given), label="restored")
@@ -199,20 +199,18 @@ def _numbered(config: DictConfig) -> list[str]:
 
 
 def _set(config: DictConfig, models: Models, y: Tensor, share: float = 0.0) -> tuple[Tensor, Tensor]:
-    """Set the task's attributes in outputs, see :func:`set_attributes`; say what may be meant otherwise, or can't be
+    """Set what the task sets in outputs, see :func:`set_values`; say what may be meant otherwise, or can't be
     drawn."""
     options, known, readout = config[config.task], models.training_outputs, models.readout
     quantile = options.quantile
     if isinstance(quantile, bool) or not isinstance(quantile, int | float) or not 0 < quantile < 1:
         raise InputError(f"{config.task}.quantile must lie between 0 and 1, got {quantile!r}.")
     option = f"{config.task}.set"
-    y, edited = set_attributes(
-        y, models.attributes, options.set, option, known, quantile=quantile, share=share, readout=readout
-    )
+    y, edited = set_values(y, readout, options.set, option, known, quantile=quantile, share=share)
     said = [readout.doubt(str(name), value) for name, value in options.set.items()]
     if known is not None:
-        said.append(beyond_range(y, edited, models.attributes, known))
-        said.append(contradictions(y, edited, models.attributes, known) if readout.grouped else None)
+        said.append(beyond_range(y, edited, readout.names, known))
+        said.append(contradictions(y, edited, readout.names, known) if readout.grouped else None)
     for sentence in filter(None, said):
         log.warning("%s", sentence)
     return y, edited
@@ -227,14 +225,14 @@ def need_operator(models: Models) -> None:
         )
 
 
-def _need_attributes(models: Models) -> tuple[str, ...]:
+def _need_names(models: Models) -> tuple[str, ...]:
     need_operator(models)
-    if models.attributes is None:
+    if not models.readout.names:
         raise InputError(
-            "attributes can only be set where the operator predicts attributes: choose operator=trained (with "
+            "this task sets outputs by name, but the operator's have none: choose operator=trained (with "
             "run=<folder>) or operator=spnn_celebahq_256."
         )
-    return models.attributes
+    return models.readout.names
 
 
 def _picture(models: Models, y: Tensor) -> Tensor:

@@ -75,13 +75,13 @@ def log_table(loggers: Iterable[Logger], name: str, rows: Sequence[Mapping[str, 
 
 @rank_zero_only
 def log_bars(loggers: Iterable[Logger], name: str, values: Mapping[str, float]) -> None:
-    """Show a bar chart: an attribute's name to a value."""
+    """Show a bar chart: a name to a value."""
     if values:
         for logger in _wandb(loggers):
             import wandb
 
-            table = wandb.Table(columns=["attribute", "value"], data=[list(pair) for pair in values.items()])
-            logger.experiment.log({name: wandb.plot.bar(table, "attribute", "value", title=name)})
+            table = wandb.Table(columns=["name", "value"], data=[list(pair) for pair in values.items()])
+            logger.experiment.log({name: wandb.plot.bar(table, "name", "value", title=name)})
 
 
 @rank_zero_only

@@ -45,13 +45,13 @@ class ClassifierStage(Stage):
         return image + sigma * torch.randn_like(image)
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        image, labels = batch["image"], batch["attributes"]
+        image, labels = batch["image"], batch["labels"]
         _, losses = self.losses(image, self.disturbed(image, labels), labels)
         self.log_losses("train", losses, len(image))
         return losses["loss"]
 
     def evaluation_step(self, split: str, batch: dict[str, Tensor]) -> Tensor:
-        image, labels = batch["image"], batch["attributes"]
+        image, labels = batch["image"], batch["labels"]
         y, losses = self.losses(image, image, labels)
         self.log_losses(split, losses, len(image))
         self.score.update(self.readout.decode(y), labels)

@@ -87,7 +87,7 @@ class Pictures(Callback):
 
     def _edit(self, y: Tensor) -> tuple[Tensor, list[str]]:
         """Set one logit of each row to what it is not; return what was set, too."""
-        names, edited, captions = self.run.source.attributes, y.clone(), []
+        names, edited, captions = self.run.source.label_names, y.clone(), []
         for i in range(len(y)):
             k = i * len(names) // len(y)
             edited[i, k] = -self.logit if y[i, k] > 0 else self.logit

@@ -70,9 +70,11 @@ def train(config: DictConfig, folder: str | Path, said: Sequence[str] = ()) -> d
         source: Source = instantiate(config.data.source)
         if not isinstance(source, Source):
             raise InputError(f"data.source must make a subclass of spnn.data.Source, got {type(source).__name__}.")
-        if not isinstance(source.readout, Readout) or source.readout.names != tuple(source.attributes):
+        if not getattr(source, "label_names", None):
+            raise InputError(f"data.source must name its labels: {type(source).__name__} has no label_names.")
+        if not isinstance(source.readout, Readout) or source.readout.names != tuple(source.label_names):
             raise InputError(
-                f"the data's readout must be a Readout with their attributes' names, {list(source.attributes)}, got "
+                f"the data's readout must be a Readout with the labels' names, {list(source.label_names)}, got "
                 f"{getattr(source.readout, 'names', source.readout)!r}."
             )
         source.check()
@@ -186,7 +188,7 @@ def run_stage(run: Run, name: str) -> dict[str, float]:
             run.save_metrics(name, metrics)
             run.save_weights(name, stage.model)
             accuracy = {key.partition("/")[2]: value for key, value in metrics.items() if key.startswith("accuracy/")}
-            log_bars(loggers, "accuracy by attribute", accuracy)
+            log_bars(loggers, "accuracy of each", accuracy)
             log_weights(loggers, f"{run.title}-{name}", [run.weights(name), run.folder / "config.yaml"], metrics)
     trainer.strategy.barrier()  # the next stage may start from these weights in every process
     return metrics

@@ -88,7 +88,7 @@ class TaskStage(ClassifierStage):
             self.surjection.eval()
             y = self.surjection(batch["image"].to(self.device)).float()
             self.surjection.train()
-        weights.update(super().losses_of_each(y, batch["attributes"].to(self.device)))
+        weights.update(super().losses_of_each(y, batch["labels"].to(self.device)))
         weights.newest.fill_(step)
 
     def evaluation_step(self, split: str, batch: dict[str, Tensor]) -> Tensor:

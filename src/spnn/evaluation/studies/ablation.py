@@ -24,7 +24,7 @@ class Ablation(Reconstruction):
     """
 
     name = "ablation"
-    title = "Ablation: {count} held-out images from their attributes"
+    title = "Ablation: {count} held-out images from y"
 
     def __init__(self, rules: Sequence[str], latents: Sequence[str], **options):
         super().__init__(**options)

@@ -1,4 +1,4 @@
-"""Editing: attributes of held-out images are set to what the images don't show (the paper's Figure 4); what takes, what
+"""Editing: labels of held-out images are set to what the images don't show (the paper's Figure 4); what takes, what
 else changes, and whether the pictures stay whole."""
 
 import logging
@@ -16,7 +16,7 @@ from spnn.evaluation.findings import Bars, Findings, Matrix, Pictures, Table
 from spnn.evaluation.study import Request, Samples, Study
 from spnn.metrics import ratio_interval
 from spnn.readout import LOGITS, Setting
-from spnn.sampling.targets import attribute_index, beyond_range, set_attributes, share_of
+from spnn.sampling.targets import beyond_range, place_of, set_values, share_of
 
 log = logging.getLogger(__name__)
 
@@ -24,42 +24,42 @@ __all__ = ["Edit", "Flip", "mean", "text_of"]
 
 _NORMAL = 1.96  # the deviations that hold 95 % of a normal distribution
 _UNEDITED = "unedited"
-_HARD = "hard_"  # the prefix of what is counted over attributes that the judge doesn't recognise well
+_HARD = "hard_"  # the prefix of what is counted over labels that the judge doesn't recognise well
 
 
 @dataclass(frozen=True)
 class Flip:
-    """One edit: attributes of a held-out image, by their places, and what each is set to."""
+    """One edit: labels of a held-out image, by their places, and what each is set to."""
 
     image: int
     values: Mapping[int, Setting]
 
     @property
     def on(self) -> dict[int, bool]:
-        """Whether each attribute is to be there."""
+        """Whether each label is to be there."""
         return {k: value if isinstance(value, bool) else value > 0 for k, value in self.values.items()}
 
 
 class Edit(Study):
-    """One attribute at a time is set to what a held-out image doesn't show, by any classifier, and an image is drawn
+    """One label at a time is set to what a held-out image doesn't show, by any classifier, and an image is drawn
     from those logits. The same images drawn without any edit, from the same noise, show which changes are the edit's.
 
-    The main figure is the share of edits that take, by the most trusted classifier, over the attributes that it
+    The main figure is the share of edits that take, by the most trusted classifier, over the labels that it
     recognises well; the others are counted apart, as it couldn't say whether they took.
 
     Arguments:
-        values: What each attribute is set to: yes, no, logits, or probabilities such as "98%".
-        each: Images for each attribute and value, spread over those that show the opposite; fewer where there are
+        values: What each label is set to: yes, no, logits, or probabilities such as "98%".
+        each: Images for each label and value, spread over those that show the opposite; fewer where there are
             fewer.
         others: What becomes of the other logits, one or several to compare: keep, follow, free, or a share of
             following.
         starts: Where sampling starts, one or several to compare: null from noise, a step such as 600 from the image
             with that step's noise on it, which keeps more of the image the lower it is.
-        quantile: Of the training images that have (or lack) an attribute, see
-            :func:`~spnn.sampling.targets.set_attributes`.
-        attributes: Which are set, by name; None for all.
-        well_judged: Balanced accuracy on real test images from which on a classifier recognises an attribute well.
-        shown: Which attributes are shown in pictures, by name; None for eight of them.
+        quantile: Of the training images that have (or lack) a label, see
+            :func:`~spnn.sampling.targets.set_values`.
+        names: Which are set; None for all.
+        well_judged: Balanced accuracy on real test images from which on a classifier recognises a label well.
+        shown: Which are shown in pictures, by name; None for eight of them.
     """
 
     name = "edit"
@@ -71,7 +71,7 @@ class Edit(Study):
         others: Sequence[float | str] = ("follow",),
         starts: Sequence[int | None] = (None,),
         quantile: float = 0.95,
-        attributes: Sequence[str] | None = None,
+        names: Sequence[str] | None = None,
         well_judged: float = 0.8,
         shown: Sequence[str] | None = None,
     ):
@@ -91,17 +91,17 @@ class Edit(Study):
         self.shares = {str(one): None if one == "free" else share_of(one, "study.others") for one in others}
         self.starts = list(dict.fromkeys(starts))
         self.each, self.quantile, self.well_judged = each, quantile, well_judged
-        self.attributes, self.shown = attributes, shown
+        self.names, self.shown = names, shown
 
     @cached_property
     def told(self) -> Tensor:
-        """Which attributes the most trusted classifier recognises well, [K]."""
+        """Which labels the most trusted classifier recognises well, [K]."""
         return self.subject.balanced_accuracy >= self.well_judged
 
     def flips(self) -> list[Flip]:
         """The edits to make."""
-        names = self.subject.attributes
-        places = [attribute_index(name, names) for name in (self.attributes or names)]
+        names = self.subject.readout.names
+        places = [place_of(name, self.subject.readout) for name in (self.names or names)]
         flips = []
         for k in places:
             for value in self.values:
@@ -109,7 +109,7 @@ class Edit(Study):
                 opposite = torch.stack([(y[:, k] > 0) != on for y in self.subject.seen.values()]).all(0)
                 images = opposite.nonzero().squeeze(1).tolist()
                 few = min(self.each, len(images))
-                # From another one on for each attribute: most images show the opposite of all that is rare.
+                # From another one on for each label: most images show the opposite of all that is rare.
                 spread = [(j * len(images) // few + k) % len(images) for j in range(few)]
                 flips += [Flip(images[place], {k: value}) for place in sorted(spread)]
         if not flips:
@@ -119,7 +119,7 @@ class Edit(Study):
     def requests(self) -> dict[str, Request]:
         if not self.subject.readout.grouped:
             raise InputError(
-                f"study={self.name} flips yes-or-no attributes, but this run's labels are "
+                f"study={self.name} flips yes-or-no labels, but this run's labels are "
                 f"{type(self.subject.readout).__name__.lower()}: choose another study, such as reconstruction."
             )
         self.made = self.flips()
@@ -129,7 +129,7 @@ class Edit(Study):
         few = min(8, len(among))
         self.pictured = [among[i * len(among) // few] for i in range(few)]
         if self.shown:
-            self.pictured = [attribute_index(name, self.subject.attributes) for name in self.shown]
+            self.pictured = [place_of(name, self.subject.readout) for name in self.shown]
         seeds, subject = self.seeds().squeeze(1), self.subject
         names = [f"{subject.names[flip.image]}_{self._label(flip)}" for flip in self.made]
         requests = {}
@@ -158,10 +158,10 @@ class Edit(Study):
         """What each edit asks for, [M, K], and which coordinates are free, [M, K]; None for none."""
         outputs, rows, set_ = self.subject.models.training_outputs, [], []
         for flip in self.made:
-            y, which = set_attributes(
+            y, which = set_values(
                 self.subject.y[flip.image][None],
-                self.subject.attributes,
-                {self.subject.attributes[k]: value for k, value in flip.values.items()},
+                self.subject.readout,
+                {self.subject.readout.names[k]: value for k, value in flip.values.items()},
                 "study.values",
                 outputs,
                 quantile=self.quantile,
@@ -170,7 +170,7 @@ class Edit(Study):
             rows.append(y[0])
             set_.append(which)
         y, edited = torch.stack(rows), torch.stack(set_)
-        if outputs is not None and (far := beyond_range(y, edited, self.subject.attributes, outputs)):
+        if outputs is not None and (far := beyond_range(y, edited, self.subject.readout.names, outputs)):
             log.warning("study.values are %s", far)
         return y, ~edited if share is None else None
 
@@ -199,7 +199,7 @@ class Edit(Study):
         return self.findings(title, self._compared(), self._columns(), entries, verdicts, parts)
 
     def _rows(self, images: Tensor, after: dict[str, Tensor], before: dict[str, Tensor]) -> list[dict[str, Any]]:
-        """What became of each edit; ``after`` and ``before`` it, each classifier saw these attributes."""
+        """What became of each edit; ``after`` and ``before`` it, each classifier saw these labels."""
         whole = self.subject.wholeness_of_each(images)
         rows = []
         for m, flip in enumerate(self.made):
@@ -209,7 +209,7 @@ class Edit(Study):
             row = {
                 "image": self.subject.names[flip.image],
                 "edit": self._label(flip),
-                "attributes_set": len(places),
+                "set": len(places),
                 "well_judged": bool(self.told[places].all()),
                 "real_share": self._showing(flip).double().mean().item(),
             }
@@ -262,7 +262,7 @@ class Edit(Study):
             "guidance": "guidance",
             "others": "others",
             "start": "from",
-            "attributes_set": "set",
+            "set": "set",
             "edits": "edits",
             f"{prefix}edit_success": f"{by}take %",
             f"{prefix}edit_success_interval": "95 % CI, %",
@@ -284,11 +284,11 @@ class Edit(Study):
 
     @property
     def _shown_order(self) -> list[int]:
-        """The attributes that are set, those that are judged well first."""
+        """The labels that are set, those that are judged well first."""
         return sorted(self.edited, key=lambda k: (not self.told[k], k))
 
     def _success(self, name: str, rows: list[dict]) -> dict[str, list[float | None]]:
-        """How often edits of each attribute take, by what it is set to."""
+        """How often edits of each label take, by what it is set to."""
         took, series = f"{self.subject.most_trusted}took", {}
         for word, on in (("to yes", True), ("to no", False)):
             values = [
@@ -301,11 +301,11 @@ class Edit(Study):
 
     def _bars(self, success: dict[str, list[float | None]]) -> list[Bars]:
         hard = {k: "" if told else " (hard to judge)" for k, told in enumerate(self.told)}
-        labels = [self.subject.attributes[k] + hard[k] for k in self._shown_order]
+        labels = [self.subject.readout.names[k] + hard[k] for k in self._shown_order]
         return [Bars("success", f"edits that take, by the {self.subject.judged_by}", labels, success)]
 
     def _side_effects(self, name: str, after: dict[str, Tensor], before: dict[str, Tensor]) -> Matrix:
-        """How much more often each attribute changes with an edit than without any."""
+        """How much more often each label changes with an edit than without any."""
         prefix = self.subject.most_trusted
         given = self.subject.seen[prefix] > 0
         changed, unedited = after[prefix] != given[self.images], (before[prefix] != given)[self.images]
@@ -314,9 +314,9 @@ class Edit(Study):
             excess[m, list(flip.values)] = torch.nan
         of_each = [excess[[k in flip.values for flip in self.made]].nanmean(0) for k in self.edited]
         values = [[None if value != value else value for value in row.tolist()] for row in of_each]
-        title = f"{name}: attributes (columns) that change with an edit (rows) beyond those that change without, %"
-        labels = [self.subject.attributes[k] for k in self.edited]
-        return Matrix(f"side_effects_{name}", title, labels, self.subject.attributes, values)
+        title = f"{name}: labels (columns) that change with an edit (rows) beyond those that change without, %"
+        labels = [self.subject.readout.names[k] for k in self.edited]
+        return Matrix(f"side_effects_{name}", title, labels, self.subject.readout.names, values)
 
     def _pictures(self, method: str, samples: Mapping[str, Samples]) -> Pictures:
         chosen: list[int] = []
@@ -341,18 +341,18 @@ class Edit(Study):
         return "" if self.starts == [None] else f"{comma}from {'noise' if start is None else f't = {start}'}"
 
     def _label(self, flip: Flip) -> str:
-        return "__".join(f"{self.subject.attributes[k]}_{text_of(value)}" for k, value in flip.values.items())
+        return "__".join(f"{self.subject.readout.names[k]}_{text_of(value)}" for k, value in flip.values.items())
 
     def _compared(self) -> str:
         by = self.subject.judged_by
-        told = [name for name, well in zip(self.subject.attributes, self.told, strict=True) if well]
+        told = [name for name, well in zip(self.subject.readout.names, self.told, strict=True) if well]
         others = " or ".join(_WORDS.get(others, f"follow by {others}") for others in self.shares)
         return (
             f"{self._what()} The other logits {others}. {self._where()} 'Take' is how often the {by} sees in the "
-            f"sample what was set, over the {len(told)} attributes that it recognises well on real test images "
-            f"(balanced accuracy of at least {100 * self.well_judged:.0f} %): {', '.join(told) or 'none'}; the rest "
-            "are counted apart, as 'hard ones'. 'Others change' counts the other attributes in which the sample "
-            "differs from the held-out image; 'unedited', how many differ when nothing was set: those are not the "
+            f"sample what was set, over the {len(told)} {self.subject.readout.plural} that it recognises well on real "
+            f"test images (balanced accuracy of at least {100 * self.well_judged:.0f} %): {', '.join(told) or 'none'}; "
+            "the rest are counted apart, as 'hard ones'. 'Others change' counts the others in which the sample differs "
+            "from the held-out image; 'unedited', how many differ when nothing was set: those are not the "
             "edit's. 'Distance' is the root mean square of pixels in [-1, 1]. Intervals are 95 % confidence intervals "
             "over the images that were edited, by the bootstrap, which makes them too narrow for fewer than twenty; by "
             "Wilson's formula where all edits take, or none. Fréchet distances, in the judge's logits, are of equally "
@@ -371,23 +371,23 @@ class Edit(Study):
     def _what(self) -> str:
         values = " and ".join(map(text_of, self.values))
         return (
-            f"One attribute at a time is set to {values} in the logits of held-out images that show the opposite, at "
-            f"most {self.each} for each attribute and value."
+            f"One {self.subject.readout.noun} at a time is set to {values} in the logits of held-out images that show "
+            f"the opposite, at most {self.each} for each and each value."
         )
 
     def _verdict(self, name: str, entry: dict) -> Iterable[str]:
         prefix, by = self.subject.most_trusted, self.subject.judged_by
         success, hard = entry[f"{prefix}edit_success"], entry[f"{_HARD}{prefix}edit_success"]
-        name += f", {entry['attributes_set']} attributes set" if "attributes_set" in entry else ""
+        name += f", {entry['set']} set" if "set" in entry else ""
         if success is not None:
             low, high = entry[f"{prefix}edit_success_interval"]
             yield (
                 f"{name}: {100 * success:.1f} % of {entry['edits']} edits take (95 % interval {100 * low:.0f} to "
-                f"{100 * high:.0f}), by the {by}; {entry[f'{prefix}side_effects']:.1f} other attributes change, "
+                f"{100 * high:.0f}), by the {by}; {entry[f'{prefix}side_effects']:.1f} others change, "
                 f"{entry[f'{prefix}unedited_changes']:.1f} without any edit."
             )
         elif hard is not None:
-            yield f"{name}: {100 * hard:.1f} % of edits take, but the {by} recognises none of these attributes well."
+            yield f"{name}: {100 * hard:.1f} % of edits take, but the {by} recognises none of these well."
         if said := self.subject.verdict(entry):
             yield f"{name}: {said}"
 

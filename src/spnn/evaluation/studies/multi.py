@@ -1,4 +1,4 @@
-"""Several attributes at once (the paper's Figure 5)."""
+"""Several labels at once (the paper's Figure 5)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,8 +9,7 @@ from torch import Tensor
 from spnn.errors import InputError
 from spnn.evaluation.findings import Bars
 from spnn.evaluation.studies.edit import Edit, Flip, mean
-from spnn.readout import LOGITS
-from spnn.sampling.targets import attribute_index
+from spnn.sampling.targets import place_of
 
 __all__ = ["Multi"]
 
@@ -18,14 +17,14 @@ _COMMON = 0.01  # the share of real images that show a combination, from which o
 
 
 class Multi(Edit):
-    """As :class:`~spnn.evaluation.studies.Edit`, with several attributes set in one image; an edit takes if all of them
+    """As :class:`~spnn.evaluation.studies.Edit`, with several labels set in one image; an edit takes if all of them
     are as set.
 
     Arguments:
         settings: A list of what to set in every image: name to yes, no, logit or probability. None: for each image,
-            attributes are drawn at random among those that the most trusted classifier recognises well (from all, if
+            labels are drawn at random among those that the most trusted classifier recognises well (from all, if
             these are too few), and set to what the image doesn't show, whether or not any image shows that together.
-        sizes: How many attributes are drawn.
+        sizes: How many labels are drawn.
         seed: Of the draws.
         others, starts, quantile, well_judged: See :class:`~spnn.evaluation.studies.Edit`.
     """
@@ -43,7 +42,7 @@ class Multi(Edit):
         well_judged: float = 0.8,
     ):
         if settings is None and (not sizes or min(sizes) < 1):
-            raise InputError(f"study.sizes must name numbers of attributes of at least 1, got {list(sizes)}.")
+            raise InputError(f"study.sizes must name numbers of labels of at least 1, got {list(sizes)}.")
         super().__init__(others=others, starts=starts, quantile=quantile, well_judged=well_judged)
         self.settings, self.sizes, self.seed = settings, sorted(set(sizes)), seed
 
@@ -52,10 +51,10 @@ class Multi(Edit):
         if self.settings is not None:
             return [Flip(i, setting) for setting in map(self._read, self.settings) for i in images]
         told = self.told.nonzero().squeeze(1).tolist()
-        known = len(self.subject.attributes)
+        known = len(self.subject.readout.names)
         among = told if len(told) >= max(self.sizes) else list(range(known))
         if len(among) < max(self.sizes):
-            raise InputError(f"study.sizes asks for {max(self.sizes)} attributes of {known}.")
+            raise InputError(f"study.sizes asks for {max(self.sizes)} labels of {known}.")
         generator = torch.Generator().manual_seed(self.seed)
         seen = self.subject.seen[self.subject.most_trusted] > 0
         flips = []
@@ -67,19 +66,19 @@ class Multi(Edit):
 
     def _read(self, setting: Mapping[str, float | str | bool]) -> dict[int, Any]:
         if not setting or not isinstance(setting, Mapping):
-            raise InputError(f"study.settings is a list of {{Attribute: value, ...}}; one of them is {setting!r}.")
-        names = self.subject.attributes
-        read = {attribute_index(name, names): LOGITS.read(name, value) for name, value in setting.items()}
+            raise InputError(f"study.settings is a list of {{Name: value, ...}}; one of them is {setting!r}.")
+        readout = self.subject.readout
+        read = {place_of(name, readout): readout.read(name, value) for name, value in setting.items()}
         if any(value == 0 and not isinstance(value, bool) for value in read.values()):
             raise InputError(f"a logit of 0 says neither yes nor no; study.settings has {dict(setting)}.")
         return read
 
     def _entries(self, rows: list[dict], images: Tensor, unedited: Tensor) -> list[dict[str, Any]]:
         entries = []
-        for size in sorted({row["attributes_set"] for row in rows}):
-            places = [m for m, row in enumerate(rows) if row["attributes_set"] == size]
+        for size in sorted({row["set"] for row in rows}):
+            places = [m for m, row in enumerate(rows) if row["set"] == size]
             own = [rows[m] for m in places]
-            found = {"attributes_set": size, **self._means(own)}
+            found = {"set": size, **self._means(own)}
             found |= {f"{prefix}each": mean(row[f"{prefix}each"] for row in own) for prefix in self.subject.seen}
             seen = self._means([row for row in own if row["real_share"] >= _COMMON])
             found |= {f"common_{key}": value for key, value in seen.items()}
@@ -99,9 +98,9 @@ class Multi(Edit):
 
     def _what(self) -> str:
         if self.settings is not None:
-            return "Several attributes are set at once in the logits of held-out images."
+            return "Several labels are set at once in the logits of held-out images."
         return (
-            "In the logits of each held-out image several attributes, drawn at random, are set to what the image "
+            "In the logits of each held-out image several labels, drawn at random, are set to what the image "
             "doesn't show, contradictions included. An edit takes if all of them are as set. 'Common ones' are the "
             f"edits whose combination at least {100 * _COMMON:.0f} % of real images show."
         )

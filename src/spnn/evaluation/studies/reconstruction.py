@@ -36,7 +36,7 @@ class Reconstruction(Study):
 
     Agreement is measured twice, by the network that guided the sampling and by an independent judge. Each one's targets
     are its own predictions on the held-out image; both are compared with the labels, too. Beside the methods stands the
-    trivial answer, the best without any image, such as what most training images have: on rare attributes it is hard to
+    trivial answer, the best without any image, such as what most training images have: on rare labels it is hard to
     beat.
 
     Arguments:
@@ -46,7 +46,7 @@ class Reconstruction(Study):
     """
 
     name = "reconstruction"
-    title = "Reconstruction of {count} held-out images from their attributes"
+    title = "Reconstruction of {count} held-out images from y"
 
     def __init__(self, trajectory: int = 20, diversity_targets: int = 8, diversity_samples: int = 4):
         if min(trajectory, diversity_targets) < 0 or diversity_samples < 2:
@@ -95,9 +95,9 @@ class Reconstruction(Study):
         rows = {"held-out\nimage": subject.images[:few], **{method: x[:few] for method, x in images.items()}}
         parts = [
             self._of_each(images, seen),
-            *self._by_attribute(compared),
+            *self._by_name(compared),
             *self._violations(samples),
-            Pictures("grid", "Held-out images, and samples from their attributes", rows, subject.names[:few]),
+            Pictures("grid", "Held-out images, and samples from their y", rows, subject.names[:few]),
             self._vectors(images, seen),
         ]
         return self.findings(self.title.format(count=count), self._compared(), _COLUMNS, entries, verdicts, parts)
@@ -107,9 +107,9 @@ class Reconstruction(Study):
         if len(self.subject.networks) == 1:
             judged = "by the guiding network itself, an easy judge of its own (the run has no independent one)"
         return (
-            f"Each of {len(self.subject.names)} held-out images gives {len(self.subject.attributes)} outputs y = g(x), "
-            "from which each method draws an image, all from the same noise. What a classifier sees in the sample is "
-            f"compared with what the same classifier sees in the held-out image, {judged}; and with the labels. "
+            f"Each of {len(self.subject.names)} held-out images gives {len(self.subject.readout.names)} outputs y = "
+            "g(x), from which each method draws an image, all from the same noise. What a classifier sees in the sample "
+            f"is compared with what the same classifier sees in the held-out image, {judged}; and with the labels. "
             f"'{self.subject.readout.trivial}' is the best answer without any image, by the training images. Intervals "
             "are 95 % confidence intervals over images (bootstrap)."
         )
@@ -153,15 +153,15 @@ class Reconstruction(Study):
                 rows.append({"guidance": method, "image": name, **{key: v[i].item() for key, v in values.items()}})
         return Table("images", "Each image", {}, rows)
 
-    def _by_attribute(self, compared: dict[str, dict[str, Tensor]]) -> list[Table | Bars]:
-        names, prefix, by = self.subject.attributes, self.subject.most_trusted, self.subject.judged_by
+    def _by_name(self, compared: dict[str, dict[str, Tensor]]) -> list[Table | Bars]:
+        names, prefix, by = self.subject.readout.names, self.subject.most_trusted, self.subject.judged_by
         rows = [
-            {"guidance": method, "attribute": name}
+            {"guidance": method, "name": name}
             | {key: value[k].item() for key, value in values.items() if not key.endswith("_interval")}
             for method, values in compared.items()
             for k, name in enumerate(names)
         ]
-        parts: list[Table | Bars] = [Table("attributes", "Each attribute", {}, rows)]
+        parts: list[Table | Bars] = [Table("of_each", "Each coordinate", {}, rows)]
         order = next(iter(compared.values()))[f"{prefix}agreement"].argsort().tolist()
         labels = [names[k] for k in order]
         for metric, title, percent in (
@@ -189,5 +189,5 @@ class Reconstruction(Study):
             "held-out": (self.subject.images[few], decode(self.subject.seen[prefix][few])),
             method: (images[method][few], decode(seen[method][prefix][few])),
         }
-        title = f"Images and their attributes, as the {self.subject.judged_by} sees them"
-        return Vectors("vectors", title, rows, self.subject.attributes)
+        title = f"What is in the images, as the {self.subject.judged_by} sees them"
+        return Vectors("vectors", title, rows, self.subject.readout.names)

@@ -58,7 +58,7 @@ class Steps(Study):
                 entry = {"guidance": method, "steps": steps, **means(values), "seconds_per_image": per_image}
                 entries.append(entry | self.subject.realism(found.images))
         count = len(self.subject.names)
-        title = f"Sampling steps: {count} held-out images from their attributes"
+        title = f"Sampling steps: {count} held-out images from y"
         compared = (
             f"The same {count} held-out images are reconstructed from their logits with different "
             "numbers of steps, from the same noise, and compared as in the study of reconstruction. The time is that "
