@@ -10,7 +10,6 @@ from commands import REPOSITORY, check_configuration, succeed
 from omegaconf import DictConfig
 
 from spnn.data.layouts import write_faces
-from spnn.errors import InputError
 from spnn.training import train
 
 EXPERIMENTS = sorted(path.stem for path in (REPOSITORY / "conf/experiment").glob("*.yaml"))
@@ -87,23 +86,12 @@ def training_losses(folder) -> list[float]:
         return [float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]]
 
 
-def test_profile_says_where_the_time_goes(tmp_path, caplog):
-    caplog.set_level("INFO")
+def test_profile_says_where_the_time_goes(tmp_path):
     config = check_configuration("train", "experiment=digits", "debug=profile", "stages=[judge]")
     train(config, tmp_path / "run")
     text = (tmp_path / "run/judge/profile.txt").read_text()
-    assert text.strip() in caplog.text
-    assert re.search(r"^\d\.\d+ seconds per step of 128 images", text)
-    assert 0 < float(re.search(r"^(.*)% of the time waiting for data$", text, re.MULTILINE)[1]) < 100
-    rows = re.findall(r"^ *([\d.]+)% +[\d.]+ +[\d.]+  (\S.*)$", text, re.MULTILINE)
-    shares = [float(share) for share, _ in rows]
-    assert len(rows) == 10 and shares == sorted(shares, reverse=True) and 50 < sum(shares) <= 100
-    assert "aten::convolution_backward" in [name for _, name in rows]
+    rows = [re.split(r"\s{2,}", line.strip()) for line in text.splitlines()]
+    calls = {row[0]: int(row[-1]) for row in rows if len(row) > 5 and row[-1].isdigit()}
+    assert calls["ProfilerStep*"] == 3 and calls["aten::convolution_backward"] == 9
     trace = json.loads((tmp_path / "run/judge/trace.json").read_text())
     assert any(event.get("name") == "aten::convolution_backward" for event in trace["traceEvents"])
-
-
-def test_a_profile_of_too_few_steps_is_refused(tmp_path):
-    options = ["experiment=digits", "debug=profile", "stages=[judge]", "stage.judge.trainer.max_steps=20"]
-    with pytest.raises(InputError, match="a profile needs 33 batches, but the training ends after 20"):
-        train(check_configuration("train", *options), tmp_path / "run")

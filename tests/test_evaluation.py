@@ -100,7 +100,7 @@ def test_reconstruction_is_judged_against_images_and_labels(run, tmp_path):
     assert (tmp_path / "e/metrics.json").read_bytes() == (folder / "metrics.json").read_bytes()
     files = {path.name for path in folder.iterdir() if path.is_file()}
     assert files == {
-        "evaluate.yaml", "metrics.json", "findings.json", "attributes.csv", "images.csv", "table.csv",
+        "evaluate.yaml", "metrics.json", "findings.json", "labels.csv", "images.csv", "table.csv",
         "table.md", "table.tex", "agreement.png", "mae.png", "violation.png", "vectors.png", "grid.png",
     }  # fmt: skip
     with (folder / "images.csv").open() as file:

@@ -108,10 +108,10 @@ class Reconstruction(Study):
             judged = "by the guiding network itself, an easy judge of its own (the run has no independent one)"
         return (
             f"Each of {len(self.subject.names)} held-out images gives {len(self.subject.readout.names)} outputs y = "
-            "g(x), from which each method draws an image, all from the same noise. What a classifier sees in the sample "
-            f"is compared with what the same classifier sees in the held-out image, {judged}; and with the labels. "
-            f"'{self.subject.readout.trivial}' is the best answer without any image, by the training images. Intervals "
-            "are 95 % confidence intervals over images (bootstrap)."
+            "g(x), from which each method draws an image, all from the same noise. What a classifier sees in the "
+            f"sample is compared with what the same classifier sees in the held-out image, {judged}; and with the "
+            f"labels. '{self.subject.readout.trivial}' is the best answer without any image, by the training images. "
+            "Intervals are 95 % confidence intervals over images (bootstrap)."
         )
 
     def _realism(self, entries: list[dict], images: dict[str, Tensor]) -> list[str]:
@@ -161,7 +161,7 @@ class Reconstruction(Study):
             for method, values in compared.items()
             for k, name in enumerate(names)
         ]
-        parts: list[Table | Bars] = [Table("of_each", "Each coordinate", {}, rows)]
+        parts: list[Table | Bars] = [Table("labels", "Each label", {}, rows)]
         order = next(iter(compared.values()))[f"{prefix}agreement"].argsort().tolist()
         labels = [names[k] for k in order]
         for metric, title, percent in (
