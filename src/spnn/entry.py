@@ -4,6 +4,7 @@ import argparse
 import errno
 import functools
 import hashlib
+import io
 import logging
 import os
 import platform
@@ -63,7 +64,9 @@ def fast_precision(accelerator: str = "auto") -> str:
     else:
         # Intel's cores have a fast unit for it, AMX, which a virtual machine may hide; their AVX-512 alone is slower in
         # bfloat16 (a UNet's step takes 1.6 times as long), AMD's is faster.
-        amd = "AMD" in platform.processor() or (CPUINFO.exists() and "AuthenticAMD" in CPUINFO.read_text())
+        amd = "AMD" in platform.processor() or (
+            CPUINFO.exists() and "AuthenticAMD" in CPUINFO.read_text(encoding="utf-8")
+        )
         fast = torch.cpu._is_amx_tile_supported() or (amd and torch.cpu._is_avx512_bf16_supported())
     return "bf16-mixed" if fast else "32-true"
 
@@ -79,10 +82,17 @@ def cores(most: int) -> int:
     return min(most, allowed)
 
 
-def job_name(overrides: str) -> str:
-    """A folder's name for a multirun's job: its options, so the same job has the same name another time."""
-    name = re.sub(r"[^\w.,=+-]+", "_", overrides).strip("_") or "defaults"
-    return name if len(name) <= 120 else f"{name[:100]}-{hashlib.sha256(overrides.encode()).hexdigest()[:12]}"
+def job_name(overrides: str, sweep: str = "") -> str:
+    """A folder's name for a multirun's job below ``sweep``: its options, so the same job has the same name another
+    time; of letters, digits, dots, dashes and underscores, so it goes back into a command line as it is. A folder that
+    an earlier version has made keeps its name."""
+    named = {}
+    for before, signs in ((True, ",="), (False, "")):
+        text = overrides if before else overrides.replace("=", "-").replace(",", "__")
+        name = re.sub(rf"[^\w.{signs}+-]+", "_", text).strip("_") or "defaults"
+        long = len(name) > 120
+        named[before] = f"{name[:100]}-{hashlib.sha256(overrides.encode()).hexdigest()[:12]}" if long else name
+    return named[(Path(sweep) / named[True]).exists()]
 
 
 OmegaConf.register_new_resolver("job_name", job_name)
@@ -113,7 +123,10 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
                 if word.startswith("--") and word.partition("=")[0] not in _FLAGS:
                     raise SystemExit(f"no flag {word}: options are written without dashes, such as experiment=digits.")
             folders, given = config_folders(), _given_folder(words)
-            words = _swept_below(_without_nulls(words, given + folders))
+            words = _swept_below(_without_nulls(list(map(_quoted, words)), given + folders))
+            for stream in (sys.stdout, sys.stderr):  # which may know fewer letters than names have
+                if isinstance(stream, io.TextIOWrapper):
+                    stream.reconfigure(errors="backslashreplace")
             for own in given or folders[:-1]:
                 _check_yaml(own)
             full_error = "HYDRA_FULL_ERROR" in os.environ
@@ -166,6 +179,16 @@ def _without_nulls(words: list[str], folders: list[Path]) -> list[str]:
     return kept
 
 
+def _quoted(word: str) -> str:
+    """A word of a command line, in quotes if its value is a path that Hydra would read otherwise, such as
+    ``run=outputs/digits/seed=1``."""
+    option, _, value = word.partition("=")
+    plain = re.fullmatch(r"[\w./\\:+-]*", value) or value[:1] in "'\"[{"
+    if plain or ("=" not in value and not Path(value).exists()):
+        return word
+    return f"{option}='{value}'" if "'" not in value else f'{option}="{value}"'
+
+
 def _swept_below(words: list[str]) -> list[str]:
     """Words of a command line; a multirun's ``folder`` is the one that its jobs' folders lie in.
 
@@ -183,7 +206,7 @@ def _check_yaml(folder: Path) -> None:
     """End with one sentence if a config in the folder isn't YAML, which Hydra answers with its own stack."""
     for path in sorted(folder.rglob("*.yaml")):
         try:
-            yaml.safe_load(path.read_text())
+            yaml.safe_load(path.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise SystemExit(f"{path} can't be read as YAML: {error}") from None
 

@@ -54,7 +54,7 @@ def program(script: str) -> str:
 def sentence(path: Path) -> str:
     """The first sentence of a config file's comment."""
     comment = []
-    for line in path.read_text().splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):
             break
         if not line.startswith("# @"):
@@ -64,7 +64,7 @@ def sentence(path: Path) -> str:
 
 def own_options(script: str) -> list[tuple[str, str, str]]:
     """The options of a script itself: name, default, comment."""
-    text = _main(script).read_text().partition("\nhydra:")[0]
+    text = _main(script).read_text(encoding="utf-8").partition("\nhydra:")[0]
     return [match for match in _OPTION.findall(text) if match[0] != "defaults"]
 
 
@@ -87,7 +87,7 @@ def _main(script: str) -> Path:
 
 def _defaults(path: Path) -> list[tuple[str, ...]]:
     """What a file's ``defaults`` choose: ``/`` if it is said from the root, group, package, option, comment."""
-    block = _DEFAULTS.search(path.read_text())
+    block = _DEFAULTS.search(path.read_text(encoding="utf-8"))
     return _DEFAULT.findall(block[1]) if block else []
 
 

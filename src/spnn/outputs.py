@@ -27,7 +27,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 
 from spnn.metrics.wholeness import fine_energy, saturated
 from spnn.readout import LOGITS, Readout
-from spnn.replacing import replacing
+from spnn.saving import replacing
 from spnn.settings import working_device
 
 __all__ = ["TrainingOutputs", "outputs_of"]

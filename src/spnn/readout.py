@@ -134,6 +134,8 @@ class Binary(Readout):
         """``yes`` or ``no``, a number (a logit), or ``"90%"`` (the probability 0.9)."""
         if isinstance(value, bool) or value in ("yes", "no"):  # YAML reads a bare yes as true
             return value in (True, "yes")
+        if value == 0 or (isinstance(value, str) and re.fullmatch(r"\s*50(\.0*)?\s*%\s*", value)):
+            raise InputError(f"{name} can't be {value}: a logit of 0, or 50 %, says neither yes nor no.")
         if isinstance(value, int | float) and abs(value) <= _LARGEST:
             return float(value)
         if isinstance(value, str) and (match := re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*%\s*", value)):

@@ -12,6 +12,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from spnn.saving import save_json
 from spnn.terminal import print_rows
 
 __all__ = ["Comparison", "Failed", "format_metric"]
@@ -59,7 +60,7 @@ class Comparison(Callback):
             "error": getattr(result, "error", None),
             "metrics": result or {},
         }
-        (folder / "job.json").write_text(json.dumps(job, indent=2) + "\n")
+        save_json(job, folder / "job.json")
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         sweep = Path(config.hydra.sweep.dir)
@@ -69,7 +70,7 @@ class Comparison(Callback):
             for path in sweep.glob("**/job.json")
             if path.stat().st_mtime >= self.started - 1 or path.parent.resolve() in self.earlier
         ]
-        jobs = [json.loads(path.read_text()) for path in files]
+        jobs = [json.loads(path.read_text(encoding="utf-8")) for path in files]
         if not jobs:
             return
         common = set.intersection(*(set(job["overrides"]) for job in jobs)) if len(jobs) > 1 else set()
@@ -77,7 +78,7 @@ class Comparison(Callback):
             job["name"] = " ".join(override for override in job["overrides"] if override not in common)
         jobs.sort(key=self._place)
         names = list(dict.fromkeys(name for job in jobs for name in job["metrics"]))
-        with (sweep / self.table).open("w", newline="") as file:
+        with (sweep / self.table).open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["job", *names, "error", "folder"])
             for job in jobs:

@@ -1,1 +1,8 @@
 """The commands: ``spnn train``, ``sample``, ``evaluate``, ``runs`` and ``doctor``."""
+
+import os
+
+if "SLURM_NTASKS" in os.environ and "SLURM_STEP_ID" not in os.environ:
+    # In an allocation, but not started by srun: one process. Lightning, when it is imported, would expect others.
+    for name in ("SLURM_NTASKS", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID"):
+        os.environ.pop(name, None)

@@ -103,9 +103,9 @@ def cached_arrays(
 def _make(place: Path, key: str, items: Sequence, make_row: Callable, chunk: int) -> None:
     unfinished = place.with_suffix(".unfinished")
     unfinished.mkdir(exist_ok=True)
-    (unfinished / "key.txt").write_text(key + "\n")
+    (unfinished / "key.txt").write_text(key + "\n", encoding="utf-8")
     done_file = unfinished / "rows"  # how many are written
-    done = int(done_file.read_text() or 0) if done_file.exists() else 0
+    done = int(done_file.read_text(encoding="utf-8") or 0) if done_file.exists() else 0
     files: dict[str, BinaryIO] = {}
     start = last = time.monotonic()
     with ExitStack() as stack:
@@ -122,7 +122,7 @@ def _make(place: Path, key: str, items: Sequence, make_row: Callable, chunk: int
             if (number + 1 - done) % chunk == 0:
                 for file in files.values():
                     file.flush()
-                done_file.write_text(str(number + 1))
+                done_file.write_text(str(number + 1), encoding="utf-8")
                 now = time.monotonic()
                 if now - last >= 20:
                     rate = (number + 1 - done) / (now - start)

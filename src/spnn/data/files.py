@@ -1,19 +1,44 @@
 """Image files as pixels."""
 
+import logging
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image
 from torch import Tensor
 
-from spnn.errors import InputError
+from spnn.errors import InputError, some_of
 
 __all__ = ["decode_image", "find_images", "load_image"]
 
-_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+log = logging.getLogger(__name__)
+
+_FORMATS = {
+    "AVIF",
+    "BMP",
+    "DIB",
+    "GIF",
+    "JPEG",
+    "JPEG2000",
+    "MPO",
+    "PCX",
+    "PNG",
+    "PPM",
+    "QOI",
+    "SGI",
+    "TGA",
+    "TIFF",
+    "WEBP",
+}
+_TURNS = {  # EXIF's orientation to what undoes it
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
+_NO_PICTURES = {"thumbs.db", "desktop.ini"}  # that Windows leaves; other systems' names begin with a dot
 
 
 def find_images(where: str | Path | Iterable[str | Path]) -> list[Path]:
@@ -29,10 +54,23 @@ def find_images(where: str | Path | Iterable[str | Path]) -> list[Path]:
         return [where]
     if not where.is_dir():
         raise InputError(f"there is no image or folder {where} (looked from {Path.cwd()}).")
-    found = sorted(path for path in where.iterdir() if path.suffix.lower() in _SUFFIXES)
+    readable = {suffix for suffix, kind in Image.registered_extensions().items() if kind in _FORMATS}
+    files = sorted(path for path in where.iterdir() if path.is_file() and not path.name.startswith("."))
+    found = [path for path in files if path.suffix.lower() in readable]
+    others = [
+        path.name for path in files if path.suffix.lower() not in readable and path.name.lower() not in _NO_PICTURES
+    ]
     if not found:
         raise InputError(
-            f"the folder {where} holds no image: none of its files ends in {', '.join(sorted(_SUFFIXES))}."
+            f"the folder {where} holds no image: none of its {len(others)} files ({some_of(others)}) "
+            f"ends in {', '.join(sorted(readable))}."
+        )
+    if others:
+        log.warning(
+            "%d files of %s are left out, as their endings are not those of images that Pillow reads here: %s",
+            len(others),
+            where,
+            some_of(others),
         )
     return found
 
@@ -40,7 +78,8 @@ def find_images(where: str | Path | Iterable[str | Path]) -> list[Path]:
 def decode_image(path: str | Path, image_shape: Sequence[int]) -> np.ndarray:
     """Return an image as uint8 [H, W, C] for the shape (C, H, W) with C = 1 or 3.
 
-    It is turned as its camera says, cropped around its middle to the wanted proportions, and resized with antialiasing.
+    It is turned as its camera says, cropped around its middle to the wanted proportions, and resized with antialiasing;
+    16 bits become 8, and what is transparent, white. Damaged notes of the camera (EXIF) don't matter.
     A JPEG is decoded at a half, a quarter or an eighth of its size where that is still enough: the decoder then does
     the averaging, several times faster (the difference is that of another resampling filter).
 
@@ -52,7 +91,8 @@ def decode_image(path: str | Path, image_shape: Sequence[int]) -> np.ndarray:
         raise InputError(f"image files have 1 or 3 channels, but {channels} are needed.")
     try:
         with Image.open(path) as file:
-            turned = file.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+            orientation = _orientation(file)
+            turned = orientation >= 5
             tall, wide = (width, height) if turned else (height, width)  # as it lies in the file
             scale = max(tall / file.height, wide / file.width)
             drafted = file.draft(None, (math.ceil(file.width * scale), math.ceil(file.height * scale)))
@@ -62,13 +102,37 @@ def decode_image(path: str | Path, image_shape: Sequence[int]) -> np.ndarray:
             left, top = (right - across) / 2, (bottom - down) / 2
             # Cropped first, as a filter looks beyond the box that it is given.
             x, y = int(left), int(top)
-            image = file.convert("RGB" if channels == 3 else "L")
+            image = _in_eight_bits(file).convert("RGB" if channels == 3 else "L")
             image = image.crop((x, y, math.ceil(left + across), math.ceil(top + down)))
             box = (left - x, top - y, left - x + across, top - y + down)
-            image = ImageOps.exif_transpose(image.resize((wide, tall), Image.Resampling.BICUBIC, box))
+            image = image.resize((wide, tall), Image.Resampling.BICUBIC, box)
+            if orientation in _TURNS:
+                image = image.transpose(_TURNS[orientation])
     except Exception as error:  # Pillow raises whatever it comes across in a damaged file
         raise InputError(f"{path} can't be read as an image: {error}.") from error
     return np.asarray(image).reshape(height, width, channels)
+
+
+def _orientation(file: Image.Image) -> int:
+    """How the camera was held, by EXIF; 1, upright, where that isn't known."""
+    try:
+        return int(file.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:  # whatever Pillow comes across in a damaged block, or text for a number
+        return 1
+
+
+def _in_eight_bits(file: Image.Image) -> Image.Image:
+    """An opened image with 8 bits a channel, and nothing transparent."""
+    if file.mode.startswith("I;16") or (file.mode == "I" and file.format == "PNG"):
+        return Image.fromarray((np.asarray(file).astype(np.float64) / 257).round().clip(0, 255).astype(np.uint8))
+    if file.mode in ("I", "F"):
+        raise ValueError(
+            f"its pixels are 32-bit numbers (mode {file.mode}) of no known range; save it with 8 or 16 bits"
+        )
+    if not file.has_transparency_data:
+        return file
+    image = file.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
 
 
 def load_image(path: str | Path, image_shape: Sequence[int]) -> Tensor:

@@ -70,4 +70,4 @@ class ImageFolder(ListedImages):
             split = np.array([SPLITS.index(name) for name in table.select(["split"]).among(*SPLITS)[:, 0]])
         else:
             split = np.random.default_rng(self.seed).permutation(in_order(len(table.names)))
-        return Listing(folder, np.array(table.names), labels, split)
+        return Listing(folder, np.array(self.search.resolve(folder, table.names)), labels, split)

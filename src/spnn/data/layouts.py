@@ -83,11 +83,11 @@ def write_faces(
 def _write_text(path: Path, names: list[str], rows: list[list[int]], columns: Sequence[str] | None = None) -> None:
     header = [] if columns is None else [str(len(names)), " ".join(columns)]
     lines = [name + "".join(f" {value:2d}" for value in row) for name, row in zip(names, rows, strict=True)]
-    path.write_text("\n".join([*header, *lines]) + "\n")
+    path.write_text("\n".join([*header, *lines]) + "\n", encoding="utf-8")
 
 
 def _write_csv(path: Path, header: list[str], names: list[str], rows: list[list]) -> None:
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(header)
         writer.writerows([name, *row] for name, row in zip(names, rows, strict=True))

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler, default_co
 
 from spnn.data.order import ShuffledBatches
 from spnn.data.sources import Source, Split
+from spnn.errors import InputError
 
 __all__ = ["ImageData", "collate", "scale_to_unit_range"]
 
@@ -114,12 +115,23 @@ class ImageData(L.LightningDataModule):
         image = batch["image"]
         training = self.trainer is not None and self.trainer.training
         if training and self.augment is not None:
-            image = torch.stack([self.augment(one) for one in image])
+            image = torch.stack([_of_the_same_kind(one, self.augment(one)) for one in image])
         image = scale_to_unit_range(image)
         if training and self.flip:
             mirrored = torch.rand(len(image), 1, 1, 1, device=image.device) < 0.5
             image = torch.where(mirrored, image.flip(-1), image)
         return {**batch, "image": image}
+
+
+def _of_the_same_kind(image: Tensor, changed: Tensor) -> Tensor:
+    """A changed image; raise InputError if it is no bytes of the same shape."""
+    if not isinstance(changed, Tensor) or changed.dtype != torch.uint8 or changed.shape != image.shape:
+        found = f"{changed.dtype} {list(changed.shape)}" if isinstance(changed, Tensor) else type(changed).__name__
+        raise InputError(
+            f"data.augment must turn an image, torch.uint8 {list(image.shape)}, into another, but gave {found}. (A "
+            "transform to floats isn't needed: images are scaled to [-1, 1] afterwards.)"
+        )
+    return changed
 
 
 def collate(batch: Batch | list[Batch]) -> Batch:

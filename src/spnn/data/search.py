@@ -42,14 +42,46 @@ class Search:
         return self._nearest(folder / name for folder, files in self.files.items() for name in names if name in files)
 
     def folder_of(self, names: Sequence[str]) -> Path | None:
-        """The nearest folder that holds the first, middle or last of the files, whose names may have folders in them;
-        None if none does.
+        """The folder that holds most of the files, whose names may have folders in them, the nearest of several; None
+        if none holds any.
 
         Raises:
             InputError: If there are several equally near.
         """
-        probes = {names[0], names[len(names) // 2], names[-1]}  # one may be missing
-        return self._nearest(folder for folder in self.files if any((folder / probe).is_file() for probe in probes))
+        by_parent: dict[str, set[str]] = {}
+        for name in names:
+            parent, _, last = name.rpartition("/")
+            by_parent.setdefault(parent, set()).add(last)
+        held = {
+            folder: sum(len(last & self.files.get(folder / parent, set())) for parent, last in by_parent.items())
+            for folder in self.files
+        }
+        most = max(held.values(), default=0)
+        alike = [folder for folder, count in held.items() if count == most > 0]
+        bare = {name for name in names if "/" not in name}
+        shared = [self.files[folder] & bare for folder in alike]
+        if len(alike) > 1 and sum(map(len, shared)) == len(set().union(*shared)):  # each holds a part
+            alike = alike[:1]
+        return self._nearest(alike)
+
+    def resolve(self, folder: Path, names: Sequence[str]) -> list[str]:
+        """Paths of files from a folder. Where one isn't there, another below the root is taken if it is the only one of
+        that name, in any case: tables may leave out folders. Else it stays as it is.
+        """
+        everywhere: dict[str, list[Path]] = {}
+        for place, files in self.files.items():
+            for file in files:
+                everywhere.setdefault(file.casefold(), []).append(place / file)
+        found = []
+        for name in names:
+            parent, _, last = name.rpartition("/")
+            if last not in self.files.get(folder / parent, ()):
+                ending = f"/{name}".casefold()
+                same = [path for path in everywhere.get(last.casefold(), []) if f"{path}".casefold().endswith(ending)]
+                if len(same) == 1:
+                    name = os.path.relpath(same[0], folder)
+            found.append(name)
+        return found
 
     def describe(self) -> str:
         """What there is, in a few lines."""

@@ -2,7 +2,7 @@
 
 import csv
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +11,8 @@ import numpy as np
 from spnn.errors import InputError, some_of
 
 __all__ = ["Table", "read_table"]
+
+_PLAIN = {"1.0": "1", "true": "1", "yes": "1", "0.0": "0", "false": "0", "no": "0", "-1.0": "-1", "+1": "1"}
 
 
 class Table(NamedTuple):
@@ -52,15 +54,20 @@ class Table(NamedTuple):
         """The values as bool, [N, K].
 
         Raises:
-            InputError: If they are not all 0 or 1, or all -1 or 1.
+            InputError: If they are not all 0 or 1, or all -1 or 1; ``1.0``, ``true`` and ``yes`` are 1, too.
         """
-        return self.among("-1" if (self.values == "-1").any() else "0", "1") == "1"
+        written, places = np.unique(self.values, return_inverse=True)
+        plain = np.array([_PLAIN.get(value.lower(), value) for value in written.tolist()])[places].reshape(
+            self.values.shape
+        )
+        return self._replace(values=plain).among("-1" if (plain == "-1").any() else "0", "1") == "1"
 
 
 def read_table(path: Path, columns: Sequence[str] = ()) -> Table:
     """Read a table.
 
-    A ``.csv`` file has a header, whose first entry stands over the images' names. Other files are separated by white
+    A ``.csv`` file, separated by commas, semicolons or tabs, has a header, whose first entry stands over the images'
+    names; lines before it that begin with ``#`` are notes. Other files are separated by white
     space: the number of images, the columns' names, and a row per image, as CelebA's; or, where ``columns`` are given,
     the rows alone. Windows' line ends and a byte order mark do no harm.
 
@@ -81,7 +88,7 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> Table:
     if text.lstrip()[:1] == "<":
         raise InputError(f"{path} is a web page, not a table: the download was refused. Download it again.")
     commas = path.suffix.lower() == ".csv"
-    lines = csv.reader(text.splitlines()) if commas else map(str.split, text.splitlines())
+    lines = _split(text.splitlines()) if commas else map(str.split, text.splitlines())
     rows = {number: [word.strip() for word in line] for number, line in enumerate(lines, 1) if line}
     header, count = list(columns), None
     if commas:
@@ -94,6 +101,8 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> Table:
                 f"{' '.join(first)[:60]!r}."
             )
         count = int(first[0])
+    if "" in header:
+        raise InputError(f"{path}: column {header.index('') + 2} has no name in the header, {some_of(header, 5)}.")
     if not header or not rows:
         raise InputError(f"{path} has no {'rows' if header else 'columns'}: it is empty or was cut off.")
     for number, row in rows.items():
@@ -109,3 +118,10 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> Table:
         if times > 1:
             raise InputError(f"{path} {what} {name!r}.")
     return Table(path, names, tuple(header), np.array([row[1:] for row in rows.values()]))
+
+
+def _split(lines: list[str]) -> Iterator[list[str]]:
+    """The cells of each line, by the separator that the header has most of; none of notes before it."""
+    first = next((place for place, line in enumerate(lines) if line.strip() and not line.startswith("#")), 0)
+    separator = max(",;\t", key=lines[first].count) if lines else ","
+    return csv.reader([""] * first + lines[first:], delimiter=separator)

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from spnn.evaluation.figures import draw
 from spnn.evaluation.findings import Lines, Table
 from spnn.evaluation.tables import cells
-from spnn.replacing import replacing
+from spnn.saving import replacing
 
 __all__ = ["save_report", "training_curves"]
 
@@ -41,16 +41,18 @@ def save_report(run: Path, evaluation: Path, path: Path) -> None:
     studies.sort(key=lambda folder: (_ORDER.index(folder.name) if folder.name in _ORDER else len(_ORDER), folder.name))
     training = {"name": "training", "title": "Training", "parts": _training(run, config)}
     sections = [settings, *map(_study, studies), *([training] if training["parts"] else [])]
-    template = Environment(autoescape=True).from_string(Path(__file__).with_suffix(".html").read_text())
+    template = Environment(autoescape=True).from_string(Path(__file__).with_suffix(".html").read_text(encoding="utf-8"))
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as unfinished:
-        unfinished.write_text(template.render(title=f"{config.name}: evaluation", run=run, sections=sections))
+        unfinished.write_text(
+            template.render(title=f"{config.name}: evaluation", run=run, sections=sections), encoding="utf-8"
+        )
 
 
 def training_curves(file: Path) -> list[Lines]:
     """Every metric of a stage's ``metrics.csv`` that was logged in training or validation, against the step."""
     by_metric: dict[str, dict[str, tuple[list[float], list[float]]]] = {}
-    with file.open(newline="") as lines:
+    with file.open(newline="", encoding="utf-8") as lines:
         rows = list(csv.DictReader(lines))
     for column in dict.fromkeys(key for row in rows for key in row if key):
         split, _, metric = column.partition("/")
@@ -88,7 +90,7 @@ def _call(config: DictConfig) -> str:
 
 
 def _study(folder: Path) -> dict[str, Any]:
-    findings = json.loads((folder / "findings.json").read_text())
+    findings = json.loads((folder / "findings.json").read_text(encoding="utf-8"))
     parts = []
     for part in findings["parts"]:
         if part["kind"] != "Table":
@@ -96,11 +98,16 @@ def _study(folder: Path) -> dict[str, Any]:
         elif part["columns"]:
             parts.append(_table(Table(part["name"], part["caption"], part["columns"], part["rows"])))
     options = folder / "evaluate.yaml"
-    return {**findings, "name": folder.name, "parts": parts, "options": options.is_file() and options.read_text()}
+    return {
+        **findings,
+        "name": folder.name,
+        "parts": parts,
+        "options": options.is_file() and options.read_text(encoding="utf-8"),
+    }
 
 
 def _training(run: Path, config: DictConfig) -> list[dict[str, Any]]:
-    metrics = json.loads((run / "metrics.json").read_text()) if (run / "metrics.json").is_file() else {}
+    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8")) if (run / "metrics.json").is_file() else {}
     rows = [
         {"stage": stage, "metric": name.replace("_", " "), "value": value}
         for stage, values in metrics.items()

@@ -1,17 +1,15 @@
 """What a study leaves in its folder: ``metrics.json``, ``findings.json``, tables and figures."""
 
 import dataclasses
-import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from lightning.pytorch.loggers import Logger
 
 from spnn.evaluation.figures import save_figure
 from spnn.evaluation.findings import Bars, Findings, Pictures, Table, Vectors
 from spnn.evaluation.tables import save_table, split_pairs
+from spnn.saving import save_json
 from spnn.tracking import log_bars, log_picture, log_table
 
 __all__ = ["save_findings", "track"]
@@ -32,7 +30,7 @@ def save_findings(findings: Findings, folder: Path) -> None:
         parts.append({"kind": type(part).__name__, **data})
     whole = {"title": findings.title, "compared": findings.compared, "verdicts": findings.verdicts, "parts": parts}
     for name, value in (("metrics", findings.entries), ("findings", whole)):
-        (folder / f"{name}.json").write_text(json.dumps(_finite(value), indent=2) + "\n")
+        save_json(value, folder / f"{name}.json")
 
 
 def track(loggers: Sequence[Logger], findings: Findings, folder: Path) -> None:
@@ -50,12 +48,3 @@ def track(loggers: Sequence[Logger], findings: Findings, folder: Path) -> None:
         if isinstance(part, Bars):
             for name, values in part.series.items():
                 log_bars(loggers, f"{part.name} {name}", dict(zip(part.labels, values, strict=True)))
-
-
-def _finite(value: Any) -> Any:
-    """Numbers that JSON doesn't know, where there was nothing to count, as null."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

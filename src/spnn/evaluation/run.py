@@ -77,7 +77,7 @@ def evaluate(config: DictConfig) -> list[dict]:
     if config.report is not None:
         save_report(study.subject.run.folder, top, Path(config.report))
         log.info("report: %s", config.report)
-    return json.loads((folder / "metrics.json").read_text())
+    return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
 
 
 def conclude(study: Study, models: Models, config: DictConfig) -> Findings:

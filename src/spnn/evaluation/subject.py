@@ -33,21 +33,21 @@ class Subject:
 
     Arguments:
         models: Its models; the operator must be the run's own.
-        count: Held-out images, the first of the test split.
+        count: Held-out images, the first of the test split; None for 100, or all that there are.
         resamples: Sets of images drawn for a confidence interval.
 
     Raises:
         InputError: If there is no run, the operator wasn't trained on its labels, or there are fewer images.
     """
 
-    def __init__(self, models: Models, count: int, resamples: int):
+    def __init__(self, models: Models, count: int | None, resamples: int):
         if not models.readout.names or models.run is None:
             raise InputError(
                 "evaluate.py studies a network that predicts labels: it needs run=<folder> and operator=trained."
             )
         self.models, self.run, self.resamples = models, models.run, resamples
         self.readout = models.readout
-        self.names, self.images = held_out(self.source, 0, count)  # [N], [N, C, H, W] in [-1, 1]
+        self.names, self.images = held_out(self.source, 0, count, usual=100)  # [N], [N, C, H, W] in [-1, 1]
 
     @property
     def source(self) -> Source:

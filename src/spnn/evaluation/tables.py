@@ -33,13 +33,13 @@ def split_pairs(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def save_table(table: Table, folder: Path) -> None:
     """Write ``<name>.csv`` with all values, and ``<name>.md`` and ``<name>.tex`` with those that have a column."""
     rows = split_pairs(table.rows)
-    with (folder / f"{table.name}.csv").open("w", newline="") as file:
+    with (folder / f"{table.name}.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))
         writer.writeheader()
         writer.writerows(rows)
     if table.columns:
-        (folder / f"{table.name}.md").write_text(_markdown(table))
-        (folder / f"{table.name}.tex").write_text(_latex(table))
+        (folder / f"{table.name}.md").write_text(_markdown(table), encoding="utf-8")
+        (folder / f"{table.name}.tex").write_text(_latex(table), encoding="utf-8")
 
 
 def print_table(table: Table) -> None:
@@ -63,6 +63,7 @@ def _is_pair(value: object) -> bool:
 def _markdown(table: Table) -> str:
     titles = list(table.columns.values())
     rows = [titles, ["---", *["---:"] * (len(titles) - 1)], *cells(table)]
+    rows = [[text.replace("|", r"\|") for text in row] for row in rows]
     return "\n".join([f"{table.caption}\n", *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
 
 

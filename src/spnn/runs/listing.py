@@ -44,7 +44,7 @@ class Listed(Run):
         for stage, metrics in self.all_metrics().items():
             found |= {f"{stage}/{name}": value for name, value in metrics.items()}
         evaluation = self.folder / "evaluation/metrics.json"
-        for entry in json.loads(evaluation.read_text()) if evaluation.exists() else []:
+        for entry in json.loads(evaluation.read_text(encoding="utf-8")) if evaluation.exists() else []:
             method = entry.get("guidance")
             found |= {f"evaluation/{method}/{name}": value for name, value in entry.items()}
         return {name: value for name, value in found.items() if isinstance(value, int | float)}

@@ -29,7 +29,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from spnn.errors import InputError
-from spnn.replacing import replacing
+from spnn.saving import replacing
 
 __all__ = ["Record", "environment", "read_status"]
 
@@ -100,7 +100,7 @@ class Record(AbstractContextManager):
     def _write(self, **changes: Any) -> None:
         self._content = {**changes, **{key: value for key, value in self._content.items() if key not in changes}}
         with replacing(self.folder / "run.json") as unfinished:
-            unfinished.write_text(json.dumps(self._content, indent=2) + "\n")
+            unfinished.write_text(json.dumps(self._content, indent=2) + "\n", encoding="utf-8")
 
     def _git_state(self, number: int) -> dict[str, Any] | None:
         """Commit and branch of the code; what is not committed goes to ``changes_<number>.diff``."""
@@ -111,7 +111,7 @@ class Record(AbstractContextManager):
             return None
         diff, untracked = _git("diff", "HEAD"), _git("ls-files", "--others", "--exclude-standard")
         if diff:
-            (self.folder / f"changes_{number}.diff").write_text(f"{diff}\n")
+            (self.folder / f"changes_{number}.diff").write_text(f"{diff}\n", encoding="utf-8")
         return {
             "commit": commit,
             "branch": _git("rev-parse", "--abbrev-ref", "HEAD"),
@@ -140,7 +140,7 @@ def _is_locked(folder: Path) -> bool:
 
 def _read(folder: Path) -> dict[str, Any]:
     path = folder / "run.json"
-    return json.loads(path.read_text()) if path.exists() else {}
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def _now() -> str:
@@ -150,10 +150,10 @@ def _now() -> str:
 def _git(*words: str) -> str | None:
     """What git prints of the repository that this code is in; None where there is none."""
     try:
-        done = subprocess.run(["git", *words], cwd=_REPOSITORY, capture_output=True, text=True, timeout=20)
+        done = subprocess.run(["git", *words], cwd=_REPOSITORY, capture_output=True, timeout=20)
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return done.stdout.decode(errors="replace").strip() if done.returncode == 0 else None
 
 
 def environment() -> dict[str, Any]:

@@ -17,7 +17,7 @@ from torch import nn
 from spnn.configs import blanks, instantiate, needs_training
 from spnn.errors import InputError
 from spnn.outputs import TrainingOutputs
-from spnn.replacing import replacing
+from spnn.saving import replacing, save_json
 from spnn.surjection import Surjection
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ __all__ = ["Run", "flat", "stages_of", "trained_by"]
 _TRAINS = {"task": "surjection", "inverse": "surjection", "prior": "prior", "judge": "judge"}  # of the stages here
 _SECTION_OF = {"surjection": "network", "prior": "prior", "judge": "judge"}  # of the config, that builds the model
 
+_UNKNOWN = object()
 _OF_THE_PLACE = ("root", "cache", "cache_folder", "on_bad_image")  # options of sources
 
 
@@ -79,7 +80,7 @@ class Run:
             self.config = config
             return
         if not (self.folder / "config.yaml").is_file():
-            found = sorted(str(path.parent) for path in Path("outputs").glob("**/config.yaml"))
+            found = sorted(str(path.parent) for path in Path("outputs").glob("**/run.json"))
             known = "\n  ".join(found) if found else "none yet; `python train.py` makes one"
             raise InputError(f"{folder} is not a run's folder: it has no config.yaml. Runs in outputs/:\n  {known}")
         self.config = OmegaConf.load(self.folder / "config.yaml")
@@ -121,8 +122,23 @@ class Run:
 
     @cached_property
     def source(self) -> "Source":
-        """The source of images that the run was trained on."""
-        return instantiate(self.config.data.source)
+        """The source of images that the run was trained on. Its labels' names, and their order, are the run's, whatever
+        the data's table says by now."""
+        source = instantiate(self.config.data.source)
+        if (names := self.folder / "labels.json").exists():
+            source.label_names = tuple(json.loads(names.read_text(encoding="utf-8")))
+        return source
+
+    def keep_labels(self, source: "Source") -> None:
+        """Use a source, and write down the names of its labels."""
+        self.source = source
+        save_json(list(source.label_names), self.folder / "labels.json")
+
+    def move_data(self, root: str) -> None:
+        """Say where the data are now."""
+        for key in ("data.root", "data.source.root"):
+            if OmegaConf.select(self.config, key, default=_UNKNOWN) is not _UNKNOWN:
+                OmegaConf.update(self.config, key, root)
 
     def data(self, batch_size: int, batches: int | None = None) -> "ImageData":
         """The Lightning data module of the run, see :class:`~spnn.data.module.ImageData`."""
@@ -271,13 +287,12 @@ class Run:
 
     def save_metrics(self, stage: str, metrics: dict[str, Any]) -> None:
         """Add a stage's metrics to ``metrics.json``, in one step."""
-        with replacing(self.folder / "metrics.json") as unfinished:
-            unfinished.write_text(json.dumps(self.all_metrics() | {stage: metrics}, indent=2) + "\n")
+        save_json(self.all_metrics() | {stage: metrics}, self.folder / "metrics.json")
 
     def all_metrics(self) -> dict[str, dict[str, float]]:
         """Each finished stage's metrics."""
         path = self.folder / "metrics.json"
-        return json.loads(path.read_text()) if path.exists() else {}
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
     def differences(self, config: DictConfig, but: Callable[[str], bool]) -> list[str]:
         """Options that this run has otherwise than ``config``, as text, but for those whose dotted name is ``but``."""

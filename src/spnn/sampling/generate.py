@@ -80,10 +80,12 @@ def check_common(config: DictConfig, *counts: str) -> None:
             "miss its target: choose 32-true, bf16-mixed or 16-mixed."
         )
     for option in ("batch_size", "shown", *counts):
+        if option == "count" and config.count is None:
+            continue
         if not isinstance(config[option], int) or config[option] < 1:
             raise InputError(f"{option} must be a whole number of at least 1, got {config[option]!r}.")
-    if abs(config.seed) >= 2**62:
-        raise InputError(f"seed must lie within ±2^62, got {config.seed}.")
+    if isinstance(config.seed, bool) or not isinstance(config.seed, int) or abs(config.seed) >= 2**62:
+        raise InputError(f"seed must be a whole number within ±2^62, got {config.seed}.")
 
 
 def check_guidance(models: Models, request: Request) -> None:

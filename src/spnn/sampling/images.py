@@ -1,5 +1,6 @@
 """The images that targets are taken from: held-out ones of the run, or the user's own."""
 
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -13,15 +14,22 @@ from spnn.errors import InputError
 
 __all__ = ["held_out", "own_images"]
 
+log = logging.getLogger(__name__)
 
-def held_out(source: Source, first: int, count: int) -> tuple[list[str], Tensor]:
-    """Return the names of ``count`` images of the test split, their numbers, and the images [N, C, H, W] in [-1, 1].
+
+def held_out(source: Source, first: int, count: int | None, usual: int = 16) -> tuple[list[str], Tensor]:
+    """Return the names of ``count`` images of the test split, their numbers, and the images [N, C, H, W] in [-1, 1]. A
+    count of None takes the ``usual`` number, or all where there are fewer.
 
     Raises:
         InputError: If the split doesn't have that many.
     """
     source.prepare()
     dataset = source.split("test")
+    if count is None:
+        count = max(1, min(usual, len(dataset) - first))
+        if count < usual:
+            log.info("from image %d on the test split has %d images, so these are taken, not %d", first, count, usual)
     for what, number, least in (("first", first, 0), ("count", count, 1)):
         if isinstance(number, bool) or not isinstance(number, int) or number < least:
             raise InputError(f"{what} must be a whole number of at least {least}, got {number!r}.")

@@ -56,6 +56,8 @@ def load_models(config: DictConfig) -> Models:
         InputError: If one is missing or untrained, or they are for images of different shapes.
     """
     run = Run(config.run) if config.run else None
+    if run is not None and config.data.root is not None:
+        run.move_data(config.data.root)
     prior, operator, readout, owner = _load_prior(config.prior, run), None, VALUES, None
     if "_target_" in config.operator:
         operator = instantiate(config.operator, **blanks(config.operator, image_shape=prior.image_shape))

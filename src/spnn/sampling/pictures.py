@@ -1,15 +1,27 @@
 """Images as files, and grids of images with labels."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
 from PIL import Image
 from torch import Tensor
 
-__all__ = ["save_animation", "save_grid", "save_image", "save_strip", "to_bytes"]
+__all__ = ["file_name", "save_animation", "save_grid", "save_image", "save_strip", "to_bytes"]
+
+matplotlib.rcParams["text.parse_math"] = False  # a $ in a label's name is a $
+_ALSO = {"Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "IPAGothic", "Arial Unicode MS", "Hiragino Sans"}
+matplotlib.rcParams["font.sans-serif"] += sorted(_ALSO & {font.name for font in fontManager.ttflist})
+
+
+def file_name(text: str) -> str:
+    """A text as part of a file's name, on any system."""
+    return re.sub(r"[\x00-\x1f/\\:*?\"<>|]", "_", text)
 
 
 def to_bytes(image: Tensor) -> np.ndarray:

@@ -15,6 +15,7 @@ from spnn.metrics import fine_energy, saturated
 from spnn.readout import Readout
 from spnn.sampling.drawn import Drawn
 from spnn.sampling.pictures import save_animation, save_strip
+from spnn.saving import to_json
 from spnn.tracking import log_picture, log_table
 
 __all__ = ["described", "save_metadata", "save_tensors", "save_trajectory", "track"]
@@ -40,7 +41,7 @@ def save_metadata(path: Path, names: Sequence[str], seeds: Sequence[int], drawn:
     if took is not None:
         failed, changed = ~drawn.seen[-1].right & problem.edited, drawn.seen[-1].changed(problem.edited)
     whole = {"saturated": saturated(drawn.images), "fine_energy": fine_energy(drawn.images)}
-    with path.open("w") as file:
+    with path.open("w", encoding="utf-8") as file:
         for i, name in enumerate(names):
             target = i // drawn.per_target
             line = {"image": f"{name}.png", "target_of": problem.names[target], "seed": seeds[i]}
@@ -59,7 +60,7 @@ def save_metadata(path: Path, names: Sequence[str], seeds: Sequence[int], drawn:
             elif drawn.seen:
                 line["gap"] = (drawn.outputs[i] - problem.y[target]).abs().mean().item()
             line |= {name: values[i].item() for name, values in whole.items()}
-            file.write(json.dumps(line) + "\n")
+            file.write(to_json(line) + "\n")
 
 
 def save_trajectory(kind: str, folder: Path, frames: Tensor, steps: Sequence[int], drawn: Drawn) -> Path:
@@ -87,7 +88,7 @@ def track(loggers: Sequence[Logger], folder: Path, metrics: Mapping[str, float],
         logger.log_metrics(dict(metrics))
     log_picture(loggers, "grid", folder / "grid.png")
     rows = []
-    with (folder / "metadata.jsonl").open() as file:
+    with (folder / "metadata.jsonl").open(encoding="utf-8") as file:
         for line in islice(map(json.loads, file), _LOGGED):
             target, achieved, *others = (line.pop(key, {}) for key in ("target", "achieved", *_OTHER_OUTPUTS))
             sees = {key: readout.words(y) for key, y in zip(_OTHER_OUTPUTS, others, strict=True) if y}

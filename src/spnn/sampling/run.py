@@ -1,6 +1,5 @@
 """Sample images for a task: what is asked for, the drawing, and what `sample.py` writes of it."""
 
-import json
 import logging
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from spnn.sampling.models import Models, load_models
 from spnn.sampling.results import save_metadata, save_tensors, save_trajectory, track
 from spnn.sampling.store import SampleStore
 from spnn.sampling.tasks import Problem, pose
+from spnn.saving import save_json
 from spnn.settings import at_work
 from spnn.sweeps import format_metric
 from spnn.tracking import tracking
@@ -124,7 +124,7 @@ def sample(config: DictConfig, folder: str | Path) -> dict[str, float]:
     outputs = {} if drawn.outputs is None else {"y": drawn.outputs}
     save_tensors(config.save, folder, {"image": drawn.images, **outputs})
     save_metadata(folder / "metadata.jsonl", asked.names, asked.seeds.tolist(), drawn)
-    (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n")
+    save_json(metrics, folder / "metrics.json")
     pictures = [folder / "grid.png"]
     drawn.save_overview(pictures[0], config.shown)
     if config.trajectory is not None:

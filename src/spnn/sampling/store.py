@@ -15,9 +15,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from spnn.replacing import replacing
 from spnn.runs import fresh_folder
 from spnn.sampling.pictures import save_image
+from spnn.saving import replacing
 
 __all__ = ["MemoryStore", "SampleStore"]
 

@@ -3,8 +3,11 @@
 import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
+from pathlib import Path
+from typing import Any
 
 import torch
+import yaml
 from omegaconf import DictConfig
 from torch import Tensor
 
@@ -12,7 +15,7 @@ from spnn.errors import InputError, nearest
 from spnn.outputs import TrainingOutputs
 from spnn.readout import Readout
 
-__all__ = ["beyond_range", "contradictions", "far_targets", "place_of", "set_values", "share_of"]
+__all__ = ["beyond_range", "by_name", "contradictions", "far_targets", "place_of", "set_values", "share_of"]
 
 _CLEAR = 0.2  # quantile of the training images with a label, from which on an image clearly shows it
 _RARE = 0.002  # share of training images with two labels, below which they may contradict each other,
@@ -35,7 +38,7 @@ def place_of(name: str, readout: Readout) -> int:
 def set_values(
     y: Tensor,
     readout: Readout,
-    values: Mapping[str, float | str | bool] | None,
+    values: Mapping[str, float | str | bool] | Sequence[str] | str | None,
     option: str,
     outputs: TrainingOutputs | None = None,
     *,
@@ -50,7 +53,8 @@ def set_values(
     Arguments:
         y: Outputs, [N, K].
         readout: What the outputs say.
-        values: Name to value, see :meth:`~spnn.readout.Readout.read`.
+        values: Name to value, see :meth:`~spnn.readout.Readout.read`; or a list of ``"name=value"``, for names that a
+            command line can't hold otherwise; or a YAML file of names and values.
         option: What the user sets them by, for messages.
         outputs: The training outputs, which ``yes``, ``no`` and a share need.
         quantile: What is typical.
@@ -60,7 +64,8 @@ def set_values(
         InputError: If a name is unknown, a value can't be read, nothing is to be set, or training outputs are
             needed and there are none.
     """
-    if not values or not isinstance(values, Mapping | DictConfig):
+    values = by_name(values, option)
+    if not values:
         raise InputError(
             f"nothing to set: give `{option}={{Name: value, ...}}`, e.g. {option}='{{{readout.names[0]}: yes}}'; the "
             f"value is yes, no, a logit such as 4 or a probability such as 98%. Got {values}."
@@ -94,6 +99,20 @@ def set_values(
     y = y.clone()
     y[:, places] = wanted
     return y, which
+
+
+def by_name(values: Any, option: str) -> Mapping[str, Any]:
+    """Names and values, however they are written."""
+    if isinstance(values, str):
+        try:
+            values = yaml.safe_load(Path(values).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise InputError(f"{option}={values} is no file of names and values in YAML: {error}.") from None
+    if isinstance(values, Sequence):
+        if strange := [item for item in values if not isinstance(item, str) or "=" not in item]:
+            raise InputError(f'{option} as a list holds name=value, such as ["C#=yes"], got {strange[0]!r}.')
+        values = {name: yaml.safe_load(value) for name, _, value in (item.rpartition("=") for item in values)}
+    return values if isinstance(values, Mapping | DictConfig) else {}
 
 
 def share_of(others: float | str, option: str) -> float:

@@ -2,17 +2,18 @@
 
 import logging
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from spnn.errors import InputError, nearest
 from spnn.sampling.images import held_out, own_images
 from spnn.sampling.models import Models
-from spnn.sampling.targets import beyond_range, contradictions, far_targets, set_values, share_of
+from spnn.sampling.targets import beyond_range, by_name, contradictions, far_targets, set_values, share_of
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ def edit(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | N
     free = others == "free"
     share = 0.0 if free else share_of(others, "edit.others")
     names, images, label = _given_images(config, models, given)
-    y, edited = _set(config, models, outputs(images), share)
+    y, edited, shown = _set(config, models, outputs(images), share)
     if known is not None and not free and (far := far_targets(names, y, known, share)):
         log.warning("%s", far)
     return Problem(
@@ -89,7 +90,7 @@ def edit(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | N
         edited=edited,
         images=images,
         rows={label: images},
-        label=_settings(config.edit.set),
+        label=shown,
     )
 
 
@@ -105,8 +106,8 @@ def generate(config: DictConfig, models: Models, outputs: Outputs, given: Tensor
         y = torch.zeros(len(names), len(labels))
     else:
         y = known.random([config.seed + config.first + i for i in range(len(names))])
-    y, edited = _set(config, models, y, share=0.0 if free else 1.0)
-    return Problem(names, y, free=~edited if free else None, edited=edited, label=_settings(config.generate.set))
+    y, edited, shown = _set(config, models, y, share=0.0 if free else 1.0)
+    return Problem(names, y, free=~edited if free else None, edited=edited, label=shown)
 
 
 def restore(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | None) -> Problem:
@@ -190,7 +191,7 @@ def _given_images(config: DictConfig, models: Models, given: Tensor | None) -> t
             f"the run's images have the shape {models.run.source.image_shape}, but the prior draws {tuple(shape)}: "
             "give your own images, images=<files or folder>."
         )
-    return *held_out(models.run.source, config.first, config.count or 16), "held-out"
+    return *held_out(models.run.source, config.first, config.count), "held-out"
 
 
 def _numbered(config: DictConfig) -> list[str]:
@@ -198,7 +199,7 @@ def _numbered(config: DictConfig) -> list[str]:
     return [f"{config.first + i:05d}" for i in range(config.count or 16)]
 
 
-def _set(config: DictConfig, models: Models, y: Tensor, share: float = 0.0) -> tuple[Tensor, Tensor]:
+def _set(config: DictConfig, models: Models, y: Tensor, share: float) -> tuple[Tensor, Tensor, str]:
     """Set what the task sets in outputs, see :func:`set_values`; say what may be meant otherwise, or can't be
     drawn."""
     options, known, readout = config[config.task], models.training_outputs, models.readout
@@ -206,14 +207,15 @@ def _set(config: DictConfig, models: Models, y: Tensor, share: float = 0.0) -> t
     if isinstance(quantile, bool) or not isinstance(quantile, int | float) or not 0 < quantile < 1:
         raise InputError(f"{config.task}.quantile must lie between 0 and 1, got {quantile!r}.")
     option = f"{config.task}.set"
-    y, edited = set_values(y, readout, options.set, option, known, quantile=quantile, share=share)
-    said = [readout.doubt(str(name), value) for name, value in options.set.items()]
+    wanted = by_name(OmegaConf.to_container(config[config.task], resolve=True)["set"], option)
+    y, edited = set_values(y, readout, wanted, option, known, quantile=quantile, share=share)
+    said = [readout.doubt(str(name), value) for name, value in wanted.items()]
     if known is not None:
         said.append(beyond_range(y, edited, readout.names, known))
         said.append(contradictions(y, edited, readout.names, known) if readout.grouped else None)
     for sentence in filter(None, said):
         log.warning("%s", sentence)
-    return y, edited
+    return y, edited, _settings(wanted)
 
 
 def need_operator(models: Models) -> None:
@@ -242,7 +244,7 @@ def _picture(models: Models, y: Tensor) -> Tensor:
     return models.operator.cpu().pinv(y)
 
 
-def _settings(values: DictConfig) -> str:
+def _settings(values: Mapping[str, Any]) -> str:
     """What was set, a line each."""
     lines = []
     for name, value in values.items():

@@ -27,7 +27,7 @@ class MetricsLog(CSVLogger):
         if self._experiment is None:
             path, earlier = Path(self.log_dir) / "metrics.csv", []
             if path.exists():
-                with path.open(newline="") as file:
+                with path.open(newline="", encoding="utf-8") as file:
                     earlier = [row for row in csv.DictReader(file) if int(row["step"]) < self.steps]
                 path.unlink()
             super().experiment.metrics = earlier

@@ -127,5 +127,5 @@ def _id_of(folder: Path) -> str:
         if rank_zero_only.rank != 0:
             return "of_another_process"
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"id": secrets.token_hex(4)}) + "\n")
-    return json.loads(path.read_text())["id"]
+        path.write_text(json.dumps({"id": secrets.token_hex(4)}) + "\n", encoding="utf-8")
+    return json.loads(path.read_text(encoding="utf-8"))["id"]

@@ -11,7 +11,7 @@ from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from spnn.errors import InputError, NonFiniteLossError
-from spnn.replacing import replacing
+from spnn.saving import replacing
 
 __all__ = ["AtomicCheckpoints", "LastCheckpoint", "steps_in"]
 
@@ -20,9 +20,19 @@ log = logging.getLogger(__name__)
 
 class AtomicCheckpoints(TorchCheckpointIO):
     """Writes a checkpoint beside its place and moves it there in one step: what is there is whole, the old or the new.
-
-    Lightning's own writing goes through the folder for temporary files, from which moving may be copying.
+    (Lightning's own writing goes through the folder for temporary files, from which moving may be copying.) A folder
+    may be moved, or be named otherwise, before training goes on.
     """
+
+    def load_checkpoint(self, path: str | Path, *arguments: Any, **options: Any) -> dict[str, Any]:
+        """Read a checkpoint; the paths in it become those of the folder that it lies in, or else
+        :class:`~lightning.pytorch.callbacks.ModelCheckpoint` would forget the best score."""
+        checkpoint = super().load_checkpoint(path, *arguments, **options)
+        here = os.path.realpath(Path(path).parent)
+        for state in checkpoint.get("callbacks", {}).values():
+            if isinstance(state, dict) and isinstance(there := state.get("dirpath"), str):
+                state.update({key: _moved(value, there, here) for key, value in state.items()})
+        return checkpoint
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Write a checkpoint.
@@ -46,6 +56,14 @@ class AtomicCheckpoints(TorchCheckpointIO):
                 f"the checkpoint {path} can't be written: {reason}. Free space or make the folder writable, and go on "
                 "with resume=true."
             ) from error
+
+
+def _moved(value: Any, there: str, here: str) -> Any:
+    """A path, or a dictionary by paths, in another folder; anything else as it is."""
+    if isinstance(value, dict):
+        return {_moved(key, there, here): item for key, item in value.items()}
+    inside = isinstance(value, str) and (value == there or value.startswith(there + os.sep))
+    return here + value[len(there) :] if inside else value
 
 
 class LastCheckpoint(ModelCheckpoint):

@@ -40,5 +40,5 @@ class Profile(Callback):
 
     def _write(self, recorded: profile) -> None:
         table = recorded.key_averages().table(sort_by=self.by, row_limit=self.rows, max_name_column_width=70)
-        (self.folder / "profile.txt").write_text(table)
+        (self.folder / "profile.txt").write_text(table, encoding="utf-8")
         recorded.export_chrome_trace(str(self.folder / "trace.json"))

@@ -12,7 +12,8 @@ from pathlib import Path
 import lightning as L
 import torch
 from diffusers import UNet2DModel
-from lightning.pytorch.callbacks import ProgressBar
+from hydra.errors import InstantiationException
+from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -60,6 +61,7 @@ def train(config: DictConfig, folder: str | Path, said: Sequence[str] = ()) -> d
             data are missing, or if the folder holds a run already, or none to resume, or one with other options.
         NonFiniteLossError: If a loss is NaN or infinite.
     """
+    check_trainer(config)
     if config.resume:
         run = resume_run(config, folder, said)
         check_stages(run.config, run)
@@ -78,8 +80,12 @@ def train(config: DictConfig, folder: str | Path, said: Sequence[str] = ()) -> d
                 f"{getattr(source.readout, 'names', source.readout)!r}."
             )
         source.check()
-        run = Run.create(folder, config, earlier) if is_first_process() else Run.wait_for(folder)
-        run.source = source
+        if is_first_process():
+            run = Run.create(folder, config, earlier)
+            run.keep_labels(source)
+        else:
+            run = Run.wait_for(folder)
+            run.source = source
     results = {}
     with Record(run.folder, said, (SIGTERMException,)) if is_first_process() else nullcontext() as record:
         for name in run.config.stages:
@@ -113,12 +119,25 @@ def resume_run(config: DictConfig, folder: str | Path, said: Sequence[str]) -> R
             )
     for key in new:
         OmegaConf.update(run.config, key, OmegaConf.select(config, key), merge=False, force_add=True)
+        for also in ("root", "cache", "cache_folder"):  # the run's config is resolved
+            if key == f"data.{also}" and also in run.config.data.source:
+                run.config.data.source[also] = OmegaConf.select(config, f"data.source.{also}")
     log.info("resuming %s", run.folder)
     return run
 
 
 def _is_chosen_anew(key: str) -> bool:
     return any(key == part or key.startswith(f"{part}.") for part in _CHOSEN_ANEW) and key not in _TRAINED
+
+
+def check_trainer(config: DictConfig) -> None:
+    """Raise InputError if nothing could be seeded, or Lightning refuses the devices."""
+    if isinstance(config.seed, bool) or not isinstance(config.seed, int) or not 0 <= config.seed < 2**32:
+        raise InputError(f"seed must be a whole number from 0 to 2^32 - 1, got {config.seed}.")
+    try:
+        instantiate(config.trainer, max_steps=1, logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    except (RuntimeError, InstantiationException) as error:  # such as devices that Slurm hasn't allotted
+        raise InputError(f"the trainer can't be made: {error.__cause__ or error}") from error
 
 
 def check_stages(config: DictConfig, earlier: Run | None) -> None:
@@ -204,6 +223,9 @@ def fit_and_test(
         for callback in {**run.config.callbacks, **config.callbacks}.values()
         if callback is not None  # one that is null was switched off
     ]
+    for callback in callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:  # not where the first logger writes
+            callback.dirpath = os.path.realpath(folder / "checkpoints")
     trainer: L.Trainer = instantiate(
         stage_length(run, name),
         callbacks=callbacks,
@@ -223,9 +245,13 @@ def fit_and_test(
         torch.cuda.reset_peak_memory_stats(trainer.strategy.root_device)
     trainer.fit(stage, datamodule=data, ckpt_path=checkpoint if steps_before else None, weights_only=True)
     memory = peak_memory(trainer.strategy.root_device) / 2**30
-    # Not `ckpt_path="best"`: where weights are averaged, Lightning would then load the ones that are not.
-    best = torch.load(folder / "checkpoints/best.ckpt", map_location="cpu", weights_only=True, mmap=True)
-    stage.load_state_dict(best["state_dict"])
+    best = folder / "checkpoints/best.ckpt"
+    if best.exists():  # not `ckpt_path="best"`: where weights are averaged, Lightning would load those that are not
+        stage.load_state_dict(torch.load(best, map_location="cpu", weights_only=True, mmap=True)["state_dict"])
+    else:
+        log.warning(
+            "stage %s: no validation chose the best weights (there is no %s), so the last are taken", name, best
+        )
     (logged,) = trainer.test(stage, datamodule=data, verbose=False)
     metrics = {key.removeprefix("test/"): value for key, value in logged.items()}
     shown = "  ".join(f"{key} {value:.4g}" for key, value in metrics.items() if "/" not in key)

@@ -16,6 +16,7 @@ from spnn.evaluation.findings import Bars, Findings, Matrix, Pictures, Table
 from spnn.evaluation.study import Request, Samples, Study
 from spnn.metrics import ratio_interval
 from spnn.readout import LOGITS, Setting
+from spnn.sampling.pictures import file_name
 from spnn.sampling.targets import beyond_range, place_of, set_values, share_of
 
 log = logging.getLogger(__name__)
@@ -131,7 +132,9 @@ class Edit(Study):
         if self.shown:
             self.pictured = [place_of(name, self.subject.readout) for name in self.shown]
         seeds, subject = self.seeds().squeeze(1), self.subject
-        names = [f"{subject.names[flip.image]}_{self._label(flip)}" for flip in self.made]
+        names = [file_name(f"{subject.names[flip.image]}_{self._label(flip)}") for flip in self.made]
+        if len(set(names)) < len(names):  # labels that differ in signs which no file's name may hold
+            names = [f"{name}_{place}" for place, name in enumerate(names)]
         requests = {}
         for method, guidance in self.methods().items():
             for start in self.starts:
