@@ -17,4 +17,5 @@ def main(config: DictConfig) -> dict[str, float]:
     hydra, folder = HydraConfig.get(), job_folder(config)
     if hydra.mode == RunMode.MULTIRUN and (Path(folder) / "config.yaml").exists():
         config.resume = True  # a sweep that is started again goes on
-    return train(config, folder, said=hydra.overrides.task)
+    is_named = hydra.mode == RunMode.MULTIRUN or any(word.startswith("folder=") for word in hydra.overrides.task)
+    return train(config, folder, said=hydra.overrides.task, is_named=is_named)

@@ -54,7 +54,12 @@ class Record(AbstractContextManager):
         self.folder, self.overrides, self.interruptions = Path(folder), list(overrides), interruptions
         self._lock = FileLock(self.folder / ".lock", timeout=2)
 
-    def __enter__(self) -> "Record":
+    def claim(self) -> None:
+        """Keep other processes out of the folder; nothing else in it is touched.
+
+        Raises:
+            InputError: If another process is training there.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             self._lock.acquire()
@@ -62,6 +67,14 @@ class Record(AbstractContextManager):
             raise InputError(
                 f"{self.folder} is being trained by another process: wait for it, or choose another `folder`."
             ) from None
+
+    def release(self) -> None:
+        """Let other processes in again."""
+        self._lock.release()
+
+    def __enter__(self) -> "Record":
+        if not self._lock.is_locked:
+            self.claim()
         self._content = _read(self.folder) or {"starts": []}
         start = {
             "began": _now(),

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
+from itertools import count
 from pathlib import Path
 
 import lightning as L
@@ -46,7 +47,9 @@ _TRAINED = ("trainer.accumulate_grad_batches", "trainer.gradient_clip_val")
 
 
 @at_work
-def train(config: DictConfig, folder: str | Path, said: Sequence[str] = ()) -> dict[str, float]:
+def train(
+    config: DictConfig, folder: str | Path, said: Sequence[str] = (), *, is_named: bool = True
+) -> dict[str, float]:
     """Train ``config.stages`` in a run's folder; return the test metrics as ``{"stage/metric": value}``.
 
     Arguments:
@@ -55,6 +58,8 @@ def train(config: DictConfig, folder: str | Path, said: Sequence[str] = ()) -> d
         folder: A new run's folder, or the interrupted one's.
         said: The overrides of the command line. If these name none of the run's own options, a run is resumed with
             those that it was started with; otherwise they must be the same.
+        is_named: Whether somebody chose the folder. Else it is named by the time, and if another run has it already,
+            which began within the same second, ``_2`` or more is added.
 
     Raises:
         InputError: If a stage is unknown, or needs one that neither this run nor ``config.from_run`` has, if the
@@ -62,6 +67,7 @@ def train(config: DictConfig, folder: str | Path, said: Sequence[str] = ()) -> d
         NonFiniteLossError: If a loss is NaN or infinite.
     """
     check_trainer(config)
+    record = None
     if config.resume:
         run = resume_run(config, folder, said)
         check_stages(run.config, run)
@@ -81,13 +87,20 @@ def train(config: DictConfig, folder: str | Path, said: Sequence[str] = ()) -> d
             )
         source.check()
         if is_first_process():
-            run = Run.create(folder, config, earlier)
+            record = claimed(Path(folder), said, is_named)
+            try:
+                run = Run.create(record.folder, config, earlier)
+            except InputError:
+                record.release()
+                raise
             run.keep_labels(source)
         else:
             run = Run.wait_for(folder)
             run.source = source
+    if is_first_process() and record is None:
+        record = Record(run.folder, said, (SIGTERMException,))
     results = {}
-    with Record(run.folder, said, (SIGTERMException,)) if is_first_process() else nullcontext() as record:
+    with record or nullcontext():
         for name in run.config.stages:
             if config.resume and run.weights(name).exists():
                 metrics = run.metrics(name)
@@ -97,6 +110,27 @@ def train(config: DictConfig, folder: str | Path, said: Sequence[str] = ()) -> d
                 metrics = run_stage(run, name)
             results |= {f"{name}/{metric}": value for metric, value in metrics.items()}
     return results
+
+
+def claimed(folder: Path, said: Sequence[str], is_named: bool) -> Record:
+    """The record of a new run in a folder, which then no other process can take.
+
+    Raises:
+        InputError: If another process is training in the folder that was chosen.
+    """
+    for number in count(1):
+        record = Record(folder if number == 1 else f"{folder}_{number}", said, (SIGTERMException,))
+        try:
+            record.claim()
+        except InputError:
+            if is_named:
+                raise
+            continue
+        if is_named or not (record.folder / "config.yaml").exists():
+            if number > 1:  # by which processes for other devices, which Lightning starts, find it
+                os.environ["SPNN_STARTED"] = f"{os.environ['SPNN_STARTED']}_{number}"
+            return record
+        record.release()
 
 
 def is_first_process() -> bool:
