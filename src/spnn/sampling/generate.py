@@ -91,6 +91,11 @@ def check_common(config: DictConfig, *counts: str) -> None:
 def check_guidance(models: Models, request: Request) -> None:
     """Raise InputError if the guidance of the first sample can't be made, or would guide no step of the sampler; warn
     if it guides few."""
+    if request.sampler.start is not None and request.images is None:
+        raise InputError(
+            f"sampler.start={request.sampler.start} needs images to start from, but these samples start from noise. "
+            "(Of studies, study=edit and multi start from images: study.starts=[450].)"
+        )
     if request.y is not None:
         free = None if request.free is None else request.free[:1]
         made = request.guidance(models.operator.cpu(), request.y[:1], free=free, readout=models.readout)

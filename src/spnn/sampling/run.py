@@ -69,8 +69,6 @@ def prepare(
     if guidance is not None and problem.y is None:
         raise InputError(f"task={config.task} wants nothing that guidance could work towards: leave guidance out.")
     sampler = instantiate(config.sampler, schedule=models.prior.schedule)
-    if sampler.start is not None and problem.images is None:
-        raise InputError(f"sampler.start needs images to start from, but task={config.task} has none.")
     asked = request(config, problem, guidance or instantiate(config.guidance), sampler)
     check_guidance(models, asked)
     return problem, asked

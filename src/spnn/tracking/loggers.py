@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 
 from spnn.configs import blanks, instantiate
+from spnn.tracking.harmless import harmless
 from spnn.tracking.wandb_log import WandbLog
 
 __all__ = ["log_bars", "log_picture", "log_table", "log_weights", "tracking"]
@@ -49,6 +50,7 @@ def tracking(
             logger.finish(code)
 
 
+@harmless
 def log_picture(loggers: Iterable[Logger], name: str, path: Path, step: int | None = None) -> None:
     """Show a PNG."""
     for logger in loggers:
@@ -59,6 +61,7 @@ def log_picture(loggers: Iterable[Logger], name: str, path: Path, step: int | No
 
 
 @rank_zero_only
+@harmless
 def log_table(loggers: Iterable[Logger], name: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Show rows of named values; a path is that of a picture. Columns are what any row has; W&B's have one type: one
     with several here, not counting gaps, becomes text."""
@@ -74,6 +77,7 @@ def log_table(loggers: Iterable[Logger], name: str, rows: Sequence[Mapping[str, 
 
 
 @rank_zero_only
+@harmless
 def log_bars(loggers: Iterable[Logger], name: str, values: Mapping[str, float]) -> None:
     """Show a bar chart: a name to a value."""
     if values:
@@ -85,6 +89,7 @@ def log_bars(loggers: Iterable[Logger], name: str, values: Mapping[str, float]) 
 
 
 @rank_zero_only
+@harmless
 def log_weights(loggers: Iterable[Logger], name: str, files: Sequence[Path], metrics: Mapping[str, float]) -> None:
     """Upload weights, to those loggers that are told to, as an artifact, whose name may hold letters, digits and
     ``-_.`` alone."""

@@ -6,7 +6,6 @@ the step of the optimiser; steps that are made again after an interruption are t
 Importing W&B takes as long as a short command, so it is imported when it is used.
 """
 
-import functools
 import json
 import logging
 import os
@@ -20,6 +19,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from spnn.errors import InputError
+from spnn.tracking.harmless import harmless, say_once
 
 __all__ = ["WandbLog"]
 
@@ -91,33 +91,29 @@ class WandbLog(WandbLogger):
             try:
                 run = super().experiment
             except CommError as error:
-                _say(f"W&B can't be reached ({str(error).partition(chr(10))[0]})")
+                say_once(f"W&B can't be reached ({str(error).partition(chr(10))[0]})")
                 wandb.teardown()  # frees the id
                 self._wandb_init["mode"] = "offline"
                 run = super().experiment
             if run.offline:
-                _say("W&B logs offline" + (", for there is no API key (`wandb login` sets it)" if offline else ""))
-                _say("send offline runs by `wandb sync <folder>`; the folders: find outputs -name 'offline-run-*'")
+                say_once("W&B logs offline" + (", for there is no API key (`wandb login` sets it)" if offline else ""))
+                say_once("send offline runs by `wandb sync <folder>`; the folders: find outputs -name 'offline-run-*'")
             elif run.url:
                 log.info("W&B: %s", run.url)
         return self._experiment
 
     @rank_zero_only
+    @harmless
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         self.experiment.log(dict(metrics) if step is None else {**metrics, "trainer/global_step": step}, step=step)
 
     @rank_zero_only
+    @harmless
     def finish(self, code: int = 0) -> None:
         """End the run, so that the next one in this process is another; ``code`` 1 marks it as failed."""
         if self._experiment is not None:
             self._experiment.finish(exit_code=code)
             self._experiment = None
-
-
-@functools.cache
-def _say(message: str) -> None:
-    """Say something once in a process."""
-    log.info("%s", message)
 
 
 def _id_of(folder: Path) -> str:

@@ -194,6 +194,8 @@ def check_stages(config: DictConfig, earlier: Run | None) -> None:
             "of `stages`."
         )
     for name in stages:
+        if config.stage[name].batch_size == 1 and trained_by(config, name) == "judge":
+            raise InputError(f"stage.{name}.batch_size=1: the judge normalises over a batch, so give at least 2.")
         made = pkgutil.resolve_name(config.stage[name].module._target_)
         if not (isinstance(made, type) and issubclass(made, Stage)):
             raise InputError(f"stage.{name}.module must make a subclass of spnn.training.Stage, got {made!r}.")

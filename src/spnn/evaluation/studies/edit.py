@@ -131,6 +131,11 @@ class Edit(Study):
         self.pictured = [among[i * len(among) // few] for i in range(few)]
         if self.shown:
             self.pictured = [place_of(name, self.subject.readout) for name in self.shown]
+            if not set(self.pictured) <= set(self.edited):
+                names = [self.subject.readout.names[k] for k in self.edited]
+                raise InputError(
+                    f"study.shown must be among those that are edited, {', '.join(names)}; got {self.shown}."
+                )
         seeds, subject = self.seeds().squeeze(1), self.subject
         names = [file_name(f"{subject.names[flip.image]}_{self._label(flip)}") for flip in self.made]
         if len(set(names)) < len(names):  # labels that differ in signs which no file's name may hold
