@@ -345,3 +345,47 @@ def test_a_damaged_cache_is_named(whole, tmp_path):
     next(tmp_path.glob("*/images.npy")).write_bytes(b"\x93NUMPY")
     with pytest.raises(InputError, match=r"is damaged .* delete it"):
         CelebA(whole / "celeba", size=16, cache=True, cache_folder=tmp_path).prepare()
+
+
+def own(folder: Path, header: str, rows: list[str], *, names: list[str]) -> ImageFolder:
+    """A folder of images with a table."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (len(name), 0, 0)).save(folder / name)
+    (folder / "attributes.csv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
+    return ImageFolder(folder, size=8)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_tables_are_read_as_spreadsheets_write_them(separator, tmp_path):
+    words = ["1.0", "True", "yes", "0.0", "False", "no"]
+    rows = [separator.join([f"{i}.png", words[i % 6], words[(i + 3) % 6]]) for i in range(12)]
+    header = "# exported on Monday\n" + separator.join(["image", "happy", "tall"])
+    source = own(tmp_path, header, rows, names=[f"{i}.png" for i in range(12)])
+    labels = {Path(name).stem: row for name, row in zip(source.paths, source.listing.labels.tolist(), strict=True)}
+    assert source.label_names == ("happy", "tall")
+    assert all(labels[str(i)] == [i % 6 < 3, i % 6 >= 3] for i in range(12))
+
+
+def test_a_column_without_a_name_is_named_by_its_place(tmp_path):
+    source = own(tmp_path, "image,happy,", ["0.png,1,0"], names=["0.png"])
+    with pytest.raises(InputError, match="column 3 has no name in the header, happy"):
+        source.check()
+
+
+def test_bare_names_of_images_in_several_folders_and_in_another_case_are_found(tmp_path, caplog):
+    names = [f"{'ab'[i % 2]}/p{i}.{'png' if i < 15 else 'PNG'}" for i in range(20)]
+    source = own(tmp_path, "image,happy", [f"p{i}.png,{i % 2}" for i in range(20)], names=names)
+    assert sorted(source.paths) == sorted(str(tmp_path / name) for name in names) or {
+        Path(path).resolve() for path in source.paths
+    } == {(tmp_path / name).resolve() for name in names}
+    assert sum(len(source.split(split)) for split in COUNTS) == 20
+
+
+def test_a_part_of_celeba_is_found_though_the_first_middle_and_last_image_are_missing(copied, caplog):
+    root = copied("celeba")
+    names = sorted(path.name for path in (root / "img_align_celeba").iterdir())
+    for name in (names[0], names[len(names) // 2], names[-1]):
+        (root / "img_align_celeba" / name).unlink()
+    source = CelebA(root, size=16, on_bad_image="skip")
+    assert len(source.listing.names) == 17 and "3 of 20 images" in caplog.text

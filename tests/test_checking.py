@@ -222,5 +222,18 @@ def test_a_multirun_goes_below_one_folder(tmp_path):
     assert "folder=a,b: each job of a multirun" in fail("train.py", "-m", "folder=a,b", "seed=1,2")
     fail("train.py", "-m", f"folder={tmp_path}/sweep", "seed=1,2", "stages=[nothing]")
     assert {path.parent.name for path in tmp_path.glob("sweep/*/job.json")} == {
-        "seed=1,stages=_nothing", "seed=2,stages=_nothing"
+        "seed-1__stages-_nothing", "seed-2__stages-_nothing"
     }  # fmt: skip
+
+
+def test_a_path_is_taken_literally(tmp_path):
+    folder = tmp_path / "seed=1,it's (2)"
+    folder.mkdir()
+    assert f"{folder} is not a run's folder" in fail("sample.py", f"run={folder}")
+    assert "a=b is not a run's folder" in fail("sample.py", "run=a=b")
+
+
+@pytest.mark.parametrize("seed", ["-1", "4294967296", "null", "1.5"])
+def test_seeds_that_cannot_be_are_refused_before_a_folder_is_made(seed, tmp_path):
+    assert "seed must be a whole number" in fail("train.py", f"folder={tmp_path}/run", f"seed={seed}")
+    assert not (tmp_path / "run").exists()

@@ -172,3 +172,18 @@ def test_what_is_random_in_a_step_follows_from_its_number(training):
     pairs = zip(seen(3).flatten(1), plain.flatten(1), strict=True)
     inverted = [torch.allclose(now.sort().values, (-before).sort().values, atol=1e-5) for now, before in pairs]
     assert 10 < sum(inverted) < 54  # each image for itself
+
+
+@pytest.mark.parametrize(
+    "augment, found",
+    [
+        (lambda image: image / 255, r"torch.float32 \[1, 8, 8\]"),
+        (lambda image: image[:, :4], r"torch.uint8 \[1, 4, 8\]"),
+    ],
+)
+def test_an_augmentation_that_gives_no_bytes_of_the_same_shape_is_refused(augment, found):
+    data = ImageData(Digits(), batch_size=4, flip=False, augment=augment)
+    data.trainer = SimpleNamespace(training=True)
+    batch = {"image": torch.zeros(4, 1, 8, 8, dtype=torch.uint8)}
+    with pytest.raises(InputError, match=f"but gave {found}"):
+        data.on_after_batch_transfer(batch, 0)

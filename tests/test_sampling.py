@@ -1,5 +1,6 @@
 """What samples are asked for, what they are taken from, and how they are kept."""
 
+import json
 import math
 from functools import partial
 from types import SimpleNamespace
@@ -22,11 +23,12 @@ from spnn.sampling.drawn import Drawn, View
 from spnn.sampling.generate import Request, check_guidance
 from spnn.sampling.images import own_images
 from spnn.sampling.models import Models
-from spnn.sampling.pictures import save_animation
+from spnn.sampling.pictures import file_name, save_animation
 from spnn.sampling.run import request
 from spnn.sampling.store import SampleStore
 from spnn.sampling.targets import beyond_range, contradictions, far_targets, set_values, share_of
 from spnn.sampling.tasks import Problem, pose
+from spnn.saving import save_json
 
 
 def picture(path, color=(255, 0, 0), size=(40, 30), **options):
@@ -41,9 +43,12 @@ def test_values_are_yes_or_no_logits_or_probabilities():
     assert LOGITS.read("Bald", " 2.5 %") == pytest.approx(math.log(0.025 / 0.975))
     assert LOGITS.read("Bald", "yes") is True is LOGITS.read("Bald", True)
     assert LOGITS.read("Bald", "no") is False is LOGITS.read("Bald", False)
-    assert not isinstance(LOGITS.read("Bald", 1), bool) and not isinstance(LOGITS.read("Bald", 0), bool)
+    assert not isinstance(LOGITS.read("Bald", 1), bool)
     for value in ("0%", "100%", "120%"):
         with pytest.raises(InputError, match="lies between 0 and 100 %"):
+            LOGITS.read("Bald", value)
+    for value in (0, 0.0, "50%"):
+        with pytest.raises(InputError, match="says neither yes nor no"):
             LOGITS.read("Bald", value)
     for value in ("high", "4", "Yes!", None, float("nan"), float("inf"), 1e30, -1001, [1]):
         with pytest.raises(InputError, match="the value of Bald must be yes or no, a logit"):
@@ -399,7 +404,8 @@ def test_few_guided_steps_are_said(caplog):
     for start, expected in ((95, "only 8 of 20 steps are guided, from t = 95 down"), (400, "")):
         sampler = Sampler(NoiseSchedule(), 200, start=start)
         guidance = partial(BackProjection, schedule=PiecewiseStrength([(60, 1.0), (0, 0.0)]))
-        request = Request(guidance, ["a"], torch.tensor([0]), torch.zeros(1, 1, 4, 4), None, sampler)
+        rows = torch.tensor([0]), torch.zeros(1, 1, 4, 4), None
+        request = Request(guidance, ["a"], *rows, sampler, images=torch.zeros(1, 1, 8, 8))
         caplog.clear()
         check_guidance(models, request)
         assert expected in caplog.text and bool(expected) == bool(caplog.text)
@@ -409,3 +415,65 @@ def test_an_animation_has_a_picture_per_frame(tmp_path):
     save_animation(torch.rand(2, 5, 3, 8, 8) * 2 - 1, tmp_path / "t.gif")
     with Image.open(tmp_path / "t.gif") as gif:
         assert gif.n_frames == 5 and gif.size == (256, 128)
+
+
+def test_any_names_can_be_set_by_a_list_or_a_file(tmp_path):
+    names = ("C#", "it's", "Age<30", "Lächeln", "a=b")
+    y, readout = torch.zeros(1, 5), Binary(names)
+    listed, which = set_values(y, readout, ["C#=3", "a=b=98%", "Lächeln=-2"], "edit.set")
+    assert listed[0].tolist() == pytest.approx([3, 0, 0, -2, math.log(49)]) and which.tolist() == [
+        True,
+        False,
+        False,
+        True,
+        True,
+    ]
+    (tmp_path / "edit.yaml").write_text("it's: 2\nAge<30: -1\n", encoding="utf-8")
+    assert set_values(y, readout, f"{tmp_path}/edit.yaml", "edit.set")[0][0].tolist() == [0, 2, -1, 0, 0]
+    with pytest.raises(InputError, match="holds name=value"):
+        set_values(y, readout, ["C#"], "edit.set")
+    with pytest.raises(InputError, match=r"nothing to set: .* Got missing\.yaml"):
+        set_values(y, readout, "missing.yaml", "edit.set")
+
+
+def test_every_depth_of_pixels_is_read_or_named(tmp_path):
+    grey = np.array([[0, 20000], [40000, 65535]], dtype=np.uint16)
+    Image.fromarray(grey).save(tmp_path / "deep.png")
+    Image.fromarray(grey).save(tmp_path / "deep.tif")
+    for name in ("deep.png", "deep.tif"):
+        read = (load_image(tmp_path / name, (1, 2, 2)) + 1) * 127.5
+        assert read[0].tolist() == [[0, 78], [156, 255]]
+    for name, values in (("whole.tif", grey.astype(np.int32)), ("float.tif", grey.astype(np.float32))):
+        Image.fromarray(values).save(tmp_path / name)
+        with pytest.raises(InputError, match=f"{name} can't be read as an image: its pixels are 32-bit numbers"):
+            load_image(tmp_path / name, (1, 2, 2))
+    clear = Image.new("RGBA", (2, 2), (255, 0, 0, 0))
+    clear.save(tmp_path / "clear.png")
+    clear.quantize().save(tmp_path / "palette.png")
+    assert (load_image(tmp_path / "clear.png", (3, 2, 2)) == 1).all()
+    assert (load_image(tmp_path / "palette.png", (3, 2, 2)) == 1).all()
+
+
+@pytest.mark.parametrize("block", [b"no TIFF at all", b"Exif\x00\x00II*\x00\xff\xff\xff\xff"])
+def test_a_damaged_note_of_the_camera_costs_no_picture(tmp_path, block):
+    Image.new("RGB", (8, 8), (255, 255, 255)).save(tmp_path / "photo.jpg", exif=block)
+    assert (load_image(tmp_path / "photo.jpg", (3, 4, 4)) > 0.9).all()
+
+
+def test_hidden_files_are_no_images_and_others_that_are_left_out_are_named(tmp_path, caplog):
+    for name in ("a.jpg", "b.gif", "c.PNG"):
+        picture(tmp_path / name)
+    for name in ("._a.jpg", ".DS_Store", "Thumbs.db", "notes.txt", "d.heic"):
+        (tmp_path / name).write_bytes(b"x")
+    assert [path.name for path in find_images(tmp_path)] == ["a.jpg", "b.gif", "c.PNG"]
+    assert "2 files of" in caplog.text and "d.heic, notes.txt" in caplog.text
+
+
+def test_labels_become_names_of_files_that_any_system_takes():
+    assert file_name('a/../b\\c:d*"e<f>|?') == "a_.._b_c_d__e_f___" and file_name("Lächeln C#") == "Lächeln C#"
+
+
+def test_json_has_no_numbers_that_it_does_not_know(tmp_path):
+    save_json({"a": [math.nan, 1.5], "b": (math.inf, "x", None, True)}, tmp_path / "m.json")
+    text = (tmp_path / "m.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail) == {"a": [None, 1.5], "b": [None, "x", None, True]}

@@ -79,10 +79,12 @@ def test_a_job_that_fails_ends_no_sweep_and_is_tried_again(tmp_path):
     assert [bool(row["error"]) for row in rows] == [False, True] and "spiral" in rows[1]["error"]
 
 
-def test_a_job_has_the_same_short_name_another_time():
-    assert job_name("experiment=digits,seed=1") == "experiment=digits,seed=1"
-    assert job_name("data.root=/where it/lies") == "data.root=_where_it_lies"
+def test_a_job_has_the_same_short_name_another_time(tmp_path):
+    assert job_name("experiment=digits,seed=1") == "experiment-digits__seed-1"
+    assert job_name("data.root=/where it/lies") == "data.root-_where_it_lies"
     assert job_name("") == "defaults"
+    (tmp_path / "seed=1").mkdir()  # by an earlier version
+    assert [job_name(f"seed={seed}", str(tmp_path)) for seed in (1, 2)] == ["seed=1", "seed-2"]
     long = "stage.task.module.reconstruction_weight=10," * 9
     assert len(job_name(long)) < 120 and job_name(long) == job_name(long) != job_name(long + "seed=1")
 

@@ -12,7 +12,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from wandb_records import history, records
 
 from spnn.errors import InputError
-from spnn.tracking import WandbLog, log_table, wandb_log
+from spnn.tracking import WandbLog, log_table
+from spnn.tracking.harmless import harmless, say_once
 from spnn.training import train
 
 SHORT = (
@@ -30,7 +31,7 @@ def _without_an_account(monkeypatch, tmp_path):
     for name in ("WANDB_API_KEY", "WANDB_MODE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "no_netrc"))
-    wandb_log._say.cache_clear()
+    say_once.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -145,3 +146,13 @@ def test_a_study_shows_agreement_by_attribute_and_its_samples(run, tmp_path):
     assert begun(path).job_type == "evaluate reconstruction"
     keys = {key for row in history(path) for key in row}
     assert {"nlbp/judge_agreement", "agreement nlbp_table/_type", "samples/path", "grid/filenames"} <= keys
+
+
+def test_what_fails_in_tracking_is_said_once_and_stops_nothing(caplog):
+    @harmless
+    def show(what: str) -> None:
+        raise OSError(what)
+
+    for what in ("disk", "disk", "home"):
+        show(what)
+    assert caplog.text.count("tracking fails in show: OSError: disk") == 1 == caplog.text.count("OSError: home")

@@ -1,9 +1,13 @@
 import math
+import os
 from functools import partial
 
 import lightning as L
 import pytest
 import torch
+from commands import configuration
+from omegaconf import OmegaConf
+from PIL import Image
 from torch import nn
 
 from spnn import SPNN
@@ -11,9 +15,11 @@ from spnn.data import Digits, ImageData
 from spnn.data.order import ShuffledBatches
 from spnn.diffusion import NoiseSchedule, UNetPrior
 from spnn.errors import InputError, NonFiniteLossError
-from spnn.training import AdaptiveWeights, Adversary, InverseStage, PriorStage, TaskStage
-from spnn.training.checkpoints import LastCheckpoint, steps_in
+from spnn.runs import Run
+from spnn.training import AdaptiveWeights, Adversary, InverseStage, PriorStage, TaskStage, train
+from spnn.training.checkpoints import AtomicCheckpoints, LastCheckpoint, steps_in
 from spnn.training.learning_rate import warmup_constant_linear, warmup_cosine
+from spnn.training.run import claimed
 
 BLOCK = {"st": "conv1 16, conv1", "r": "conv1 16, conv1"}
 
@@ -273,3 +279,75 @@ def test_cosine_schedule_rises_for_a_fifth_and_falls_to_zero(total):
 def test_a_layer_text_may_not_name_the_last_width():
     with pytest.raises(InputError, match="conv1 10"):
         SPNN((1, 8, 8), [{"unshuffle": 8, "channels": 10, "st": "conv1 10", "r": "conv1"}])
+
+
+SHORT = ("experiment=digits", "stages=[task]", "callbacks.pictures=null", "trainer.precision=32-true")
+FEW = "stage.task.trainer={max_steps: 4, val_check_interval: 2}"
+
+
+def test_checkpoints_lie_in_the_stages_folder_whatever_the_loggers(tmp_path):
+    train(configuration("train", *SHORT, FEW, "logger=tensorboard"), tmp_path / "run")
+    assert {path.name for path in (tmp_path / "run/task/checkpoints").iterdir()} == {"best.ckpt"}
+    assert (tmp_path / "run/task/weights.safetensors").exists()
+
+
+@pytest.mark.parametrize("words", [("callbacks.best=null",), ("+trainer.limit_val_batches=0",)])
+def test_without_a_best_checkpoint_the_last_weights_are_taken_and_it_is_said(words, tmp_path, caplog):
+    train(configuration("train", *SHORT, FEW, *words), tmp_path / "run")
+    assert "so the last are taken" in caplog.text and (tmp_path / "run/task/weights.safetensors").exists()
+
+
+def test_a_moved_folder_keeps_its_best_score(tmp_path):
+    there, here = tmp_path / "there/checkpoints", tmp_path / "here/checkpoints"
+    state = {"dirpath": str(there), "best_model_score": 0.5, "best_model_path": f"{there}/best.ckpt",
+             "best_k_models": {f"{there}/best.ckpt": 0.5}, "last_model_path": "", "kth_value": 0.5}  # fmt: skip
+    AtomicCheckpoints().save_checkpoint({"callbacks": {"ModelCheckpoint": state, "other": [1]}}, there / "last.ckpt")
+    there.parent.rename(here.parent)
+    moved = AtomicCheckpoints().load_checkpoint(here / "last.ckpt")["callbacks"]["ModelCheckpoint"]
+    assert moved == state | {
+        "dirpath": str(here), "best_model_path": f"{here}/best.ckpt", "best_k_models": {f"{here}/best.ckpt": 0.5}
+    }  # fmt: skip
+
+
+def test_devices_that_are_not_there_are_refused_before_a_folder_is_made(tmp_path):
+    with pytest.raises(InputError, match="not a valid input using cpu"):
+        train(configuration("train", *SHORT, FEW, "trainer.accelerator=cpu", "trainer.devices=0"), tmp_path / "run")
+    with pytest.raises(InputError, match="batch_size=1: the judge normalises"):
+        train(
+            configuration("train", "experiment=digits", "stages=[judge]", "stage.judge.batch_size=1"), tmp_path / "run"
+        )
+    assert not (tmp_path / "run").exists()
+
+
+def test_runs_that_begin_at_once_have_a_folder_each_and_a_chosen_one_is_taken_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("SPNN_STARTED", "now")
+    first, second = (claimed(tmp_path / "now", (), is_named=False) for _ in range(2))
+    assert [record.folder.name for record in (first, second)] == ["now", "now_2"]
+    assert os.environ["SPNN_STARTED"] == "now_2"
+    with pytest.raises(InputError, match="is being trained by another process"):
+        claimed(tmp_path / "now", (), is_named=True)
+    first.release()
+    claimed(tmp_path / "now", (), is_named=True).release()
+
+
+def test_labels_are_the_runs_whatever_the_table_says_now(tmp_path):
+    rows, pixels = ["image,first,second"], torch.Generator().manual_seed(0)
+    for i in range(20):
+        image = torch.randint(255, (8, 8, 3), generator=pixels, dtype=torch.uint8)
+        Image.fromarray(image.numpy()).save(tmp_path / f"{i}.png")
+        rows.append(f"{i}.png,{i % 2},{i // 2 % 2}")
+    (tmp_path / "attributes.csv").write_text("\n".join(rows))
+    run = Run(tmp_path / "run", OmegaConf.create({"data": {"root": str(tmp_path), "source": {
+        "_target_": "spnn.data.ImageFolder", "root": str(tmp_path), "size": 8
+    }}}))  # fmt: skip
+    run.folder.mkdir()
+    run.keep_labels(run.source)
+    before = run.source.split("train").labels
+    other = [row.split(",") for row in rows]
+    (tmp_path / "attributes.csv").write_text("\n".join(f"{name},{b},{a}" for name, a, b in other))  # the other order
+    again = Run(run.folder, run.config)
+    assert again.source.label_names == ("first", "second") and (again.source.split("train").labels == before).all()
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    again.move_data(str(moved))
+    assert Run(run.folder, again.config).source.readout.names == ("first", "second")  # without the data

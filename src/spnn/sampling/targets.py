@@ -64,11 +64,11 @@ def set_values(
         InputError: If a name is unknown, a value can't be read, nothing is to be set, or training outputs are
             needed and there are none.
     """
-    values = by_name(values, option)
+    given, values = values, by_name(values, option)
     if not values:
         raise InputError(
             f"nothing to set: give `{option}={{Name: value, ...}}`, e.g. {option}='{{{readout.names[0]}: yes}}'; the "
-            f"value is yes, no, a logit such as 4 or a probability such as 98%. Got {values}."
+            f"value is yes, no, a logit such as 4 or a probability such as 98%. Got {given}."
         )
     names = readout.names
     read = {place_of(str(name), readout): readout.read(str(name), value) for name, value in values.items()}
@@ -103,12 +103,12 @@ def set_values(
 
 def by_name(values: Any, option: str) -> Mapping[str, Any]:
     """Names and values, however they are written."""
-    if isinstance(values, str):
+    if isinstance(values, str) and Path(values).is_file():
         try:
             values = yaml.safe_load(Path(values).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise InputError(f"{option}={values} is no file of names and values in YAML: {error}.") from None
-    if isinstance(values, Sequence):
+    if isinstance(values, Sequence) and not isinstance(values, str):
         if strange := [item for item in values if not isinstance(item, str) or "=" not in item]:
             raise InputError(f'{option} as a list holds name=value, such as ["C#=yes"], got {strange[0]!r}.')
         values = {name: yaml.safe_load(value) for name, _, value in (item.rpartition("=") for item in values)}

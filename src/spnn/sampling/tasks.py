@@ -208,7 +208,7 @@ def _set(config: DictConfig, models: Models, y: Tensor, share: float) -> tuple[T
         raise InputError(f"{config.task}.quantile must lie between 0 and 1, got {quantile!r}.")
     option = f"{config.task}.set"
     wanted = by_name(OmegaConf.to_container(config[config.task], resolve=True)["set"], option)
-    y, edited = set_values(y, readout, wanted, option, known, quantile=quantile, share=share)
+    y, edited = set_values(y, readout, wanted or options.set, option, known, quantile=quantile, share=share)
     said = [readout.doubt(str(name), value) for name, value in wanted.items()]
     if known is not None:
         said.append(beyond_range(y, edited, readout.names, known))
