@@ -47,6 +47,7 @@ def test_always_answering_the_majority_has_balanced_agreement_one_half():
 
 def test_an_image_of_weight_two_counts_as_two_images():
     wanted, probability = torch.rand(4, 3), torch.rand(4, 3)
+    wanted[2:] = torch.tensor([[0.9, 0.1, 0.9], [0.1, 0.9, 0.1]])  # of each kind some count
     repeated = torch.tensor([0, 0, 2, 3, 3, 3])
     weighted = agreement(probability, wanted, weights=torch.tensor([[2.0, 0, 1, 3]]))
     plain = agreement(probability[repeated], wanted[repeated])
@@ -244,3 +245,12 @@ def test_restorations_are_compared_with_the_clean_images():
     assert exact["psnr"] == 120 and exact["ssim"] == pytest.approx(1)
     tiny = torch.zeros(3, 1, 4, 4)
     assert "ssim" not in measurement_metrics(torch.ones(3, 2), torch.zeros(3, 2), tiny, tiny)
+
+
+def test_the_interval_of_a_rare_label_that_is_missed_is_about_what_was_found():
+    """Resamplings without the one image that has it say nothing of such images."""
+    wanted = torch.zeros(100, 40)
+    wanted[0] = 1
+    found = agreement_intervals(torch.zeros(100, 40), wanted)
+    assert found["balanced_agreement"].mean() == 0.5
+    assert found["balanced_agreement_interval"].tolist() == pytest.approx([0.5, 0.5])

@@ -19,6 +19,7 @@ from spnn.metrics import agreement_with, measurement_metrics, pixel_metrics
 from spnn.operators import AveragePool, inpainting
 from spnn.outputs import TrainingOutputs
 from spnn.readout import LOGITS, VALUES, Binary
+from spnn.runs import alone_in
 from spnn.sampling.drawn import Drawn, View
 from spnn.sampling.generate import Request, check_guidance
 from spnn.sampling.images import own_images
@@ -477,3 +478,15 @@ def test_json_has_no_numbers_that_it_does_not_know(tmp_path):
     save_json({"a": [math.nan, 1.5], "b": (math.inf, "x", None, True)}, tmp_path / "m.json")
     text = (tmp_path / "m.json").read_text()
     assert json.loads(text, parse_constant=pytest.fail) == {"a": [None, 1.5], "b": [None, "x", None, True]}
+
+
+def test_two_samplings_into_one_folder_and_other_weights_are_kept_apart(tmp_path):
+    taken = pytest.raises(InputError, match="another process is writing its results to")
+    with alone_in(tmp_path / "s"), taken, alone_in(tmp_path / "s"):
+        pytest.fail("both are in")
+    assert list(tmp_path.iterdir()) == []
+    first = store(tmp_path / "s")
+    first.open(CONFIG, "sample.yaml", ASKED | {"weights": torch.ones(3, 2)})
+    first.add(batch(3, 1))
+    assert store(tmp_path / "s").open(CONFIG, "sample.yaml", ASKED | {"weights": torch.ones(3, 2)})
+    assert not store(tmp_path / "s").open(CONFIG, "sample.yaml", ASKED | {"weights": 2 * torch.ones(3, 2)})

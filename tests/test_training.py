@@ -351,3 +351,17 @@ def test_labels_are_the_runs_whatever_the_table_says_now(tmp_path):
     moved.mkdir()
     again.move_data(str(moved))
     assert Run(run.folder, again.config).source.readout.names == ("first", "second")  # without the data
+
+
+def test_a_loss_of_zero_leaves_weights_finite_and_validations_have_none():
+    weights = AdaptiveWeights(2, window=1)
+    for losses in ([1.0, 0.0], [0.5, 0.0]):
+        weights.update(torch.tensor(losses))
+    assert weights.weights.isfinite().all()
+    stage = TaskStage(
+        net(), reconstruction_weight=1, attribute_weights=lambda count: AdaptiveWeights(count), optimizer=adam
+    )
+    stage.attribute_weights.weights.fill_(3)
+    y, labels = torch.randn(4, 10), torch.ones(4, 10)
+    trained, validated = (stage.train(mode).losses_of_each(y, labels) for mode in (True, False))
+    torch.testing.assert_close(trained, 3 * validated)

@@ -97,6 +97,10 @@ class UNetPrior(nn.Module):
         height, width = (size, size) if isinstance(size, int) else size
         problems = {
             "is conditional": unet.config.num_class_embeds is not None or unet.config.class_embed_type is not None,
+            "has betas of its own (trained_betas)": scheduler.get("trained_betas") is not None,
+            "has betas rescaled to end in noise alone (rescale_betas_zero_snr)": bool(
+                scheduler.get("rescale_betas_zero_snr")
+            ),
             f"has the noise schedule {scheduler.beta_schedule!r}, not one of {list(BETAS)}": (
                 scheduler.beta_schedule not in BETAS
             ),

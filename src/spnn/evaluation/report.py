@@ -74,7 +74,9 @@ def _settings(config: DictConfig) -> Table:
     for name in config.stages:
         stage = config.stage[name]
         weights = {k: v for k, v in stage.module.items() if isinstance(v, int | float) and not isinstance(v, bool)}
-        options = {"batch_size": stage.batch_size, "steps": stage.trainer.get("max_steps"), **weights}
+        epochs = stage.get("epochs")
+        length = {"steps": stage.trainer.get("max_steps")} if epochs is None else {"epochs": epochs}
+        options = {"batch_size": stage.batch_size, **length, **weights}
         rows.append({"what": f"stage {name}", "how": ", ".join(f"{k} {v}" for k, v in options.items())})
     return Table("settings", "", {"what": "", "how": ""}, rows)
 

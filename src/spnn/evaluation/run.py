@@ -4,6 +4,7 @@ import json
 import logging
 import shutil
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from spnn.evaluation.study import Request, Samples, Study
 from spnn.evaluation.subject import Subject
 from spnn.evaluation.tables import print_table
 from spnn.outputs import outputs_of
-from spnn.runs import check_results_folder, fresh_folder
+from spnn.runs import alone_in, check_results_folder, fresh_folder
 from spnn.sampling.generate import check_common, check_guidance, generate
 from spnn.sampling.models import Models, load_models
 from spnn.sampling.results import described
@@ -54,20 +55,21 @@ def evaluate(config: DictConfig) -> list[dict]:
     _check_top(top)
     models = load_models(config)
     requests = _begin(study, models, config)
-    samples, stores = _sample(study, requests, models, folder, top)
-    if rank_zero_only.rank != 0:
-        return []
-    findings = study.conclude(samples)
-    save_findings(findings, folder)
-    if study.name == "reconstruction":
-        shutil.copyfile(folder / "metrics.json", top / "metrics.json")
-    with tracking(
-        config.get("logger"), folder, config=config, group=models.run.title, job=f"evaluate {study.name}"
-    ) as loggers:
-        track(loggers, findings, folder)
-        log_table(loggers, "samples", _described(study, requests, samples, folder))
-    for store in stores:
-        store.close()
+    with alone_in(folder) if rank_zero_only.rank == 0 else nullcontext():
+        samples, stores = _sample(study, requests, models, folder, top)
+        if rank_zero_only.rank != 0:
+            return []
+        findings = study.conclude(samples)
+        save_findings(findings, folder)
+        if study.name == "reconstruction":
+            shutil.copyfile(folder / "metrics.json", top / "metrics.json")
+        with tracking(
+            config.get("logger"), folder, config=config, group=models.run.title, job=f"evaluate {study.name}"
+        ) as loggers:
+            track(loggers, findings, folder)
+            log_table(loggers, "samples", _described(study, requests, samples, folder))
+        for store in stores:
+            store.close()
     for part in findings.parts:
         if isinstance(part, Table) and part.columns and len(part.rows) <= 20:
             print_table(part)
@@ -116,9 +118,10 @@ def _sample(
     whole = SampleStore(folder, [])
     if rank_zero_only.rank == 0 and (top / _MARKER).exists():  # an evaluation from before there were studies
         fresh_folder(top)
-    whole.open(config, _MARKER, {"y": study.subject.y})
+    weights = {"weights": models.fingerprint()}
+    whole.open(config, _MARKER, {"y": study.subject.y} | weights)
     for name, store in stores.items():
-        store.open(config, _MARKER, requests[name].rows())
+        store.open(config, _MARKER, requests[name].rows() | weights)
     samples = {name: _draw(study, name, request, models, stores[name]) for name, request in requests.items()}
     return samples, [*stores.values(), whole]
 

@@ -52,7 +52,9 @@ def agreement(
 
     def mean(values: Tensor, among: Tensor | None = None) -> Tensor:
         among = torch.ones_like(agrees) if among is None else among
-        return weights_ @ (values * among).double() / (weights_ @ among.double())  # NaN where it is among none
+        of_all, of_each = (w @ (values * among).double() / (w @ among.double()) for w in (once, weights_))
+        # A resampling without any such image says nothing of them: what all images say, if these have any; else NaN.
+        return torch.where(of_each.isnan(), of_all, of_each)
 
     metrics = {"agreement": mean(agrees)}
     if readout.grouped:

@@ -14,8 +14,8 @@
 is finished. Later stages, sampling and evaluation start from it. ``python -m spnn.runs`` lists, filters and compares.
 """
 
-from spnn.runs.folders import check_results_folder, fresh_folder
+from spnn.runs.folders import alone_in, check_results_folder, fresh_folder
 from spnn.runs.record import Record
 from spnn.runs.run import Run, stages_of, trained_by
 
-__all__ = ["Record", "Run", "check_results_folder", "fresh_folder", "stages_of", "trained_by"]
+__all__ = ["Record", "Run", "alone_in", "check_results_folder", "fresh_folder", "stages_of", "trained_by"]

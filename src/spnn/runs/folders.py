@@ -1,12 +1,16 @@
 """Folders of results: what may be written to, and what is kept."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import count
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from spnn.errors import InputError
 
-__all__ = ["check_results_folder", "fresh_folder"]
+__all__ = ["alone_in", "check_results_folder", "fresh_folder"]
 
 
 def check_results_folder(folder: str | Path, marker: str) -> Path:
@@ -19,6 +23,29 @@ def check_results_folder(folder: str | Path, marker: str) -> Path:
     if folder.exists() and any(folder.iterdir()) and not (folder / marker).exists():
         raise InputError(f"{folder} is not empty and holds no earlier results: choose another `folder`.")
     return folder
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep other processes' results out of a folder.
+
+    Raises:
+        InputError: If another process is writing there.
+    """
+    folder = folder.resolve()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"), timeout=2)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise InputError(
+            f"another process is writing its results to {folder}: wait for it, or choose another `folder`."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+        Path(lock.lock_file).unlink(missing_ok=True)
 
 
 def fresh_folder(folder: Path) -> None:

@@ -28,6 +28,7 @@ __all__ = ["Request", "check_common", "check_guidance", "generate", "seeds"]
 
 log = logging.getLogger(__name__)
 
+_SHOWN = 8  # samples whose images along the way are kept, to be drawn
 _FEW = 10  # guided steps, which hardly change an image
 _SEEDS_APART = 1_000_000  # of a target's samples: far enough that targets' seeds don't meet
 
@@ -186,7 +187,10 @@ class _Sampling(L.LightningModule):
                     frames.append(self.frame(decode(step.x0)).float().cpu())
             image = decode(step.x0)
         found = {"index": index.cpu(), "image": image.float().cpu()}
-        self.store.add(found | ({"frames": torch.stack(frames, dim=1)} if frames else {}))
+        if frames:
+            kept = index.cpu() < (_SHOWN if self.frames_of == "image" else len(self.store.names))
+            found["frames"] = torch.stack(frames, dim=1)[kept]
+        self.store.add(found)
         return index
 
     def frame(self, x0: Tensor) -> Tensor:

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from omegaconf import DictConfig
-from torch import nn
+from torch import Tensor, nn
 
 from spnn.configs import blanks, instantiate, needs_training
 from spnn.data import CELEBA_ATTRIBUTES
@@ -42,6 +43,12 @@ class Models:
     def training_outputs(self) -> TrainingOutputs | None:
         """What the operator's outputs of training images look like, if a run trained it."""
         return None if self.trained_in is None else self.trained_in.training_outputs
+
+    def fingerprint(self) -> Tensor:
+        """Numbers that other weights of the prior or the operator would change, [n, 2]."""
+        tensors = [t for model in (self.prior, self.operator) if model is not None for t in model.state_dict().values()]
+        found = [torch.stack([t.double().sum(), t.double().square().sum()]).cpu() for t in tensors if t.numel()]
+        return torch.stack(found) if found else torch.zeros(0, 2)
 
     @property
     def kept_training_outputs(self) -> TrainingOutputs | None:

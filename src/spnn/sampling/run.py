@@ -3,8 +3,10 @@
 import logging
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 from torch import Tensor
 
@@ -13,7 +15,7 @@ from spnn.diffusion.guidance import Guidance
 from spnn.diffusion.sampler import Sampler
 from spnn.errors import InputError
 from spnn.outputs import outputs_of
-from spnn.runs import check_results_folder
+from spnn.runs import alone_in, check_results_folder
 from spnn.sampling.drawn import look_at
 from spnn.sampling.generate import Request, check_common, check_guidance, generate, seeds
 from spnn.sampling.models import Models, load_models
@@ -107,8 +109,15 @@ def sample(config: DictConfig, folder: str | Path) -> dict[str, float]:
     folder = check_results_folder(folder, marker="sample.yaml")
     models = load_models(config)
     problem, asked = prepare(config, models)
+    with alone_in(folder) if rank_zero_only.rank == 0 else nullcontext():
+        return _sample_into(folder, config, models, problem, asked)
+
+
+def _sample_into(
+    folder: Path, config: DictConfig, models: Models, problem: Problem, asked: Request
+) -> dict[str, float]:
     store, count = SampleStore(folder, asked.names), len(asked.names)
-    continues = store.open(config, "sample.yaml", asked.rows())
+    continues = store.open(config, "sample.yaml", asked.rows() | {"weights": models.fingerprint()})
     missing = len(store.missing())
     if continues:
         log.info("%s: continuing; %d of %d images are there", folder, count - missing, count)

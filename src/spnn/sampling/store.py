@@ -22,7 +22,7 @@ from spnn.saving import replacing
 __all__ = ["MemoryStore", "SampleStore"]
 
 # Options without effect on the samples; of the trainer's, the precision has one.
-_WITHOUT_EFFECT = ("batch_size", "compile", "download", "folder", "logger", "report", "trainer")
+_WITHOUT_EFFECT = ("batch_size", "compile", "download", "folder", "logger", "report", "save", "shown", "trainer")
 
 
 class MemoryStore:
@@ -48,8 +48,8 @@ class MemoryStore:
         """All samples, in order."""
         batches = self._all()
         together = {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
-        order = together.pop("index").argsort()
-        return {name: tensor[order] for name, tensor in together.items()}
+        index = together.pop("index")  # of which the first alone may have frames
+        return {name: tensor[index[index < len(tensor)].argsort()] for name, tensor in together.items()}
 
     def _indices(self) -> list[Tensor]:
         return [batch["index"] for batch in self._batches]
@@ -77,8 +77,8 @@ class SampleStore(MemoryStore):
         Arguments:
             config: What is asked for; written to the file ``marker``.
             marker: A file's name.
-            asked: Targets and seeds. An earlier sampling is only continued if its own are equal, so no other weights
-                or images lie behind it.
+            asked: Targets, seeds, and a fingerprint of the weights. An earlier sampling is only continued if its own
+                are equal.
         """
         if rank_zero_only.rank != 0:  # a process that the first one has started, or that waits for it in `generate`
             return False

@@ -48,7 +48,7 @@ class AdaptiveWeights(nn.Module):
             return
         older, newer = self.history.chunk(2)
         before, now = older.mean(0), newer.mean(0)
-        trend = (now - before).abs() / now
+        trend = (now - before).abs() / now.clamp(min=torch.finfo(now.dtype).tiny)
         if trend.mean() > 0:  # nothing moves: nothing to learn from
             weights = trend / trend.mean() * now / now.mean()
             self.weights.copy_(weights / weights.mean())

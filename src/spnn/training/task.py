@@ -74,7 +74,9 @@ class TaskStage(ClassifierStage):
 
     def losses_of_each(self, y: Tensor, labels: Tensor) -> Tensor:
         losses = super().losses_of_each(y, labels)
-        return losses if self.attribute_weights is None else self.attribute_weights.weights * losses
+        if self.attribute_weights is None or not self.training:  # validations must be comparable, so none has weights
+            return losses
+        return self.attribute_weights.weights * losses
 
     def on_train_batch_start(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         super().on_train_batch_start(batch, batch_idx)
