@@ -19,8 +19,8 @@ examples:
   python -m spnn.runs list --columns seed,task/loss
   python -m spnn.runs best task/loss --least name=digits    the best first
   python sample.py run=$(python -m spnn.runs best prior/loss --least --path)
-  python -m spnn.runs show outputs/digits/seed=1            how it was started, where, how it stands
-  python -m spnn.runs compare outputs/digits/seed=1 outputs/digits/seed=2
+  python -m spnn.runs show outputs/digits/seed-1            how it was started, where, how it stands
+  python -m spnn.runs compare outputs/digits/seed-1 outputs/digits/seed-2
 """
 
 
