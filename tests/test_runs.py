@@ -11,7 +11,7 @@ from commands import fail, succeed
 from omegaconf import OmegaConf
 
 from spnn.errors import InputError
-from spnn.runs import Record
+from spnn.runs import Record, Run
 from spnn.runs.__main__ import main
 from spnn.runs.listing import Condition, Listed, best_first, compare, find_runs
 from spnn.runs.record import read_status
@@ -132,3 +132,19 @@ def test_what_a_run_failed_of_is_on_its_record(tmp_path):
     assert found["status"] == "failed" and found["stage"] == "task" and "spiral" in found["reason"]
     printed = succeed("-m", "spnn.runs", "list", f"--in={tmp_path}", "status=failed")
     assert "failed (task)" in printed and "spiral" in printed
+
+
+@pytest.mark.parametrize("target", ["os.system", "builtins.eval", "torch.hub.load", "subprocess.Popen", "numpy.load"])
+def test_a_foreign_runs_config_calls_nothing_that_ours_do_not(target, tmp_path, monkeypatch):
+    (tmp_path / "config.yaml").write_text(f"data: {{source: {{_target_: {target}, x: 1}}}}\n")
+    with pytest.raises(InputError, match=f"would call {target}, which no config of this project names"):
+        Run(tmp_path)
+    monkeypatch.setenv("SPNN_TRUST", f"mine,{target.partition('.')[0]}")
+    assert Run(tmp_path).config.data.source.x == 1
+
+
+def test_modules_of_ones_own_are_trusted(tmp_path, monkeypatch):
+    (tmp_path / "my_module.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "config.yaml").write_text("a: [{_target_: my_module.Mine}, {_target_: spnn.SPNN}]\n")
+    assert len(Run(tmp_path).config.a) == 2

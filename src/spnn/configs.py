@@ -1,16 +1,24 @@
 """From configs to objects."""
 
-from collections.abc import Mapping
+import importlib.util
+import os
+import sysconfig
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import hydra.utils
 from hydra.errors import InstantiationException
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from spnn.errors import InputError
 
-__all__ = ["blanks", "can_train", "instantiate", "needs_training"]
+__all__ = ["blanks", "can_train", "check_trust", "instantiate", "needs_training"]
+
+_TRUSTED = tuple(
+    f"{name}."
+    for name in ("spnn", "torch.nn", "torch.optim", "torchvision", "lightning", "diffusers", "azula", "deepinv")
+)
 
 
 def instantiate(config: DictConfig, **arguments: Any) -> Any:
@@ -29,6 +37,36 @@ def instantiate(config: DictConfig, **arguments: Any) -> Any:
         if isinstance(cause, TypeError | ValueError | MisconfigurationException):
             raise InputError(f"{config._target_}: {cause}") from error
         raise
+
+
+def check_trust(config: DictConfig, where: object) -> None:
+    """Raise InputError if a run's config, which may be somebody else's, names what no config of ours does: making its
+    objects calls whatever it names. Modules that lie outside of Python's own folders are the user's, and trusted; so
+    are packages in the environment variable ``SPNN_TRUST``, separated by commas."""
+    for target in _targets(OmegaConf.to_container(config)):
+        package = target.partition(".")[0]
+        if target.startswith(_TRUSTED) or package in os.environ.get("SPNN_TRUST", "").split(","):
+            continue
+        try:
+            found = importlib.util.find_spec(package)
+        except ValueError:  # such as __main__
+            found = None
+        places = [found.origin, *(found.submodule_search_locations or [])] if found else []
+        installed = [sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")]
+        if found and any(str(place).startswith((*installed, "built-in", "frozen")) for place in places):
+            raise InputError(
+                f"{where} would call {target}, which no config of this project names. If you trust whoever wrote it, "
+                f"set the environment variable SPNN_TRUST={package}."
+            )
+
+
+def _targets(config: Any) -> Iterator[str]:
+    for name, value in config.items() if isinstance(config, dict) else ():
+        if name == "_target_" and isinstance(value, str):
+            yield value
+        yield from _targets(value)
+    for value in config if isinstance(config, list) else ():
+        yield from _targets(value)
 
 
 def can_train(config: DictConfig) -> bool:

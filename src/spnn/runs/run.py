@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from spnn.configs import blanks, instantiate, needs_training
+from spnn.configs import blanks, check_trust, instantiate, needs_training
 from spnn.errors import InputError
 from spnn.outputs import TrainingOutputs
 from spnn.saving import replacing, save_json
@@ -84,6 +84,7 @@ class Run:
             known = "\n  ".join(found) if found else "none yet; `python train.py` makes one"
             raise InputError(f"{folder} is not a run's folder: it has no config.yaml. Runs in outputs/:\n  {known}")
         self.config = OmegaConf.load(self.folder / "config.yaml")
+        check_trust(self.config, self.folder / "config.yaml")
 
     @classmethod
     def create(cls, folder: str | Path, config: DictConfig, earlier: "Run | None" = None) -> "Run":
