@@ -162,7 +162,7 @@ def test_models_of_published_size_fit_their_data(experiment, tmp_path):
             assert run.build("surjection")(image).shape == run.build("judge").eval()(image).shape == (1, 40)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_published_recipe_trains_on_celeba(tmp_path):
     write_faces(tmp_path / "celeba", "celeba_kaggle", train=9, val=2, test=2)
     assert "CelebA needs a folder: data.root=<folder>" in fail(

@@ -358,7 +358,7 @@ def test_an_evaluation_from_before_there_were_studies_is_moved_aside(run, tmp_pa
     assert (moved / "metrics.json").read_text() == "[1]" and (old / "reconstruction/metrics.json").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_killed_study_goes_on_where_it_ended(run, tmp_path):
     options = [f"run={run.folder}", f"folder={tmp_path}/e", f"report={tmp_path}/r.html", "count=3", "batch_size=1"]
     options += ["sampler.steps=100", "study.diversity_targets=0", "~methods.none"]

@@ -78,7 +78,7 @@ def test_the_commands_need_no_checkout(spnn, tmp_path):
     assert "outputs/a" in listed
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_sweep_finds_the_launcher_and_ones_own_code(spnn, tmp_path):
     write_own(tmp_path)
     sweep = ("train", "-m", "experiment=mine", "debug=fast", "stages=[task]", "seed=1,2", "hydra/launcher=joblib")

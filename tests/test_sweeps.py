@@ -39,7 +39,7 @@ def of_seed(folder: Path, seed: int) -> Path:
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_killed_sweep_goes_on_with_its_third_job(tmp_path):
     words = (*SWEEP, "seed=1,2,3,4,5,6", f"hydra.sweep.dir={tmp_path}")
     process = subprocess.Popen(

@@ -107,6 +107,7 @@ def test_a_server_that_cannot_be_reached_does_not_stop_anything(tmp_path, monkey
     assert [row["loss"] for row in history(file_of(tmp_path))] == [1.0]
 
 
+@pytest.mark.nightly
 def test_a_tables_column_of_several_types_is_text(tmp_path):
     log = WandbLog(tmp_path, job="evaluate")
     log_table([log], "table", [{"a": 1, "b": 0.5}, {"b": "0.1 to 0.9"}, {"a": 2.5, "b": None}])
