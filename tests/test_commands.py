@@ -62,7 +62,7 @@ def test_evaluation_compares_the_methods(run):
     assert entries["nlbp"]["agreement"] > 0.95 > 0.9 > entries["none"]["agreement"]
     assert entries["nlbp"]["balanced_agreement"] > 0.9 and entries["majority"]["balanced_agreement"] == 0.5
     assert entries["nlbp"]["finite"] and entries["nlbp"]["largest_pixel"] <= 1
-    with (folder / "reconstruction/attributes.csv").open() as file:
+    with (folder / "reconstruction/labels.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 5 * 10
     mean = sum(float(row["mae"]) for row in rows if row["guidance"] == "nlbp") / 10

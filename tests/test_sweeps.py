@@ -35,7 +35,7 @@ LR = "stage.task.module.optimizer.lr"
 
 
 def of_seed(folder: Path, seed: int) -> Path:
-    (found,) = folder.glob(f"*seed={seed}*")
+    (found,) = folder.glob(f"*seed-{seed}*")
     return found
 
 
@@ -46,7 +46,7 @@ def test_a_killed_sweep_goes_on_with_its_third_job(tmp_path):
         [sys.executable, *words], cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
     )
     deadline = time.monotonic() + 300
-    while not list(tmp_path.glob("*seed=3*/task/checkpoints/last.ckpt")) and time.monotonic() < deadline:
+    while not list(tmp_path.glob("*seed-3*/task/checkpoints/last.ckpt")) and time.monotonic() < deadline:
         assert process.poll() is None
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)

@@ -195,8 +195,10 @@ def _swept_below(words: list[str]) -> list[str]:
     Raises:
         SystemExit: If it names several.
     """
-    if not {"-m", "--multirun"} & set(words):
+    flags = [word for word in words if word in ("-m", "--multirun")]
+    if not flags:
         return words
+    words = [*flags, *(word for word in words if word not in flags)]  # behind options, Hydra's parser refuses it
     if several := [word for word in words if re.match(r"folder=[^'\"]*,", word)]:
         raise SystemExit(f"{several[0]}: each job of a multirun has a folder of its own below `folder`; give one.")
     return [re.sub(r"^folder=", "hydra.sweep.dir=", word) for word in words]

@@ -34,7 +34,7 @@ from spnn.sampling.drawn import Drawn, look_at
 from spnn.sampling.generate import generate
 from spnn.sampling.images import held_out
 from spnn.sampling.models import Models, freeze, load_models, readout_of
-from spnn.sampling.run import check_options, prepare
+from spnn.sampling.run import check_options, prepare, say
 from spnn.sampling.store import MemoryStore
 from spnn.sampling.tasks import Problem, checked_images, need_operator
 from spnn.settings import settings
@@ -255,6 +255,7 @@ class Session:
         seed: int = 0,
         per_target: int = 1,
         guidance: str | Callable[..., Guidance | None] | None = None,
+        bound: float | None = None,
         values: Mapping[str, Any] | None = None,
         choices: Sequence[str] = (),
     ) -> Drawn:
@@ -270,7 +271,8 @@ class Session:
             seed: Target i starts from the noise of ``seed + i``.
             per_target: Samples of each target.
             guidance: An option of ``conf/guidance``, or what makes a guidance: ``(operator, y, free=, readout=)``.
-            values: Other options by their full names: ``{"sampler.eta": 0, "guidance.bound": 0.04}``; None is null.
+            bound: Of each step's move, ``guidance.bound``; None for the guidance's own.
+            values: Other options by their full names: ``{"sampler.eta": 0}``; None is null.
             choices: Other options of groups: ``["sampler=ddim"]``.
 
         Raises:
@@ -282,6 +284,8 @@ class Session:
         own = {"seed": seed, "n_per_target": per_target}
         if steps is not None:
             own["sampler.steps"] = steps
+        if bound is not None:
+            own["guidance.bound"] = bound
         if start is not None:
             own["sampler.start"] = None if start == "noise" else start
         config = self._composed("sample", [*words, *choices], {**own, **(values or {})})
@@ -291,7 +295,9 @@ class Session:
             problem, asked = prepare(config, self.models, problem=problem, images=images, guidance=made)
             store = MemoryStore(asked.names)
             generate(self.models, asked, store, config, task)
-            return look_at(store.collect()["image"], problem, self.models, download=config.download)
+            drawn = look_at(store.collect()["image"], problem, self.models, download=config.download)
+            say(drawn, drawn.metrics, config)
+            return drawn
 
     def evaluate(
         self,

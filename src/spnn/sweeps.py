@@ -105,7 +105,7 @@ class Comparison(Callback):
         rows = []
         for job in jobs:
             cells = [format_metric(job["metrics"].get(name), title) for name, title in shown.items()]
-            rows.append([job["name"] + (f"\nfailed: {job['error']}" if job["error"] else ""), *cells])
+            rows.append([job["name"] + " (failed)" * bool(job["error"]), *cells])
         print_rows(["job", *shown.values()], rows)
 
 

@@ -60,7 +60,7 @@ def faults(
     if not math.isfinite(own["fine_energy"]):
         return [Fault("their pixels are not finite numbers", broken=True)]
     found = []
-    if own["saturated"] > 1.3 * real["saturated"] + 0.003:
+    if own["saturated"] > 1.3 * real["saturated"] + 0.01:
         text = (
             f"{100 * own['saturated']:.1f} % of their values are black or white ({of}: {100 * real['saturated']:.1f} %)"
         )

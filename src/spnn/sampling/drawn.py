@@ -4,7 +4,7 @@ whole."""
 import io
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
@@ -99,13 +99,16 @@ class Drawn:
 
     @cached_property
     def faults(self) -> list[Fault]:
-        """What sets the samples apart from photographs: from training images, as far as these are known, or from the
-        given ones, whichever they are closer to."""
+        """What sets the samples apart from the training images, if these are known, else from the given ones. What the
+        given images have themselves is no fault."""
         own, found = self.metrics, []
         for prefix, name in (("training_", "training images"), ("given_", "the given images")):
             if f"{prefix}saturated" in own:
                 found.append(faults(own, {key: own[f"{prefix}{key}"] for key in _WHOLE}, of=name))
-        return min(found, key=lambda some: (any(fault.broken for fault in some), len(some)), default=[])
+        if not all(found):
+            return []
+        broken = all(any(fault.broken for fault in some) for some in found)
+        return [replace(fault, broken=fault.broken and broken) for fault in found[0]] if found else []
 
     @property
     def verdict(self) -> str | None:
@@ -136,10 +139,16 @@ class Drawn:
             return []
         view, took = self.seen[-1], self.took
         before, failed = view.before(edited), ~view.right & edited
-        said = f"{took.sum()} of {len(took)} samples show what was set, by {view.by}"
-        said += f" ({before.sum()} of their given images did before)" * bool(before.any())
+        if view.given is None:
+            said = f"{took.sum()} of {len(took)} samples show what was set, by {view.by}"
+        else:
+            said = (
+                f"by {view.by}, {took[~before].sum()} of {(~before).sum()} samples took: they show what was set, and "
+            )
+            said += "the given image didn't"
+            said += f"; of {before.sum()} whose given image did, {took[before].sum()} still do" * bool(before.any())
         said += f"; missing: {_counts(failed, names)}" * bool(edited.sum() > 1 and failed.any())
-        sentences = [f"{said}."]
+        sentences = [f"{said[0].upper()}{said[1:]}."]
         if (changed := view.changed(edited)) is not None and changed.any():
             sentences.append(
                 f"{changed.sum(1).double().mean():.1f} of the {int((~edited).sum())} others differ from the given "
@@ -168,7 +177,7 @@ class Drawn:
             captions = [words[n] if self.per_target == 1 else f"{n} of {self.per_target} took" for n in of_each]
             if (changed := view.changed(problem.edited)) is not None:
                 also = mean(changed)
-                captions = [f"{text}\n{count:.3g} others changed" for text, count in zip(captions, also, strict=True)]
+                captions = [f"{text}\nothers changed: {count:.3g}" for text, count in zip(captions, also, strict=True)]
         return [f"{text}\nby {view.by}" for text in captions]
 
 
@@ -191,6 +200,9 @@ def look_at(images: Tensor, problem: Problem, models: Models, *, download: bool 
             of_view = dict(agreement_with(view.found, view.wanted, problem.free, problem.edited, models.readout))
             if problem.edited is not None and (changed := view.changed(problem.edited)) is not None:
                 of_view["side_effects"] = changed.sum(1).double().mean().item()
+                new = ~view.before(problem.edited)  # the others have nothing to show
+                if new.any():
+                    of_view["edit_success"] = view.took(problem.edited)[new].double().mean().item()
             metrics |= {f"{view.prefix}{name}": value for name, value in of_view.items()}
     return Drawn(images, outputs, problem, metrics, models, seen)
 

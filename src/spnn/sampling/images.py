@@ -58,7 +58,9 @@ def own_images(
     paths = found[first:] if count is None else found[first : first + count]
     if not paths or (count is not None and len(paths) < count):
         asked = f"from {first} on" if count is None else f"{first} to {first + count - 1}"
-        raise InputError(f"{len(found)} images were found in {where}; images {asked} were requested.")
+        raise InputError(
+            f"{len(found)} images were found in {where}; images {asked} were requested. Without `count`, all are taken."
+        )
     names = [path.stem for path in paths]
     for i, path in enumerate(paths):
         if names.count(path.stem) > 1:  # of different folders or formats

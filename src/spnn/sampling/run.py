@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from spnn.diffusion.sampler import Sampler
 from spnn.errors import InputError
 from spnn.outputs import outputs_of
 from spnn.runs import alone_in, check_results_folder
-from spnn.sampling.drawn import look_at
+from spnn.sampling.drawn import Drawn, look_at
 from spnn.sampling.generate import Request, check_common, check_guidance, generate, seeds
 from spnn.sampling.models import Models, load_models
 from spnn.sampling.results import save_metadata, save_tensors, save_trajectory, track
@@ -27,18 +27,18 @@ from spnn.settings import at_work
 from spnn.sweeps import format_metric
 from spnn.tracking import tracking
 
-__all__ = ["check_options", "prepare", "request", "sample"]
+__all__ = ["check_options", "prepare", "request", "sample", "say"]
 
 log = logging.getLogger(__name__)
 
 _FRAMES = {None: 0, "strip": 10, "gif": 50}
 _SHOWN = {  # metrics that are said at the end; the others are in metrics.json
-    "agreement": "agreement by g, %",
-    "judge_agreement": "by the judge, %",
-    "judge_balanced_agreement": "balanced, %",
+    "agreement": "agreement with the target by g %",
+    "judge_agreement": "by the judge %",
+    "judge_balanced_agreement": "balanced %",
     "gap": "gap",
     "psnr": "PSNR",
-    "saturated": "black or white, %",
+    "saturated": "black or white %",
     "images_per_second": "images per second",
 }
 _FEW_STEPS = 25  # with which bounded moves don't get far
@@ -143,14 +143,23 @@ def _sample_into(
         track(loggers, folder, metrics, models.readout)
     store.close()
     log.info("%d images in %s: %s", count, folder, ", ".join(path.name for path in pictures))
-    said = [f"{title} {format_metric(metrics[name], title)}" for name, title in _SHOWN.items() if name in metrics]
-    log.info("%s", "; ".join(text.replace(", %", "").replace("%", "") for text in said))
+    say(drawn, metrics, config)
+    return metrics
+
+
+def say(drawn: Drawn, metrics: Mapping[str, float], config: DictConfig) -> None:
+    """Log what came of it: some figures, which edits took and what else changed, and whether the pictures are whole."""
+    figures = []
+    for name, title in _SHOWN.items():
+        if name in metrics:
+            per_cent = " %" if title.endswith("%") else ""
+            figures.append(f"{title.removesuffix(' %')} {format_metric(metrics[name], title)}{per_cent}")
+    log.info("%s", "; ".join(figures))
     for sentence in drawn.in_words():
         log.info("%s", sentence)
     if drawn.faults:
         broken = any(fault.broken for fault in drawn.faults)
-        log.log(logging.WARNING if broken else logging.INFO, "%s%s", drawn.verdict, _advice(config) if broken else "")
-    return metrics
+        log.log(logging.WARNING if broken else logging.INFO, "%s%s", drawn.verdict, _advice(config))
 
 
 def _advice(config: DictConfig) -> str:

@@ -18,7 +18,7 @@ from spnn.readout import Readout
 __all__ = ["beyond_range", "by_name", "contradictions", "far_targets", "place_of", "set_values", "share_of"]
 
 _CLEAR = 0.2  # quantile of the training images with a label, from which on an image clearly shows it
-_RARE = 0.002  # share of training images with two labels, below which they may contradict each other,
+_RARE = 0.005  # share of training images with two labels, below which they may contradict each other,
 _LIFT = 0.25  # if they are together so much less often than by chance
 _FOLLOW = {"keep": 0.0, "follow": 1.0}
 
@@ -68,7 +68,8 @@ def set_values(
     if not values:
         raise InputError(
             f"nothing to set: give `{option}={{Name: value, ...}}`, e.g. {option}='{{{readout.names[0]}: yes}}'; the "
-            f"value is yes, no, a logit such as 4 or a probability such as 98%. Got {given}."
+            f"value is yes, no, a logit such as 4 or a probability such as 98%. Got "
+            f"{given}{', without a value' * isinstance(given, str)}."
         )
     names = readout.names
     read = {place_of(str(name), readout): readout.read(str(name), value) for name, value in values.items()}
@@ -185,7 +186,8 @@ def far_targets(names: Sequence[str], y: Tensor, outputs: TrainingOutputs, share
     worst = max(far, key=distance.tolist().__getitem__)
     mend = "give smaller logits, or fewer at once"
     if share < 1:
-        mend = "let the others follow, at least in part (edit.others=0.3), or " + mend
+        way = "at least in part (edit.others=0.3)" if share < 0.3 else "further (edit.others=follow)"
+        mend = f"let the others follow, {way}, or {mend}"
     return (
         f"{len(far)} of {len(y)} targets combine logits as no training image does. The furthest, {names[worst]}, is at "
         f"{distance[worst]:.1f} deviations (99 % of training images: at most {usual:.1f}). There may be no picture of "

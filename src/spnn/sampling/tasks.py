@@ -195,7 +195,15 @@ def _given_images(config: DictConfig, models: Models, given: Tensor | None) -> t
 
 
 def _numbered(config: DictConfig) -> list[str]:
-    """The names of samples that are taken from no image."""
+    """The names of samples that are taken from no image.
+
+    Raises:
+        InputError: If images are given.
+    """
+    if config.images is not None:
+        raise InputError(
+            f"task={config.task} draws new images and takes none: leave `images` out, or choose task=edit."
+        )
     return [f"{config.first + i:05d}" for i in range(config.count or 16)]
 
 

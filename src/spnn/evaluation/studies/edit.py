@@ -109,6 +109,10 @@ class Edit(Study):
                 (on,) = Flip(0, {k: value}).on.values()
                 opposite = torch.stack([(y[:, k] > 0) != on for y in self.subject.seen.values()]).all(0)
                 images = opposite.nonzero().squeeze(1).tolist()
+                if not images:
+                    log.info(
+                        "no held-out image shows the opposite of %s %s, so it isn't edited", names[k], text_of(value)
+                    )
                 few = min(self.each, len(images))
                 # From another one on for each label: most images show the opposite of all that is rare.
                 spread = [(j * len(images) // few + k) % len(images) for j in range(few)]
@@ -218,6 +222,7 @@ class Edit(Study):
                 "image": self.subject.names[flip.image],
                 "edit": self._label(flip),
                 "set": len(places),
+                "direction": "yes" if on.all() else "both" if on.any() else "no",
                 "well_judged": bool(self.told[places].all()),
                 "real_share": self._showing(flip).double().mean().item(),
             }
@@ -259,6 +264,8 @@ class Edit(Study):
                 f"{prefix}edit_success_interval": _interval(well, f"{prefix}took", self.subject.resamples),
                 f"{prefix}side_effects": mean(row[f"{prefix}side_effects"] for row in well),
                 f"{prefix}unedited_changes": mean(row[f"{prefix}unedited_changes"] for row in well),
+                f"{prefix}to_yes": mean(row[f"{prefix}took"] for row in well if row["direction"] == "yes"),
+                f"{prefix}to_no": mean(row[f"{prefix}took"] for row in well if row["direction"] == "no"),
                 f"{_HARD}{prefix}edit_success": mean(row[f"{prefix}took"] for row in rows if not row["well_judged"]),
             }
         return found
@@ -274,6 +281,8 @@ class Edit(Study):
             "edits": "edits",
             f"{prefix}edit_success": f"{by}take %",
             f"{prefix}edit_success_interval": "95 % CI, %",
+            f"{prefix}to_yes": "to yes %",
+            f"{prefix}to_no": "to no %",
             f"{_HARD}{prefix}edit_success": "hard ones %",
             f"{prefix}side_effects": "others change",
             f"{prefix}unedited_changes": "unedited: others change",
@@ -335,13 +344,21 @@ class Edit(Study):
                 new = [m for m in of_k if m not in chosen]
                 chosen += sorted(new, key=lambda m: shown.count(self.made[m].image))[:1]
         images = self.images[chosen]
-        rows = {"held-out": self.subject.images[images]}
+        rows, edited = {"held-out": self.subject.images[images]}, {}
         for start in self.starts:
             where = self._from(start, ",\n")
             rows[f"not edited{where}"] = samples[_key(method, _UNEDITED, start)].images[images]
             for others in self.shares:
-                rows[f"edited,\nothers {others}{where}"] = samples[_key(method, others, start)].images[chosen]
+                found = samples[_key(method, others, start)].images[chosen]
+                rows[f"edited,\nothers {others}{where}"] = found
+                edited[", ".join([*[others] * (len(self.shares) > 1), *filter(None, [self._from(start, "")])])] = found
         captions = [self._label(self.made[m]).replace("__", "\n").replace("_", " ") for m in chosen]
+        for what, images in edited.items():  # which of the rows took
+            seen = self.subject.views(images)[self.subject.most_trusted] > 0
+            for c, m in enumerate(chosen):
+                on = torch.tensor(list(self.made[m].on.values()))
+                word = "took" if (seen[c, list(self.made[m].values)] == on).all() else "failed"
+                captions[c] += f"\n{word}" + f" ({what})" * (len(edited) > 1)
         return Pictures(f"edits_{method}", f"Edits by {method}", rows, captions)
 
     def _from(self, start: int | None, comma: str) -> str:
@@ -389,9 +406,12 @@ class Edit(Study):
         name += f", {entry['set']} set" if "set" in entry else ""
         if success is not None:
             low, high = entry[f"{prefix}edit_success_interval"]
+            ways = {"yes": entry[f"{prefix}to_yes"], "no": entry[f"{prefix}to_no"]}
+            apart = [f"{100 * share:.0f} % of those to {way}" for way, share in ways.items() if share is not None]
+            apart = f" ({', '.join(apart)})" if len(apart) == 2 else ""
             yield (
                 f"{name}: {100 * success:.1f} % of {entry['edits']} edits take (95 % interval {100 * low:.0f} to "
-                f"{100 * high:.0f}), by the {by}; {entry[f'{prefix}side_effects']:.1f} others change, "
+                f"{100 * high:.0f}){apart}, by the {by}; {entry[f'{prefix}side_effects']:.1f} others change, "
                 f"{entry[f'{prefix}unedited_changes']:.1f} without any edit."
             )
         elif hard is not None:
