@@ -1,0 +1,111 @@
+"""Kill a training again and again at random moments, resume it each time, and hold its weights against an undisturbed
+run's, bit for bit.
+
+    python -m benchmarks.kills --kills 50
+
+It takes some twenty minutes on two cores. Each fault is named; the exit status is 1 if there was any.
+"""
+
+import argparse
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+
+STAGES = ("task", "inverse", "prior", "judge")
+RUN = (
+    *(
+        sys.executable,
+        "train.py",
+        "experiment=digits",
+        "trainer.precision=32-true",
+        "callbacks.last.every_n_train_steps=10",
+    ),
+    "stage.prior.trainer.max_steps=300",
+)
+
+
+def start(folder: Path, *words: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [*RUN, f"folder={folder}", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def finished(folder: Path) -> bool:
+    return all((folder / stage / "weights.safetensors").exists() for stage in STAGES)
+
+
+def disturbed(folder: Path, kills: int, generator: random.Random, seconds: float) -> tuple[Counter, list[str]]:
+    """Train with interruptions; return how often each signal was sent, and what went wrong on the way."""
+    sent, faults = Counter(), []
+    while not finished(folder):
+        words = ("resume=true",) if (folder / "config.yaml").exists() else ()
+        process = start(folder, *words)
+        if sent.total() < kills:
+            try:  # sometimes while it starts, sometimes while it trains
+                process.wait(generator.uniform(0.5, seconds))
+            except subprocess.TimeoutExpired:
+                name = generator.choice(("SIGKILL", "SIGTERM", "SIGINT"))
+                process.send_signal(getattr(signal, name))
+                sent[name] += 1
+        printed, _ = process.communicate(timeout=1200)
+        expected = (
+            "Traceback" not in printed or "KeyboardInterrupt" in printed
+        )  # Python's own, before there is a training
+        if process.returncode not in (0, 1, 130, 143, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT) or not expected:
+            faults.append(f"after {sent.total()} kills, exit status {process.returncode}: {printed[-600:]}")
+        if process.returncode == 1 and sent.total() >= kills and not finished(folder):
+            faults.append(f"doesn't go on: {printed[-600:]}")
+            break
+    return sent, faults
+
+
+def differing(folder: Path, reference: Path) -> list[str]:
+    """What a run has otherwise than another: weights bit for bit, metrics."""
+    found = []
+    for stage in STAGES:
+        one, other = (load_file(run / stage / "weights.safetensors") for run in (folder, reference))
+        found += [f"{stage}: {name}" for name in other if not torch.equal(one[name], other[name])]
+    one, other = (json.loads((run / "metrics.json").read_text()) for run in (folder, reference))
+    return found + [f"metrics of {stage}" for stage in STAGES if one[stage] != other[stage]]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    place = Path(tempfile.mkdtemp(prefix="kills_"))
+    reference, folder = place / "reference", place / "disturbed"
+    began = time.perf_counter()
+    undisturbed = start(reference)
+    printed, _ = undisturbed.communicate()
+    if undisturbed.returncode:
+        raise SystemExit(printed)
+    whole = time.perf_counter() - began
+    print(f"undisturbed: {whole:.0f} s")
+    seconds = 8 + whole / options.kills * 3  # so that all kills fall into the training
+    sent, faults = disturbed(folder, options.kills, random.Random(options.seed), seconds)
+    print(f"killed {sent.total()} times ({', '.join(f'{count} {name}' for name, count in sent.items())})")
+    differs = differing(folder, reference) if finished(folder) else ["it wasn't finished"]
+    for fault in (*faults, *differs):
+        print(f"FAULT  {fault}")
+    print(
+        "the same weights and metrics, bit for bit" if not differs else f"{len(differs)} differences; kept in {place}"
+    )
+    if not (faults or differs):
+        shutil.rmtree(place)
+    return 1 if faults or differs else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
