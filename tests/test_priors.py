@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -265,3 +266,19 @@ def test_a_mixture_fitted_to_images_draws_such_images():
         distance(torch.cat([samples, train[:1000]]), train[:1000])[:50].median() < 2 * distance(train, train).median()
     )
     torch.testing.assert_close(samples.mean(0), train.mean(0), rtol=0, atol=0.35)
+
+
+def test_a_small_cluster_takes_no_axes_from_the_others():
+    """Two images beside two hundred: they were one component of rank 1, and so were all."""
+    spread = torch.zeros(200, 64)
+    spread[:, :4] = 20 * torch.randn(200, 4)
+    pixels = torch.cat([(128 + spread).clamp(0, 255), torch.tensor([[3.0], [5.0]]).expand(-1, 64)])
+    items = [{"image": row.reshape(1, 8, 8).byte()} for row in pixels]
+    source = SimpleNamespace(split=lambda name: items, image_shape=(1, 8, 8))
+    prior = GaussianMixturePrior.fit(source, components=2, rank=8)
+    large, small = prior.weights.argmax(), prior.weights.argmin()
+    assert prior.weights[small] == pytest.approx(2 / 202)
+    assert (prior.variances[large, :4] > 50 * prior.rest[large]).all()  # the four directions that there are
+    assert (prior.axes[small] == 0).all() and prior.rest[small] > 0
+    drawn = Sampler(prior.schedule, 50)(prior, ImageNoise(range(64), (1, 8, 8)))
+    assert drawn.isfinite().all()

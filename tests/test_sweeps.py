@@ -13,6 +13,7 @@ import optuna
 import pytest
 from commands import REPOSITORY, command, fail, succeed
 from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 
@@ -163,3 +164,11 @@ def test_a_search_without_a_range_or_with_another_metric_is_refused(tmp_path):
     assert "nothing to search" in fail(*search)
     wrong = (f"{LR}=interval(1e-4,1e-2)", "hydra.sweeper.objective=task/los")
     assert "jobs return no 'task/los', but task/loss" in fail(*search, *wrong)
+
+
+def test_a_range_ends_before_its_end():
+    study = pytest.importorskip("hydra_plugins.spnn_optuna._study")
+    parser = OverridesParser.create()
+    for word, last in (("x=range(0,1,0.5)", 0.5), ("x=range(0,1.2,0.5)", 1.0), ("x=range(2,9,3)", 8)):
+        found = study.distribution(parser.parse_override(word))
+        assert found.high == pytest.approx(last), word

@@ -1,6 +1,8 @@
 """What the sweeper asks of Optuna. Hydra doesn't look for plugins in a module whose name begins with an underscore, so
 Optuna is imported by those that use it alone."""
 
+import math
+
 import optuna
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
 from hydra.errors import CompactHydraException
@@ -33,7 +35,8 @@ def distribution(override: Override) -> BaseDistribution:
     if isinstance(value, RangeSweep) and not value.shuffle:
         if all(isinstance(number, int) for number in (value.start, value.stop, value.step)):
             return IntDistribution(value.start, value.stop - 1, step=value.step)
-        return FloatDistribution(value.start, value.stop, step=value.step)
+        steps = math.ceil((value.stop - value.start) / value.step - 1e-9) - 1  # the end itself isn't in a range
+        return FloatDistribution(value.start, value.start + steps * value.step, step=value.step)
     if isinstance(value, ChoiceSweep):
         return CategoricalDistribution(list(override.sweep_string_iterator()))
     raise CompactHydraException(f"{override.input_line}: search by interval(...), range(...) or a list of values.")

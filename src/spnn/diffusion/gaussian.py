@@ -117,7 +117,8 @@ class GaussianMixturePrior(nn.Module):
             source: A :class:`~spnn.data.Source`.
             image_shape: Accepted, since every prior is built with it; it is the source's.
             components: K, at most.
-            rank: Principal axes of each component, at most.
+            rank: Principal axes of each component, at most; a small cluster has half as many as images, so that there
+                is something left for the rest.
             images: How many training images to look at.
             schedule: The noise schedule; by default DDPM's.
         """
@@ -127,14 +128,16 @@ class GaussianMixturePrior(nn.Module):
         labels = KMeans(min(components, len(x)), n_init=1, random_state=0).fit_predict(x.numpy())
         clusters = [x[torch.from_numpy(labels == k)] for k in range(labels.max() + 1)]
         clusters = [cluster for cluster in clusters if len(cluster) > 1]
-        rank = min(rank, x.shape[1] - 1, min(map(len, clusters)) - 1)
+        rank = min(rank, x.shape[1] - 1, (max(map(len, clusters)) - 1) // 2)
         parts = []
         for cluster in clusters:
             mean = cluster.mean(0)
             _, values, axes = torch.linalg.svd((cluster - mean) / math.sqrt(len(cluster)), full_matrices=False)
-            variances = values.square()
-            rest = variances[rank:].sum() / (x.shape[1] - rank)
-            parts.append((mean.unflatten(0, source.image_shape), axes[:rank].T, variances[:rank], rest))
+            variances, own = values.square(), min(rank, (len(cluster) - 1) // 2)
+            rest = variances[own:].sum() / (x.shape[1] - own)
+            padded = torch.zeros(x.shape[1], rank, dtype=x.dtype), rest.repeat(rank)  # no axes, of the rest's variance
+            padded[0][:, :own], padded[1][:own] = axes[:own].T, variances[:own]
+            parts.append((mean.unflatten(0, source.image_shape), *padded, rest))
         sizes = torch.tensor([len(cluster) for cluster in clusters], dtype=x.dtype)
         tensors = [torch.stack(part).float() for part in zip(*parts, strict=True)]
         return cls((sizes / sizes.sum()).float(), *tensors, schedule=schedule)
