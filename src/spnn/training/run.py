@@ -291,7 +291,8 @@ def fit_and_test(
     (logged,) = trainer.test(stage, datamodule=data, verbose=False)
     metrics = {key.removeprefix("test/"): value for key, value in logged.items()}
     shown = "  ".join(f"{key} {value:.4g}" for key, value in metrics.items() if "/" not in key)
-    log.info("stage %s, on the test split: %s  (training took %.2f GiB at most)", name, shown, memory)
+    held = f"  (the process held {memory:.2f} GiB at most)" if memory else ""
+    log.info("stage %s, on the test split: %s%s", name, shown, held)
     return trainer, metrics
 
 
@@ -325,9 +326,11 @@ def compile_parts(model: nn.Module, backend: bool | str) -> None:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes that this process has held at most: on its GPU if it computes there, else in main memory."""
+    """Bytes that this process has held at most: on its GPU if it computes there, else in main memory; 0 on Windows."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    import resource  # not on Windows
-
+    try:
+        import resource
+    except ImportError:  # on Windows
+        return 0
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
