@@ -44,7 +44,9 @@ def finished(folder: Path) -> bool:
     return all((folder / stage / "weights.safetensors").exists() for stage in STAGES)
 
 
-def disturbed(folder: Path, kills: int, generator: random.Random, seconds: float) -> tuple[Counter, list[str]]:
+def disturbed(
+    folder: Path, kills: int, generator: random.Random, seconds: tuple[float, float]
+) -> tuple[Counter, list[str]]:
     """Train with interruptions; return how often each signal was sent, and what went wrong on the way."""
     sent, faults = Counter(), []
     while not finished(folder):
@@ -52,7 +54,7 @@ def disturbed(folder: Path, kills: int, generator: random.Random, seconds: float
         process = start(folder, *words)
         if sent.total() < kills:
             try:  # sometimes while it starts, sometimes while it trains
-                process.wait(generator.uniform(0.5, seconds))
+                process.wait(generator.uniform(*seconds))
             except subprocess.TimeoutExpired:
                 name = generator.choice(("SIGKILL", "SIGTERM", "SIGINT"))
                 process.send_signal(getattr(signal, name))
@@ -88,13 +90,16 @@ def main() -> int:
     reference, folder = place / "reference", place / "disturbed"
     began = time.perf_counter()
     undisturbed = start(reference)
+    while undisturbed.poll() is None and not (reference / "config.yaml").exists():
+        time.sleep(0.1)
+    begins = time.perf_counter() - began  # until then there is nothing to lose
     printed, _ = undisturbed.communicate()
     if undisturbed.returncode:
         raise SystemExit(printed)
     whole = time.perf_counter() - began
-    print(f"undisturbed: {whole:.0f} s")
-    seconds = 8 + whole / options.kills * 3  # so that all kills fall into the training
-    sent, faults = disturbed(folder, options.kills, random.Random(options.seed), seconds)
+    print(f"undisturbed: {whole:.0f} s, {begins:.0f} s of them until it begins", flush=True)
+    ends = begins + 2.5 * (whole - begins) / options.kills  # so that most kills fall into the training
+    sent, faults = disturbed(folder, options.kills, random.Random(options.seed), (0.8 * begins, ends))
     print(f"killed {sent.total()} times ({', '.join(f'{count} {name}' for name, count in sent.items())})")
     differs = differing(folder, reference) if finished(folder) else ["it wasn't finished"]
     for fault in (*faults, *differs):
