@@ -1,4 +1,5 @@
-"""What holds while a command, or a session's method, is at work: the device, full precision, and a quiet Lightning."""
+"""What holds while a command, or a session's method, is at work: the device, threads, full precision, and a quiet
+Lightning."""
 
 import functools
 import logging
@@ -11,6 +12,8 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig
+
+from spnn.threads import free_cores
 
 __all__ = ["at_work", "settings", "working_device"]
 
@@ -48,6 +51,9 @@ def settings(trainer: DictConfig | None = None) -> Iterator[None]:
     """Compute where a trainer's config says, in full precision where that is asked for, as rounding to TF32 would break
     ``g g† = identity``; without Lightning's tips and irrelevant warnings. All is as before at the end."""
     token = _device.set(None if trainer is None else _device_of(trainer.accelerator, trainer.devices))
+    threads = torch.get_num_threads()
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(min(threads, free_cores()))
     loggers = [logging.getLogger(name) for name in _TALKATIVE]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -59,6 +65,7 @@ def settings(trainer: DictConfig | None = None) -> Iterator[None]:
             yield
     finally:
         _device.reset(token)
+        torch.set_num_threads(threads)
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
 

@@ -5,6 +5,7 @@ shared by all.
 """
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -23,6 +24,7 @@ from spnn.errors import InputError
 from spnn.sampling.models import Models
 from spnn.sampling.progress import SamplingProgress
 from spnn.sampling.store import MemoryStore
+from spnn.threads import FollowingThreads
 
 __all__ = ["Request", "check_common", "check_guidance", "generate", "seeds"]
 
@@ -163,6 +165,7 @@ class _Sampling(L.LightningModule):
 
     def setup(self, stage: str) -> None:
         self.missing = self.store.missing()
+        self.threads = FollowingThreads() if self.device.type == "cpu" else None
         self.trainer.strategy.barrier()  # no process writes before all have looked
 
     def predict_dataloader(self) -> DataLoader:
@@ -180,11 +183,15 @@ class _Sampling(L.LightningModule):
         guidance, frames = None, []
         if "y" in row:
             guidance = self.request.guidance(self.operator, row["y"], free=row.get("free"), readout=self.readout)
+        began = time.perf_counter()
         with torch.no_grad():
             for step in sampler.trajectory(self.prior, noise, guidance, row.get("image")):
+                if self.threads is not None:
+                    self.threads.step((time.perf_counter() - began) / len(index))
                 self.progress.advance(len(index) / sampler.num_steps * self.trainer.world_size)
                 if step.place in self.shown:
                     frames.append(self.frame(decode(step.x0)).float().cpu())
+                began = time.perf_counter()
             image = decode(step.x0)
         found = {"index": index.cpu(), "image": image.float().cpu()}
         if frames:

@@ -1,0 +1,25 @@
+"""Follow the cores that are free while a stage is trained."""
+
+import time
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.callbacks import Callback
+
+from spnn.threads import FollowingThreads
+
+__all__ = ["Threads"]
+
+
+class Threads(Callback):
+    """Changes the number of threads when other processes make steps slow, see :mod:`spnn.threads`; on CPUs alone."""
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.threads = FollowingThreads() if pl_module.device.type == "cpu" else None
+
+    def on_train_batch_start(self, *_: Any) -> None:
+        self.began = time.perf_counter()
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        if self.threads is not None:
+            self.threads.step(time.perf_counter() - self.began)
