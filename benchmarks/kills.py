@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -36,7 +37,11 @@ RUN = (
 
 def start(folder: Path, *words: str) -> subprocess.Popen:
     return subprocess.Popen(
-        [*RUN, f"folder={folder}", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [*RUN, f"folder={folder}", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # which shells switch off in the background
     )
 
 
