@@ -64,6 +64,10 @@ def disturbed(
                 name = generator.choice(("SIGKILL", "SIGTERM", "SIGINT"))
                 process.send_signal(getattr(signal, name))
                 sent[name] += 1
+                try:
+                    process.wait(60)
+                except subprocess.TimeoutExpired:  # Python can lose a KeyboardInterrupt while it imports
+                    process.kill()
         printed, _ = process.communicate(timeout=1200)
         expected = (
             "Traceback" not in printed or "KeyboardInterrupt" in printed

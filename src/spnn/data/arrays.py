@@ -110,7 +110,8 @@ def _make(place: Path, key: str, items: Sequence, make_row: Callable, chunk: int
     start = last = time.monotonic()
     with ExitStack() as stack:
         pool = stack.enter_context(ProcessPoolExecutor())
-        stack.callback(pool.shutdown, wait=False, cancel_futures=True)  # after an error, the rest is not made
+        # After an error, the rest is not made. Its processes are waited for: one that ends before they do may hang.
+        stack.callback(pool.shutdown, wait=True, cancel_futures=True)
         for number, row in enumerate(pool.map(make_row, items[done:], chunksize=chunk), done):
             if not files:
                 _check_space(place.parent, (len(items) - done) * sum(array.nbytes for array in row.values()))
