@@ -2,7 +2,6 @@
 
 import html
 import json
-import math
 
 import numpy as np
 import pytest
@@ -23,11 +22,11 @@ from spnn.training import train
 class Share(Values):
     """A share in (0, 1), whose output is its logarithm."""
 
-    def loss(self, y, labels):
-        return (y - labels.log()).square() / 2
-
     def decode(self, y):
         return y.exp()
+
+    def encode(self, labels):
+        return labels.log()
 
 
 class Ink(Digits):
@@ -62,11 +61,11 @@ def test_a_value_trains_samples_and_is_edited(ink):
     share = (images.flatten(1).mean(1) + 1) / 2
     assert (y.exp()[:, 0] - share).abs().mean() < 0.05
     assert logged["task"]["error"] < 0.05
-    less, more = (session.edit(images, {"ink": math.log(share)}, seed=0) for share in (0.26, 0.37))
+    less, more = (session.edit(images, {"ink": share}, seed=0) for share in (0.26, 0.37))
     for edited in (less, more):
         assert edited.metrics["edit_success"] > 0.8 and "balanced_agreement" not in edited.metrics
     assert more.images.mean() > less.images.mean()
-    with pytest.raises(InputError, match="the value of ink must be a finite number, got 'yes'"):
+    with pytest.raises(InputError, match="the value of ink must be a finite number, low or high, got 'yes'"):
         session.edit(images, {"ink": "yes"})
 
 
@@ -78,9 +77,12 @@ def test_a_value_is_studied_and_reported(ink, tmp_path):
     assert found["nlbp_gentle"]["mae"] < found["none"]["mae"] / 2
     assert {"mean", "none"} < found.keys() and "balanced_agreement" not in found["mean"]
     evaluate(configuration("evaluate", *where, "count=4", "sampler.steps=10", "study=steps", "study.steps=[5,10]"))
-    for study in ("edit", "multi"):
-        with pytest.raises(InputError, match="flips yes-or-no labels, but this run's labels are share"):
-            evaluate(configuration("evaluate", *where, "count=4", f"study={study}"))
+    edits = evaluate(
+        configuration("evaluate", *where, "count=12", "sampler.steps=20", "study=edit", "study.quantile=0.8")
+    )
+    assert edits[0]["edit_success"] > 0.7 and edits[0]["to_yes"] is not None and edits[0]["to_no"] is not None
+    page = html.unescape((tmp_path / "report.html").read_text())
+    assert "One value at a time is set to low and high" in page and "to high %" in page
     page = (tmp_path / "report.html").read_text()
     assert "mean's answer" in html.unescape(page)
     assert json.loads((tmp_path / "e/reconstruction/metrics.json").read_text())[0]["agreement"] > 0.5

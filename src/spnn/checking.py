@@ -36,6 +36,7 @@ _ALSO = {
     "count": {WHOLE},
     "stage.*.epochs": {WHOLE},
 }  # which the default doesn't show
+_LEFT_OUT = {"data.flip", "data.augment", "data.num_workers"}  # of one's own data, whose config may do without
 _UNKNOWN = object()  # in place of a default
 
 
@@ -174,7 +175,7 @@ class _Comparison:
         for name, value in found.items():
             full = f"{key}.{name}" if key else str(name)
             is_object = of_objects and (value is None or (isinstance(value, dict) and "_target_" in value))
-            if name in names or is_object or self._is_added(full):
+            if name in names or is_object or full in _LEFT_OUT or self._is_added(full):
                 default = known.get(name, _UNKNOWN) if isinstance(known, dict) else _UNKNOWN
                 also = set().union(*(more for pattern, more in _ALSO.items() if fnmatchcase(full, pattern)))
                 yield from _faults_of_type(full, value, default, _kind_of(default) | also)

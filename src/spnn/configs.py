@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import sysconfig
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -36,6 +37,13 @@ def instantiate(config: DictConfig, **arguments: Any) -> Any:
             raise cause from None
         if isinstance(cause, TypeError | ValueError | MisconfigurationException):
             raise InputError(f"{config._target_}: {cause}") from error
+        if "Error locating target" in str(error):
+            name = re.search("'(.+?)'", str(cause or error))[1]
+            reason = str(cause).splitlines()[1] if cause else error
+            raise InputError(
+                f"{name} can't be imported: {reason}. A module of your own is found in the working directory, beside "
+                "train.py, or in a folder on PYTHONPATH: start where it lies, or add its folder, PYTHONPATH=<folder>."
+            ) from error
         raise
 
 

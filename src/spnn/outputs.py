@@ -33,6 +33,7 @@ from spnn.settings import working_device
 __all__ = ["TrainingOutputs", "outputs_of"]
 
 _ENOUGH = 10_000  # training images, for quantiles and a covariance
+_MANY = 128  # outputs, beyond which K matrices [K, K] take too much memory
 _LEVELS = torch.linspace(0, 1, 101)
 
 
@@ -46,15 +47,17 @@ def outputs_of(network: nn.Module, images: Tensor, batch_size: int = 64) -> Tens
 
 @dataclass(frozen=True)
 class TrainingOutputs:
-    """What the K logits of training images look like.
+    """What a network's K outputs of training images look like.
 
     Attributes:
         mean: [K].
         range: The least and the largest output of each coordinate, [2, K].
         covariance: [K, K].
-        balanced: For each label, the covariance over images that have it and as many that lack it, [K, K, K].
-        present: Quantiles of each logit, in steps of 1 %, over the images that have the label and where the network
-            sees it, [101, K]; where there are none, over all that have it; NaN if no image has it.
+        balanced: For each label, the covariance over images that have it and as many that lack it, [K, K, K]; of many
+            outputs, the covariance alone, [1, K, K].
+        present: Quantiles of each output, in steps of 1 %, over the images that have the label and where the network
+            sees it, [101, K]; where there are none, over all that have it; NaN if no image has it. Of a number, over
+            all images.
         absent: The same of images that lack it.
         distance: Quantiles of the training images' own distances, [101].
         together: Shares of the images that have two labels, [K, K]; that have one, on the diagonal.
@@ -74,15 +77,17 @@ class TrainingOutputs:
 
     @classmethod
     def of(cls, y: Tensor, labels: Tensor, readout: Readout = LOGITS, whole: Tensor | None = None) -> "TrainingOutputs":
-        """Describe outputs [N, K] of images with labels [N, K]; without groups, all images have each coordinate. How
-        ``whole`` each image is, [N, 2], may be known."""
-        y, labels = y.double(), labels > 0.5 if readout.grouped else torch.ones_like(labels, dtype=torch.bool)
+        """Describe outputs [N, K] of images with labels [N, K]. How ``whole`` each image is, [N, 2], may be known."""
+        has, seen, y = readout.has(labels), readout.has(readout.decode(y)), y.double()
+        grouped = torch.tensor([readout.part(k).grouped for k in range(y.shape[1])])
+        lacks, unseen = (torch.where(grouped, ~mask, mask) for mask in (has, seen))
         mean, covariance, ends = y.mean(0), _covariance(y), torch.stack([y.amin(0), y.amax(0)])
-        balanced = torch.stack([_covariance(y, has) for has in labels.T])
+        balanced = covariance[None]
+        if y.shape[1] <= _MANY:
+            balanced = torch.stack([_covariance(y, images) for images in has.T])
         distance = _distance(y, mean, covariance).quantile(_LEVELS.double())
-        seen = y > 0 if readout.grouped else labels
-        typical = _quantiles(y, labels, seen), _quantiles(y, ~labels, ~seen)
-        together = labels.double().T @ labels.double() / len(labels)
+        typical = _quantiles(y, has, seen), _quantiles(y, lacks, unseen)
+        together = has.double().T @ has.double() / len(has)
         whole = torch.full((2,), torch.nan) if whole is None else whole.mean(0)
         found = mean, ends, covariance, balanced, *typical, distance, together, whole
         return cls(*(tensor.float() for tensor in found))
@@ -114,10 +119,11 @@ class TrainingOutputs:
         return cls(**found) if found.keys() == {field.name for field in fields(cls)} else None
 
     def typical(self, place: int, has: bool, quantile: float) -> float:
-        """What images with (or without) a label show of it: this quantile of how clearly they do.
+        """What images with (or without) a label show of it: this quantile of how clearly they do. Of a number, what is
+        high (or low).
 
         Returns:
-            A logit; NaN if no training image is of that kind.
+            An output; NaN if no training image is of that kind.
         """
         level = round(100 * (quantile if has else 1 - quantile))
         return (self.present if has else self.absent)[level, place].item()
@@ -126,15 +132,15 @@ class TrainingOutputs:
         """Set coordinates, and let the others follow.
 
         Arguments:
-            y: Logits, [N, K].
+            y: Outputs, [N, K].
             places: S coordinates.
             values: What they are set to, [N, S].
             share: How far the others follow, from 0 (they are kept) to 1 (their regression on the set ones).
 
         Returns:
-            The new logits, [N, K].
+            The new outputs, [N, K].
         """
-        covariance = self.balanced[places].double().mean(0)
+        covariance = self.balanced[places if len(self.balanced) > 1 else [0]].double().mean(0)
         among = covariance[places][:, places]
         among = among + 1e-6 * covariance.diagonal().mean() * torch.eye(len(places), dtype=torch.double)
         slopes = torch.linalg.solve(among, covariance[places])  # [S, K]

@@ -203,9 +203,11 @@ class Session:
 
         Arguments:
             images: See :meth:`draw`.
-            set: Name to yes, no, a logit or a probability such as "98%".
-            others: What becomes of the other logits: keep, follow, free, or a share of following.
-            quantile: What ``yes`` and ``no`` are: of the training images that have, or lack, the label.
+            set: Name to yes, no, a logit or a probability such as "98%"; of numbers, a number, low or high; of
+                classes, ``{"class": "cat"}``.
+            others: What becomes of the other outputs: keep, follow, free, or a share of following.
+            quantile: What ``yes`` and ``no`` are: of the training images that have, or lack, the label; what ``high``
+                and ``low`` are: of all.
             **options: Of :meth:`draw`.
         """
         values = {"edit.set": _plain(set), "edit.others": others, "edit.quantile": quantile}
@@ -272,7 +274,8 @@ class Session:
             per_target: Samples of each target.
             guidance: An option of ``conf/guidance``, or what makes a guidance: ``(operator, y, free=, readout=)``.
             bound: Of each step's move, ``guidance.bound``; None for the guidance's own.
-            values: Other options by their full names: ``{"sampler.eta": 0}``; None is null.
+            values: Other options by their full names, those of the guidance, too: ``{"guidance.stop": 0.1}``; None is
+                null.
             choices: Other options of groups: ``["sampler=ddim"]``.
 
         Raises:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler, default_collate
 
 from spnn.data.order import ShuffledBatches
-from spnn.data.sources import Source, Split
+from spnn.data.sources import SPLITS, Source, Split, check_split
 from spnn.errors import InputError
 
 __all__ = ["ImageData", "collate", "scale_to_unit_range"]
@@ -47,7 +47,7 @@ class ImageData(L.LightningDataModule):
         self,
         source: Source,
         batch_size: int,
-        flip: bool,
+        flip: bool = False,
         augment: Callable[[Tensor], Tensor] | None = None,
         batches: int | None = None,
         num_workers: int = 0,
@@ -63,6 +63,11 @@ class ImageData(L.LightningDataModule):
 
     def prepare_data(self) -> None:
         self.source.prepare()
+
+    def setup(self, stage: str) -> None:
+        """Look at what the source gives, see :func:`~spnn.data.sources.check_split`."""
+        for name in SPLITS if stage == "fit" else ():
+            check_split(self.source, name)
 
     def train_dataloader(self) -> DataLoader:
         world_size, rank, start = 1, 0, 0

@@ -10,16 +10,18 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
+import torch
 from sklearn.datasets import load_digits
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from spnn.data import faces
 from spnn.data.arrays import ArrayDataset, cached_arrays
 from spnn.data.attributes import CELEBA_ATTRIBUTES
 from spnn.errors import InputError
-from spnn.readout import Binary, Readout
+from spnn.readout import Binary, Classes, Mixed, Readout, Values
 
-__all__ = ["SPLITS", "Digits", "Source", "Split", "SyntheticFaces"]
+__all__ = ["SPLITS", "Digits", "Source", "Split", "SyntheticFaces", "check_split"]
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -50,6 +52,40 @@ class Source(ABC):
 
         It has ``labels``, all of them as an array [N, K], and ``name(index)``, what an image is called.
         """
+
+
+def check_split(source: Source, name: Split) -> None:
+    """Look at all labels and the first image of a split.
+
+    Raises:
+        InputError: If the split is empty, its labels are not what the readout takes them for, or the image is not of
+            bytes and of the source's shape.
+    """
+    split, of = source.split(name), f"the split {name!r} of {type(source).__name__}"
+    if len(split) == 0:
+        raise InputError(f"{of} has no images.")
+    labels = torch.as_tensor(np.asarray(split.labels))
+    if labels.shape != (len(split), len(source.label_names)):
+        raise InputError(
+            f"{of} has labels of shape {tuple(labels.shape)}, expected a row for each of its {len(split)} images and a "
+            f"column for each of its {len(source.label_names)} names."
+        )
+    try:
+        source.readout.check(labels.float())
+    except InputError as error:
+        raise InputError(f"{of}: {error}") from None
+    item = split[0]
+    image = item["image"]
+    if not isinstance(image, Tensor) or image.dtype != torch.uint8 or tuple(image.shape) != tuple(source.image_shape):
+        found = f"{image.dtype} {list(image.shape)}" if isinstance(image, Tensor) else type(image).__name__
+        raise InputError(
+            f"the first image of {of} is {found}, expected torch.uint8 {list(source.image_shape)}: bytes from 0 to 255."
+        )
+    if item["labels"].dtype != torch.float32 or len(item["labels"]) != len(source.label_names):
+        raise InputError(
+            f"the first labels of {of} are {item['labels'].dtype} {list(item['labels'].shape)}, expected torch.float32 "
+            f"[{len(source.label_names)}]."
+        )
 
 
 class SyntheticFaces(Source):
@@ -103,22 +139,38 @@ def _render(seed: int, size: int, index: int) -> dict[str, np.ndarray]:
 
 
 class Digits(Source):
-    """The 1,797 handwritten digits of scikit-learn, 8x8 pixels, with ten labels: which digit it is.
+    """The 1,797 handwritten digits of scikit-learn, 8x8 pixels.
 
     Arguments:
         seed: Seed of the shuffle before the 80/10/10 split.
+        labels: ``attributes``, ten yes-or-no answers; ``classes``, one class of ten; ``ink``, the share of an image
+            that is ink, in per cent; or ``mixed``, the class and the ink.
+
+    Raises:
+        InputError: If there are no such labels.
     """
 
-    label_names = tuple(f"digit_{i}" for i in range(10))
     image_shape = (1, 8, 8)
 
-    def __init__(self, seed: int = 0):
+    def __init__(self, seed: int = 0, labels: Literal["attributes", "classes", "ink", "mixed"] = "attributes"):
         digits = load_digits()
         order = np.random.default_rng(seed).permutation(len(digits.images))
         images = np.rint(digits.images * (255 / 16)).astype(np.uint8)[order, ..., None]
-        labels = np.eye(10, dtype=bool)[digits.target[order]]
+        digit, ink = np.eye(10, dtype=bool)[digits.target[order]], images.mean((1, 2, 3))[:, None] * (100 / 255)
+        classes = Classes([str(i) for i in range(10)], group="digit")
+        amount = Values(["ink"], ranges={"ink": (20, 40)}, units={"ink": "%"})
+        kinds: dict[str, tuple[Readout, np.ndarray]] = {
+            "attributes": (Binary([f"digit_{i}" for i in range(10)]), digit),
+            "classes": (classes, digit),
+            "ink": (amount, ink),
+            "mixed": (Mixed([classes, amount]), np.concatenate([digit, ink], axis=1)),
+        }
+        if labels not in kinds:
+            raise InputError(f"digits have the labels {', '.join(kinds)}, not {labels!r}.")
+        self.readout, labels_ = kinds[labels]
+        self.label_names = self.readout.names
         ends = [len(order) * 8 // 10, len(order) * 9 // 10]
-        parts = map(ArrayDataset, np.split(images, ends), np.split(labels, ends))
+        parts = map(ArrayDataset, np.split(images, ends), np.split(labels_, ends))
         self.splits = dict(zip(SPLITS, parts, strict=True))
 
     def split(self, name: Split) -> Dataset:

@@ -129,7 +129,7 @@ class TargetGuidance:
         Returns:
             These images, moved, [b, C, H, W].
         """
-        raise NotImplementedError(f"{type(self).__name__} implements neither correct nor guide.")
+        raise InputError(f"{type(self).__name__} must implement correct(x0, here, which, strength), or guide.")
 
     def __call__(self, x0: Tensor, t: int) -> Tensor:
         """Return the corrected prediction."""

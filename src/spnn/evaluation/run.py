@@ -143,16 +143,13 @@ def _described(
     """A row per sample, some of each method: the picture, what was wanted and what was achieved."""
     if not study.config.get("logger"):
         return []
-    rows, names = [], study.subject.readout.names
+    rows = []
     for name, request in requests.items():
         few = min(len(request.names), study.config.shown)
         y = outputs_of(study.subject.models.operator, samples[name].images[:few])
         for i in range(few):
-            wanted = request.y[i].tolist()
-            if request.free is not None:
-                wanted = [None if free else logit for logit, free in zip(wanted, request.free[i].tolist(), strict=True)]
-            target = dict(zip(names, wanted, strict=True))
-            words = described(study.subject.readout, target, dict(zip(names, y[i].tolist(), strict=True)))
+            free = None if request.free is None else request.free[i]
+            words = described(study.subject.readout, request.y[i], y[i], free)
             rows.append({"method": name, "image": folder / name / f"{request.names[i]}.png", **words})
     return rows
 

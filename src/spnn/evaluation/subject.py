@@ -83,9 +83,9 @@ class Subject:
     @cached_property
     def balanced_accuracy(self) -> Tensor:
         """How well the most trusted classifier recognises each label of real images, [K]; those that have it weigh
-        like those that don't."""
-        found = self.readout.decode(self.real_judged)
-        return agreement(found, self.real_labels, readout=self.readout)["balanced_agreement"].float()
+        like those that don't. Of a number, how often it is right within its tolerance."""
+        found = agreement(self.readout.decode(self.real_judged), self.real_labels, readout=self.readout)
+        return found.get("balanced_agreement", found["agreement"]).float()
 
     @property
     def networks(self) -> dict[str, nn.Module]:
@@ -202,4 +202,4 @@ class Subject:
 
 def means(values: dict[str, Tensor]) -> dict[str, float | list[float]]:
     """Means over coordinates of what :meth:`Subject.compare` returns, and the intervals as they are."""
-    return {key: v.tolist() if key.endswith("_interval") else v.mean().item() for key, v in values.items()}
+    return {key: v.tolist() if key.endswith("_interval") else v.nanmean().item() for key, v in values.items()}

@@ -1,11 +1,12 @@
 r"""How well sampled images show what was asked for.
 
-With :math:`p = \sigma(g(x))` of a held-out image and :math:`\hat p = \sigma(g(\hat x))` of its sample:
+With the decoded outputs :math:`p` of a held-out image and :math:`\hat p` of its sample, of logits
+:math:`p = \sigma(g(x))`:
 
-- *agreement*: how often :math:`\hat p > 0.5` equals :math:`p > 0.5`;
+- *agreement*: how often they say the same, of logits :math:`\hat p > 0.5` and :math:`p > 0.5`;
 - *balanced agreement*: the mean of that over the images that have a label and over those that don't, as rare
-  labels are mostly right by themselves;
-- *MAE*: the mean of :math:`|\hat p - p|`.
+  labels are mostly right by themselves; of classes, over the images of each class;
+- *MAE*: the mean of the readout's error, of logits :math:`|\hat p - p|`.
 
 References:
     Pseudo-Invertible Neural Networks (Ehrlich, Berman, Shocher, 2026), https://arxiv.org/abs/2602.06042 (the first and
@@ -34,9 +35,9 @@ def agreement(
         readout: What the outputs say, see :mod:`spnn.readout`.
 
     Returns:
-        ``agreement``, ``mae`` and, of a grouped readout, ``balanced_agreement``, each [K], or [R, K] with weights.
+        ``agreement``, ``mae`` and, of a readout with groups, ``balanced_agreement``, each [K], or [R, K] with weights.
         Where no image has a label, or all have it, its balanced agreement is the agreement over the images that
-        there are.
+        there are; of a class that no image has, it is NaN.
 
     Raises:
         InputError: If the shapes differ.
@@ -57,10 +58,9 @@ def agreement(
         return torch.where(of_each.isnan(), of_all, of_each)
 
     metrics = {"agreement": mean(agrees)}
-    if readout.grouped:
-        has = wanted > 0.5
-        metrics["balanced_agreement"] = torch.stack([mean(agrees, has), mean(agrees, ~has)]).nanmean(0)
-    metrics["mae"] = mean((found - wanted).abs())
+    if groups := readout.groups(wanted):
+        metrics["balanced_agreement"] = torch.stack([mean(agrees, group) for group in groups]).nanmean(0)
+    metrics["mae"] = mean(readout.error(found, wanted))
     return metrics if weights is not None else {name: values[0] for name, values in metrics.items()}
 
 
@@ -73,4 +73,4 @@ def agreement_intervals(
     """
     metrics = agreement(found, wanted, readout=readout)
     resampled = agreement(found, wanted, resample_weights(len(wanted), resamples), readout)
-    return metrics | {f"{name}_interval": interval(values.mean(1)) for name, values in resampled.items()}
+    return metrics | {f"{name}_interval": interval(values.nanmean(1)) for name, values in resampled.items()}

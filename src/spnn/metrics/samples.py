@@ -38,7 +38,7 @@ def agreement_with(
     """
     metrics = agreement(readout.decode(y), readout.decode(wanted), readout=readout)
     counts = torch.ones(y.shape[1], dtype=torch.bool) if free is None else ~free
-    means = {name: values[counts].mean().item() for name, values in metrics.items()}
+    means = {name: values[counts].nanmean().item() for name, values in metrics.items()}
     if edited is not None:
         right = readout.agrees(readout.decode(y), readout.decode(wanted))[:, edited]
         means["edit_success"] = right.all(1).double().mean().item()

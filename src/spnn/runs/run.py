@@ -94,7 +94,8 @@ class Run:
             InputError: If the folder holds what a run has trained already, or the earlier run's options are others.
         """
         folder = Path(folder)
-        if any((folder / stage).exists() for stage in config.stage):
+        files = ("weights.safetensors", "checkpoints/*")  # of stages that got somewhere; others may be tried again
+        if any(True for stage in config.stage for file in files for _ in (folder / stage).glob(file)):
             raise InputError(f"{folder} holds a run already, which would be overwritten: choose another `folder`.")
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(folder / "config.yaml") as unfinished:  # there at last: other processes wait for it
@@ -149,10 +150,10 @@ class Run:
         return ImageData(
             self.source,
             batch_size,
-            flip=options.flip,
-            augment=None if options.augment is None else instantiate(options.augment),
+            flip=options.get("flip", False),
+            augment=None if options.get("augment") is None else instantiate(options.augment),
             batches=batches,
-            num_workers=options.num_workers,
+            num_workers=options.get("num_workers", 0),
             seed=self.config.seed,
         )
 

@@ -3,7 +3,7 @@ whole."""
 
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -62,6 +62,10 @@ class View:
     def changed(self, edited: Tensor) -> Tensor | None:
         """Where other coordinates than those of a mask, [K], differ from the given images: a mask, [M, K]."""
         return None if self.given is None else ~self._agree(self.found, self.given) & ~edited
+
+    def side_effects(self, edited: Tensor) -> Tensor:
+        """How many others differ from the given images, [M]."""
+        return torch.tensor([len(self.readout.listed(row)) for row in self.changed(edited)]).double()
 
     def _agree(self, y: Tensor, other: Tensor) -> Tensor:
         return self.readout.agrees(self.readout.decode(y), self.readout.decode(other)) & y.isfinite()
@@ -134,7 +138,7 @@ class Drawn:
 
     def in_words(self) -> list[str]:
         """How many edits took and what else changed, in sentences; none where nothing was set."""
-        edited, names = self.problem.edited, self.models.readout.names
+        edited, listed = self.problem.edited, self.models.readout.listed
         if edited is None:
             return []
         view, took = self.seen[-1], self.took
@@ -147,12 +151,13 @@ class Drawn:
             )
             said += "the given image didn't"
             said += f"; of {before.sum()} whose given image did, {took[before].sum()} still do" * bool(before.any())
-        said += f"; missing: {_counts(failed, names)}" * bool(edited.sum() > 1 and failed.any())
+        said += f"; missing: {_counts(map(listed, failed))}" * bool(len(listed(edited)) > 1 and failed.any())
         sentences = [f"{said[0].upper()}{said[1:]}."]
         if (changed := view.changed(edited)) is not None and changed.any():
             sentences.append(
-                f"{changed.sum(1).double().mean():.1f} of the {int((~edited).sum())} others differ from the given "
-                f"image, on average: {_counts(changed, names)}. (study=edit measures how many of them are the edit's.)"
+                f"{view.side_effects(edited).mean():.1f} of the {len(listed(~edited))} others differ from the given "
+                f"image, on average: {_counts(map(listed, changed))}. (study=edit measures how many of them are the "
+                "edit's.)"
             )
         return sentences
 
@@ -166,17 +171,17 @@ class Drawn:
             gaps = (view.found - view.wanted).abs().flatten(1).mean(1).unflatten(0, by_target).mean(1)
             return [f"{name}\ngap {gap:.1e}" for name, gap in zip(problem.names, gaps.tolist(), strict=True)]
 
-        def mean(mask: Tensor) -> list[float]:
-            return mask.sum(1).unflatten(0, by_target).double().mean(1).tolist()
-
         if problem.edited is None:
-            captions = [f"{count:.3g} of {view.right.shape[1]} agree" for count in mean(view.right)]
+            agree = [len(view.readout.listed(row)) for row in view.right]
+            every = len(view.readout.listed(torch.ones_like(view.right[0])))
+            means = torch.tensor(agree).unflatten(0, by_target).double().mean(1).tolist()
+            captions = [f"{count:.3g} of {every} agree" for count in means]
         else:
             of_each = self.took.unflatten(0, by_target).sum(1).tolist()
             words = "failed", "took"
             captions = [words[n] if self.per_target == 1 else f"{n} of {self.per_target} took" for n in of_each]
-            if (changed := view.changed(problem.edited)) is not None:
-                also = mean(changed)
+            if view.given is not None:
+                also = view.side_effects(problem.edited).unflatten(0, by_target).mean(1).tolist()
                 captions = [f"{text}\nothers changed: {count:.3g}" for text, count in zip(captions, also, strict=True)]
         return [f"{text}\nby {view.by}" for text in captions]
 
@@ -198,8 +203,8 @@ def look_at(images: Tensor, problem: Problem, models: Models, *, download: bool 
     elif seen:
         for view in seen:
             of_view = dict(agreement_with(view.found, view.wanted, problem.free, problem.edited, models.readout))
-            if problem.edited is not None and (changed := view.changed(problem.edited)) is not None:
-                of_view["side_effects"] = changed.sum(1).double().mean().item()
+            if problem.edited is not None and view.given is not None:
+                of_view["side_effects"] = view.side_effects(problem.edited).mean().item()
                 new = ~view.before(problem.edited)  # the others have nothing to show
                 if new.any():
                     of_view["edit_success"] = view.took(problem.edited)[new].double().mean().item()
@@ -226,7 +231,7 @@ def _views(images: Tensor, outputs: Tensor | None, problem: Problem, models: Mod
     return views
 
 
-def _counts(mask: Tensor, names: Sequence[str], most: int = 4) -> str:
-    """The coordinates that are in most rows of a mask [M, K], with how many."""
-    counted = Counter(dict(zip(names, mask.sum(0).tolist(), strict=True)))
-    return ", ".join(f"{name} in {count}" for name, count in counted.most_common(most) if count)
+def _counts(listed: Iterable[list[str]], most: int = 4) -> str:
+    """The names that most lists have, with in how many they are."""
+    counted = Counter(name for names in listed for name in names)
+    return ", ".join(f"{name} in {count}" for name, count in counted.most_common(most))

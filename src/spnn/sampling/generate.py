@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from spnn.configs import instantiate
-from spnn.diffusion.guidance import Guidance, TargetGuidance
+from spnn.diffusion.denoiser import Denoised
+from spnn.diffusion.guidance import Guidance, Level, TargetGuidance, guide
 from spnn.diffusion.latent import LatentPrior
 from spnn.diffusion.sampler import ImageNoise, Sampler
 from spnn.errors import InputError
@@ -100,9 +101,7 @@ def check_guidance(models: Models, request: Request) -> None:
             "(Of studies, study=edit and multi start from images: study.starts=[450].)"
         )
     if request.y is not None:
-        free = None if request.free is None else request.free[:1]
-        made = request.guidance(models.operator.cpu(), request.y[:1], free=free, readout=models.readout)
-        levels = request.sampler.levels()
+        made, levels = _tried_guidance(models, request), request.sampler.levels()
         if not isinstance(made, TargetGuidance) or made.exact:
             return
         guided, start = sum(made.schedule(level) > 0 for level in levels), request.sampler.start
@@ -114,6 +113,48 @@ def check_guidance(models: Models, request: Request) -> None:
             )
         if start is not None and guided < _FEW:
             log.warning("only %d of %d steps are guided, from t = %d down. %s", guided, len(levels), levels[0], mend)
+
+
+def _tried_guidance(models: Models, request: Request) -> Guidance | None:
+    """The guidance of the first sample; one of the user's own has guided an image.
+
+    Raises:
+        InputError: If it can't be made, or fails.
+    """
+    free = None if request.free is None else request.free[:1]
+    try:
+        made = request.guidance(models.operator.cpu(), request.y[:1], free=free, readout=models.readout)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"the guidance can't be made: {error!r}. It is called as (operator, y, free=..., readout=...) and gives "
+            "what guides: its config needs `_partial_: true` and all other arguments, such as `schedule`."
+        ) from error
+    if made is not None and not callable(made) and not hasattr(made, "guide"):
+        raise InputError(
+            f"a guidance is called as (operator, y, free=..., readout=...) and gives what guides, but {made!r} can't "
+            "be called: does its config lack `_partial_: true`?"
+        )
+    if made is None or type(made).__module__.startswith("spnn."):
+        return made
+    strength = made.schedule if isinstance(made, TargetGuidance) else lambda t: 1.0
+    t = max(request.sampler.levels(), key=strength)
+    alpha = models.prior.schedule.alpha_bar(t)
+    level = Level(t, alpha**0.5, (1 - alpha) ** 0.5, alpha**0.5)
+    x = torch.zeros(1, *models.prior.image_shape)
+    try:
+        with torch.no_grad():
+            guide(made, lambda x: Denoised.of_mean(x, 0.5 * x, level.signal, level.sigma), x, level)
+    except InputError:
+        raise
+    except Exception as error:
+        gradient = "a gradient is taken inside of `with torch.enable_grad():`, as sampling computes none. "
+        raise InputError(
+            f"{type(made).__name__} fails on an image of shape {tuple(x.shape)} at t = {t}: {error!r}. "
+            f"{gradient.capitalize() if 'grad' in str(error) else ''}See docs/extending.md for an example."
+        ) from error
+    return made
 
 
 def generate(

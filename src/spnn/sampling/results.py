@@ -21,7 +21,6 @@ from spnn.tracking import log_picture, log_table
 __all__ = ["described", "save_metadata", "save_tensors", "save_trajectory", "track"]
 
 _LOGGED = 200  # samples in a logged table
-_OTHER_OUTPUTS = ("given", "judge", "judge_given")
 
 
 def save_tensors(kind: str | None, folder: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -33,10 +32,11 @@ def save_tensors(kind: str | None, folder: Path, tensors: Mapping[str, Tensor]) 
 
 
 def save_metadata(path: Path, names: Sequence[str], seeds: Sequence[int], drawn: Drawn) -> None:
-    """Write a line of JSON per sample: its PNG, target and seed; the outputs given, wanted and achieved, and what the
-    judge sees; of an edit what was set, whether it took, what failed and what else changed, by the judge; how whole the
-    picture is."""
-    problem, labels, took = drawn.problem, drawn.models.readout.names, drawn.took
+    """Write a line of JSON per sample: its PNG, target and seed; the outputs given, wanted and achieved, in the unit in
+    which users set them, and what the judge sees; of an edit what was set, whether it took, what failed and what else
+    changed, by the judge; how whole the picture is."""
+    problem, readout, took = drawn.problem, drawn.models.readout, drawn.took
+    labels = readout.names
     failed = changed = None
     if took is not None:
         failed, changed = ~drawn.seen[-1].right & problem.edited, drawn.seen[-1].changed(problem.edited)
@@ -46,17 +46,15 @@ def save_metadata(path: Path, names: Sequence[str], seeds: Sequence[int], drawn:
             target = i // drawn.per_target
             line = {"image": f"{name}.png", "target_of": problem.names[target], "seed": seeds[i]}
             if drawn.seen and labels:
-                free = [False] * len(labels) if problem.free is None else problem.free.tolist()
-                wanted = [None if any_ else value for value, any_ in zip(problem.y[target].tolist(), free, strict=True)]
-                line["target"] = dict(zip(labels, wanted, strict=True))
-                for view in drawn.seen:
-                    seen = {"judge" if view.prefix else "achieved": view.found, f"{view.prefix}given": view.given}
-                    line |= {k: dict(zip(labels, y[i].tolist(), strict=True)) for k, y in seen.items() if y is not None}
+                rows = {"target": _fixed(problem.y[target], problem.free), **_seen(drawn, i)}
+                for key, y in rows.items():
+                    values = [None if value != value else value for value in readout.shown(y).tolist()]
+                    line[key] = dict(zip(labels, values, strict=True))
                 if took is not None:
-                    line["set"] = {name: line["target"][name] for name in _chosen(labels, problem.edited)}
-                    line |= {"took": took[i].item(), "failed": _chosen(labels, failed[i])}
+                    line["set"] = readout.chosen(problem.y[target], problem.edited)
+                    line |= {"took": took[i].item(), "failed": readout.listed(failed[i])}
                 if changed is not None:
-                    line["changed"] = _chosen(labels, changed[i])
+                    line["changed"] = readout.listed(changed[i])
             elif drawn.seen:
                 line["gap"] = (drawn.outputs[i] - problem.y[target]).abs().mean().item()
             line |= {name: values[i].item() for name, values in whole.items()}
@@ -82,38 +80,50 @@ def save_trajectory(kind: str, folder: Path, frames: Tensor, steps: Sequence[int
     return folder / "trajectory.png"
 
 
-def track(loggers: Sequence[Logger], folder: Path, metrics: Mapping[str, float], readout: Readout) -> None:
-    """Show loggers what a sampling left in its folder: metrics, the grid, and a table of samples."""
+def track(
+    loggers: Sequence[Logger], folder: Path, metrics: Mapping[str, float], names: Sequence[str], drawn: Drawn
+) -> None:
+    """Show loggers what a sampling left in its folder: metrics, the grid, and a table of samples, named so."""
     for logger in loggers:
         logger.log_metrics(dict(metrics))
     log_picture(loggers, "grid", folder / "grid.png")
     rows = []
     with (folder / "metadata.jsonl").open(encoding="utf-8") as file:
-        for line in islice(map(json.loads, file), _LOGGED):
-            target, achieved, *others = (line.pop(key, {}) for key in ("target", "achieved", *_OTHER_OUTPUTS))
-            sees = {key: readout.words(y) for key, y in zip(_OTHER_OUTPUTS, others, strict=True) if y}
+        for i, line in enumerate(islice(map(json.loads, file), _LOGGED)):
             listed = {key: ", ".join(line.pop(key)) for key in ("set", "failed", "changed") if key in line}
-            words = described(readout, target, achieved)
-            rows.append({**line, "image": folder / line["image"], **words, **sees, **listed})
+            words = {}
+            if drawn.seen and drawn.models.readout.names:
+                rows_ = _seen(drawn, i)
+                target = drawn.problem.y[i // drawn.per_target]
+                words = described(drawn.models.readout, target, rows_.pop("achieved"), drawn.problem.free)
+                words |= {key: drawn.models.readout.words(y) for key, y in rows_.items()}
+            plain = {key: value for key, value in line.items() if not isinstance(value, dict)}
+            rows.append({**plain, "image": folder / line["image"], **words, **listed})
     log_table(loggers, "samples", rows)
 
 
-def _chosen(names: Sequence[str], mask: Tensor) -> list[str]:
-    return [name for name, chosen in zip(names, mask.tolist(), strict=True) if chosen]
+def _fixed(y: Tensor, free: Tensor | None) -> Tensor:
+    """Targets, NaN where they were free."""
+    return y if free is None else y.masked_fill(free, torch.nan)
 
 
-def described(
-    readout: Readout, target: Mapping[str, float | None], achieved: Mapping[str, float]
-) -> dict[str, str | float]:
-    """Wanted and achieved outputs in words, and those that differ; a wanted one of None was free."""
-    if not target:
-        return {}
-    fixed = {name: y for name, y in target.items() if y is not None}
-    found, wanted = (readout.decode(torch.tensor([of[name] for name in fixed])) for of in (achieved, fixed))
-    missed = [name for name, right in zip(fixed, readout.agrees(found, wanted).tolist(), strict=True) if not right]
+def _seen(drawn: Drawn, sample: int) -> dict[str, Tensor]:
+    """What each network sees in a sample, and saw in the given image, [K] each."""
+    rows = {}
+    for view in drawn.seen:
+        views = {"judge" if view.prefix else "achieved": view.found, f"{view.prefix}given": view.given}
+        rows |= {key: y[sample] for key, y in views.items() if y is not None}
+    return rows
+
+
+def described(readout: Readout, target: Tensor, achieved: Tensor, free: Tensor | None) -> dict[str, str | float]:
+    """Wanted and achieved outputs [K] in words, and those that differ, but for those that were free."""
+    target = _fixed(target, free)
+    fixed = ~target.isnan()
+    missed = ~readout.agrees(readout.decode(achieved), readout.decode(target)) & fixed
     return {
-        "target": readout.words(fixed),
+        "target": readout.words(target),
         "achieved": readout.words(achieved),
-        "missed": ", ".join(missed),
-        "agreement": 1 - len(missed) / len(fixed) if fixed else 1.0,
+        "missed": ", ".join(readout.listed(missed)),
+        "agreement": 1 - (missed.sum() / fixed.sum()).item() if fixed.any() else 1.0,
     }

@@ -140,7 +140,7 @@ def _sample_into(
         pictures.append(save_trajectory(config.trajectory, folder, samples["frames"], steps, drawn))
     group, job = models.run.title if models.run else "samples", f"sample {config.task}"
     with tracking(config.get("logger"), folder, config=config, group=group, job=job) as loggers:
-        track(loggers, folder, metrics, models.readout)
+        track(loggers, folder, metrics, asked.names, drawn)
     store.close()
     log.info("%d images in %s: %s", count, folder, ", ".join(path.name for path in pictures))
     say(drawn, metrics, config)
@@ -175,7 +175,7 @@ def _advice(config: DictConfig) -> str:
         way = "more steps (sampler.steps=50)"
     else:
         way = f"guidance.bound below {guidance.bound}"
-    return f" Try {way}{', or smaller logits' if config.task in ('edit', 'generate') else ''}."
+    return f" Try {way}{', or set less' if config.task in ('edit', 'generate') else ''}."
 
 
 def check_options(config: DictConfig) -> None:

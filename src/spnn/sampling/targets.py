@@ -11,28 +11,16 @@ import yaml
 from omegaconf import DictConfig
 from torch import Tensor
 
-from spnn.errors import InputError, nearest
+from spnn.errors import InputError
 from spnn.outputs import TrainingOutputs
-from spnn.readout import Readout
+from spnn.readout import Readout, Setting
 
-__all__ = ["beyond_range", "by_name", "contradictions", "far_targets", "place_of", "set_values", "share_of"]
+__all__ = ["beyond_range", "by_name", "contradictions", "far_targets", "set_places", "set_values", "share_of"]
 
 _CLEAR = 0.2  # quantile of the training images with a label, from which on an image clearly shows it
 _RARE = 0.005  # share of training images with two labels, below which they may contradict each other,
 _LIFT = 0.25  # if they are together so much less often than by chance
 _FOLLOW = {"keep": 0.0, "follow": 1.0}
-
-
-def place_of(name: str, readout: Readout) -> int:
-    """Return the place of an output among a readout's names.
-
-    Raises:
-        InputError: If there is none of that name; the message has the nearest ones.
-    """
-    if name not in readout.names:
-        hint = nearest(name, readout.names) or f"; choose from {', '.join(readout.names)}"
-        raise InputError(f"there is no {readout.noun} {name!r}{hint}.")
-    return readout.names.index(name)
 
 
 def set_values(
@@ -48,7 +36,8 @@ def set_values(
     """Return a copy of the outputs ``y`` [N, K] with the named ones set, and which these are, a mask [K].
 
     ``yes`` is the given quantile of what training images that have the label show of it, ``no`` the same of those
-    that lack it. An image that shows it as clearly as most of them keeps its logit: there is nothing to edit.
+    that lack it; of a number, ``high`` and ``low`` are that quantile of all, and the opposite one. An image that shows
+    it as clearly as most of them keeps its output: there is nothing to edit.
 
     Arguments:
         y: Outputs, [N, K].
@@ -66,17 +55,37 @@ def set_values(
     """
     given, values = values, by_name(values, option)
     if not values:
+        example = f"{option}='{{{readout.names[0]}: {readout.poles[1]}}}'"
         raise InputError(
-            f"nothing to set: give `{option}={{Name: value, ...}}`, e.g. {option}='{{{readout.names[0]}: yes}}'; the "
-            f"value is yes, no, a logit such as 4 or a probability such as 98%. Got "
+            f"nothing to set: give `{option}={{Name: value, ...}}`, e.g. {example}. Got "
             f"{given}{', without a value' * isinstance(given, str)}."
         )
+    try:
+        read = readout.settings(values)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{option}={dict(values)} can't be read by {type(readout).__name__}: {error!r}.") from error
+    return set_places(y, readout, read, option, outputs, quantile=quantile, share=share)
+
+
+def set_places(
+    y: Tensor,
+    readout: Readout,
+    read: Mapping[int, Setting],
+    option: str,
+    outputs: TrainingOutputs | None = None,
+    *,
+    quantile: float = 0.95,
+    share: float = 0.0,
+) -> tuple[Tensor, Tensor]:
+    """As :func:`set_values`, of coordinates by their places."""
     names = readout.names
-    read = {place_of(str(name), readout): readout.read(str(name), value) for name, value in values.items()}
     if outputs is None and (share > 0 or any(isinstance(value, bool) for value in read.values())):
+        low, high = readout.poles
         raise InputError(
-            f"`yes`, `no` and others that follow need to know the outputs of training images, which only a run's own "
-            f"network has (operator=trained): give logits or probabilities in `{option}`, and edit.others=keep."
+            f"`{high}`, `{low}` and others that follow need to know the outputs of training images, which only a run's "
+            f"own network has (operator=trained): give numbers in `{option}`, and edit.others=keep."
         )
     columns = []
     for k, value in read.items():
@@ -84,22 +93,23 @@ def set_values(
             typical = outputs.typical(k, value, quantile)
             if math.isnan(typical):
                 raise InputError(
-                    f"no training image {'has' if value else 'lacks'} {names[k]}, so {'yes' if value else 'no'} "
+                    f"no training image {'has' if value else 'lacks'} {names[k]}, so {readout.text(k, value)} "
                     f"says nothing: give a logit, such as {option}='{{{names[k]}: {4 if value else -4}}}'."
                 )
-            clear = outputs.typical(k, value, min(quantile, _CLEAR))
+            clear = outputs.typical(k, value, min(quantile, _CLEAR)) if readout.part(k).grouped else typical
             shows = y[:, k] >= clear if value else y[:, k] <= clear
             columns.append(torch.where(shows, y[:, k], typical))
         else:
             columns.append(torch.full_like(y[:, k], value))
     places, wanted = list(read), torch.stack(columns, dim=1)
     which = torch.zeros(len(names), dtype=torch.bool)
-    which[places] = True
+    which[[other for k in places for other in readout.together(k)]] = True
     if share > 0:
-        return outputs.follow(y, places, wanted, share), which
-    y = y.clone()
-    y[:, places] = wanted
-    return y, which
+        y = outputs.follow(y, places, wanted, share)
+    else:
+        y = y.clone()
+        y[:, places] = wanted
+    return readout.settled(y, places), which
 
 
 def by_name(values: Any, option: str) -> Mapping[str, Any]:
@@ -117,7 +127,7 @@ def by_name(values: Any, option: str) -> Mapping[str, Any]:
 
 
 def share_of(others: float | str, option: str) -> float:
-    """How far the other logits follow: ``keep`` is 0, ``follow`` 1.
+    """How far the other outputs follow: ``keep`` is 0, ``follow`` 1.
 
     Raises:
         InputError: If it is neither, nor a share in [0, 1].
@@ -130,37 +140,38 @@ def share_of(others: float | str, option: str) -> float:
     return float(share)
 
 
-def beyond_range(y: Tensor, edited: Tensor, names: Sequence[str], outputs: TrainingOutputs) -> str | None:
+def beyond_range(y: Tensor, edited: Tensor, readout: Readout, outputs: TrainingOutputs) -> str | None:
     """Say which set coordinates lie far beyond those of all training images; None if none does.
 
     Arguments:
         y: Targets, [N, K].
         edited: Which coordinates were set, [K] or [N, K].
-        names: Of the K coordinates.
+        readout: What they say.
         outputs: What training images show.
     """
     low, high = outputs.range
     slack = 0.1 * (high - low)
     said = []
     for k in (edited & ((y > high + slack) | (y < low - slack))).nonzero()[:, 1].unique().tolist():
-        value = y[:, k][(y[:, k] - outputs.mean[k]).abs().argmax()]
-        said.append(f"{names[k]} = {value:+.1f} (training images: {low[k]:+.1f} to {high[k]:+.1f})")
+        furthest = y[:, k][(y[:, k] - outputs.mean[k]).abs().argmax()]
+        value, least, largest = (readout.text(k, float(output)) for output in (furthest, low[k], high[k]))
+        said.append(f"{readout.names[k]} = {value} (training images: {least} to {largest})")
     if not said:
         return None
     return f"set far beyond what any training image shows: {', '.join(said)}. There may be no picture of it."
 
 
-def contradictions(y: Tensor, edited: Tensor, names: Sequence[str], outputs: TrainingOutputs) -> str | None:
+def contradictions(y: Tensor, places: Sequence[int], readout: Readout, outputs: TrainingOutputs) -> str | None:
     """Say which pairs of set labels hardly any training image shows; None if there are none.
 
     Arguments:
         y: Targets, [N, K], of which the first speaks for all.
-        edited: Which coordinates were set, [K].
-        names: Of the K coordinates.
+        places: Of the coordinates that were set.
+        readout: What they say.
         outputs: What training images show.
     """
-    together, on, said = outputs.together, y[0] > 0, []
-    for k, other in combinations(edited.nonzero().squeeze(1).tolist(), 2):
+    together, on, said = outputs.together, readout.has(readout.decode(y[:1]))[0], []
+    for k, other in combinations([k for k in places if readout.part(k).grouped], 2):
         both, first, second = (together[i, j].item() for i, j in ((k, other), (k, k), (other, other)))
         share, chance = both, first * second
         if not on[k]:
@@ -170,7 +181,7 @@ def contradictions(y: Tensor, edited: Tensor, names: Sequence[str], outputs: Tra
             share = alone - share if on[k] else 1 - first - second + both
             chance = alone * (1 - second)
         if share < min(_RARE, _LIFT * chance):
-            words = [f"{names[i]} {'yes' if on[i] else 'no'}" for i in (k, other)]
+            words = [readout.said(i, bool(on[i])) for i in (k, other)]
             said.append(f"{' with '.join(words)} ({100 * max(share, 0):.2g} %)")
     return f"hardly any training image shows {', or '.join(said)}: such edits rarely take." if said else None
 
@@ -184,12 +195,12 @@ def far_targets(names: Sequence[str], y: Tensor, outputs: TrainingOutputs, share
     if not far:
         return None
     worst = max(far, key=distance.tolist().__getitem__)
-    mend = "give smaller logits, or fewer at once"
+    mend = "set less, or fewer at once"
     if share < 1:
         way = "at least in part (edit.others=0.3)" if share < 0.3 else "further (edit.others=follow)"
         mend = f"let the others follow, {way}, or {mend}"
     return (
-        f"{len(far)} of {len(y)} targets combine logits as no training image does. The furthest, {names[worst]}, is at "
-        f"{distance[worst]:.1f} deviations (99 % of training images: at most {usual:.1f}). There may be no picture of "
-        f"it: {mend}."
+        f"{len(far)} of {len(y)} targets combine outputs as no training image does. The furthest, {names[worst]}, is "
+        f"at {distance[worst]:.1f} deviations (99 % of training images: at most {usual:.1f}). There may be no picture "
+        f"of it: {mend}."
     )

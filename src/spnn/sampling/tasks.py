@@ -73,7 +73,7 @@ def reconstruct(config: DictConfig, models: Models, outputs: Outputs, given: Ten
 
 
 def edit(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | None) -> Problem:
-    """Draw images from the logits of given ones, of which some are set; the others are kept, follow, or are free."""
+    """Draw images from the outputs of given ones, of which some are set; the others are kept, follow, or are free."""
     _need_names(models)
     known = models.training_outputs
     others = ("keep" if known is None else "follow") if config.edit.others is None else config.edit.others
@@ -95,7 +95,7 @@ def edit(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | N
 
 
 def generate(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | None) -> Problem:
-    """Draw images of which some logits are set, and the others are what training images might have beside these; or
+    """Draw images of which some outputs are set, and the others are what training images might have beside these; or
     are free."""
     labels, names = _need_names(models), _numbered(config)
     known, others = models.training_outputs, config.generate.others
@@ -219,8 +219,8 @@ def _set(config: DictConfig, models: Models, y: Tensor, share: float) -> tuple[T
     y, edited = set_values(y, readout, wanted or options.set, option, known, quantile=quantile, share=share)
     said = [readout.doubt(str(name), value) for name, value in wanted.items()]
     if known is not None:
-        said.append(beyond_range(y, edited, readout.names, known))
-        said.append(contradictions(y, edited, readout.names, known) if readout.grouped else None)
+        said.append(beyond_range(y, edited, readout, known))
+        said.append(contradictions(y, list(readout.settings(wanted)), readout, known))
     for sentence in filter(None, said):
         log.warning("%s", sentence)
     return y, edited, _settings(wanted)

@@ -72,12 +72,14 @@ class ClassifierStage(Stage):
 
     def log_score(self, split: str) -> None:
         """Log the mean of the readout's score, such as ``val/accuracy``, on the progress bar too, and that of each
-        coordinate, ``val/accuracy/<name>``."""
-        score, name = self.score.compute().reshape(-1), f"{split}/{self.readout.score}"
+        coordinate, ``val/accuracy/<name>``; of a mixed readout, of each kind of score."""
+        kinds: dict[str, dict[str, Tensor]] = {}
+        for k, (name, value) in enumerate(zip(self.readout.names, self.score.compute().reshape(-1), strict=True)):
+            kinds.setdefault(f"{split}/{self.readout.part(k).score}", {})[name] = value
         self.score.reset()
-        self.log(name, score.mean(), prog_bar=True, sync_dist=True)
-        by_name = {f"{name}/{of}": value for of, value in zip(self.readout.names, score, strict=True)}
-        self.log_dict(by_name, sync_dist=True)
+        for kind, scores in kinds.items():
+            self.log(kind, torch.stack([*scores.values()]).mean(), prog_bar=True, sync_dist=True)
+            self.log_dict({f"{kind}/{name}": value for name, value in scores.items()}, sync_dist=True)
 
 
 class JudgeStage(ClassifierStage):

@@ -86,12 +86,18 @@ class Pictures(Callback):
         return rows, captions
 
     def _edit(self, y: Tensor) -> tuple[Tensor, list[str]]:
-        """Set one logit of each row to what it is not; return what was set, too."""
-        names, edited, captions = self.run.source.label_names, y.clone(), []
+        """Set one label of each row to what it is not; return what was set, too."""
+        readout, edited, captions = self.run.source.readout, y.clone(), []
+        has, places = readout.has(readout.decode(y)), [k for k in range(y.shape[1]) if readout.part(k).grouped]
         for i in range(len(y)):
-            k = i * len(names) // len(y)
-            edited[i, k] = -self.logit if y[i, k] > 0 else self.logit
-            captions.append(f"{names[k]} {edited[i, k]:+g}")
+            k = places[i * len(places) // len(y)]
+            if len(group := readout.together(k)) > 1:  # of classes, another than it has
+                k = next(place for place in (k, *group) if not has[i, place])
+            edited[i, k] = -self.logit if has[i, k] else self.logit
+            edited[i] = readout.settled(edited[[i]], [k])[0]
+            of_group = torch.zeros(y.shape[1], dtype=torch.bool).index_fill(0, torch.tensor(group), True)
+            for name, value in readout.chosen(edited[i].cpu(), of_group).items():
+                captions.append(f"{name} {value}" if isinstance(value, str) else f"{name} {value:+g}")
         return edited, captions
 
     def _sample(self, prior: UNetPrior, like: Tensor, g: Surjection | None = None, y: Tensor | None = None) -> Tensor:

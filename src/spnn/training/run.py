@@ -26,7 +26,7 @@ from spnn.data import Source
 from spnn.errors import InputError
 from spnn.networks.layers import SubNetwork
 from spnn.outputs import TrainingOutputs
-from spnn.readout import Readout
+from spnn.readout import checked
 from spnn.runs import Record, Run, stages_of, trained_by
 from spnn.settings import at_work
 from spnn.tracking import log_bars, log_weights, tracking
@@ -75,16 +75,7 @@ def train(
     else:
         earlier = Run(config.from_run) if config.from_run else None
         check_stages(config, earlier)
-        source: Source = instantiate(config.data.source)
-        if not isinstance(source, Source):
-            raise InputError(f"data.source must make a subclass of spnn.data.Source, got {type(source).__name__}.")
-        if not getattr(source, "label_names", None):
-            raise InputError(f"data.source must name its labels: {type(source).__name__} has no label_names.")
-        if not isinstance(source.readout, Readout) or source.readout.names != tuple(source.label_names):
-            raise InputError(
-                f"the data's readout must be a Readout with the labels' names, {list(source.label_names)}, got "
-                f"{getattr(source.readout, 'names', source.readout)!r}."
-            )
+        source = make_source(config.data)
         source.check()
         if is_first_process():
             record = claimed(Path(folder), said, is_named)
@@ -110,6 +101,30 @@ def train(
                 metrics = run_stage(run, name)
             results |= {f"{name}/{metric}": value for metric, value in metrics.items()}
     return results
+
+
+def make_source(data: DictConfig) -> Source:
+    """The source of images that a config names.
+
+    Raises:
+        InputError: If it names none, or the source's labels or readout are not as they must be.
+    """
+    if OmegaConf.select(data, "source._target_") is None:
+        raise InputError("the data's config must name a source: `source: {_target_: my_module.MySource}`.")
+    source = instantiate(data.source)
+    if not isinstance(source, Source):
+        raise InputError(f"data.source must make a subclass of spnn.data.Source, got {type(source).__name__}.")
+    names, shape = getattr(source, "label_names", None), getattr(source, "image_shape", None)
+    if not names or isinstance(names, str):
+        raise InputError(
+            f"data.source must name its labels in a tuple: {type(source).__name__}.label_names is {names!r}."
+        )
+    if not isinstance(shape, Sequence) or len(shape) != 3:
+        raise InputError(
+            f"data.source must say its images' shape, (C, H, W): {type(source).__name__}.image_shape is {shape!r}."
+        )
+    checked(source.readout, names)
+    return source
 
 
 def claimed(folder: Path, said: Sequence[str], is_named: bool) -> Record:
@@ -242,8 +257,12 @@ def run_stage(run: Run, name: str) -> dict[str, float]:
                 described.save(run.training_outputs_file)
             run.save_metrics(name, metrics)
             run.save_weights(name, stage.model)
-            accuracy = {key.partition("/")[2]: value for key, value in metrics.items() if key.startswith("accuracy/")}
-            log_bars(loggers, "accuracy of each", accuracy)
+            scores: dict[str, dict[str, float]] = {}
+            for kind, slash, of in (key.partition("/") for key in metrics):
+                if slash:
+                    scores.setdefault(kind, {})[of] = metrics[f"{kind}/{of}"]
+            for kind, values in scores.items():
+                log_bars(loggers, f"{kind} of each", values)
             log_weights(loggers, f"{run.title}-{name}", [run.weights(name), run.folder / "config.yaml"], metrics)
     trainer.strategy.barrier()  # the next stage may start from these weights in every process
     return metrics

@@ -15,13 +15,13 @@ from spnn.errors import InputError
 from spnn.evaluation.findings import Bars, Findings, Matrix, Pictures, Table
 from spnn.evaluation.study import Request, Samples, Study
 from spnn.metrics import ratio_interval
-from spnn.readout import LOGITS, Setting
+from spnn.readout import Setting
 from spnn.sampling.pictures import file_name
-from spnn.sampling.targets import beyond_range, place_of, set_values, share_of
+from spnn.sampling.targets import beyond_range, set_places, share_of
 
 log = logging.getLogger(__name__)
 
-__all__ = ["Edit", "Flip", "mean", "text_of"]
+__all__ = ["Edit", "Flip", "mean"]
 
 _NORMAL = 1.96  # the deviations that hold 95 % of a normal distribution
 _UNEDITED = "unedited"
@@ -35,11 +35,6 @@ class Flip:
     image: int
     values: Mapping[int, Setting]
 
-    @property
-    def on(self) -> dict[int, bool]:
-        """Whether each label is to be there."""
-        return {k: value if isinstance(value, bool) else value > 0 for k, value in self.values.items()}
-
 
 class Edit(Study):
     """One label at a time is set to what a held-out image doesn't show, by any classifier, and an image is drawn
@@ -49,7 +44,8 @@ class Edit(Study):
     recognises well; the others are counted apart, as it couldn't say whether they took.
 
     Arguments:
-        values: What each label is set to: yes, no, logits, or probabilities such as "98%".
+        values: What each label is set to: yes, no, logits, or probabilities such as "98%"; of numbers, low, high, or
+            numbers. None for yes and no, low and high, and each class.
         each: Images for each label and value, spread over those that show the opposite; fewer where there are
             fewer.
         others: What becomes of the other logits, one or several to compare: keep, follow, free, or a share of
@@ -67,7 +63,7 @@ class Edit(Study):
 
     def __init__(
         self,
-        values: Sequence[float | str | bool] = ("no", "yes"),
+        values: Sequence[float | str | bool] | None = None,
         each: int = 4,
         others: Sequence[float | str] = ("follow",),
         starts: Sequence[int | None] = (None,),
@@ -76,9 +72,9 @@ class Edit(Study):
         well_judged: float = 0.8,
         shown: Sequence[str] | None = None,
     ):
-        self.values = list(dict.fromkeys(LOGITS.read("study.values", value) for value in values))
-        if not self.values or any(value == 0 and not isinstance(value, bool) for value in self.values):
-            raise InputError(f"study.values must be yes, no, or logits that say either, not 0; got {list(values)}.")
+        if isinstance(values, str | int | float) or (values is not None and not values):
+            raise InputError(f"study.values must be a list of at least one, such as [no,yes], got {values!r}.")
+        self.values = values
         if not isinstance(each, int) or each < 1:
             raise InputError(f"study.each must be a whole number of at least 1, got {each!r}.")
         if isinstance(others, str | float | int) or not others:
@@ -101,18 +97,14 @@ class Edit(Study):
 
     def flips(self) -> list[Flip]:
         """The edits to make."""
-        names = self.subject.readout.names
-        places = [place_of(name, self.subject.readout) for name in (self.names or names)]
-        flips = []
-        for k in places:
-            for value in self.values:
-                (on,) = Flip(0, {k: value}).on.values()
-                opposite = torch.stack([(y[:, k] > 0) != on for y in self.subject.seen.values()]).all(0)
-                images = opposite.nonzero().squeeze(1).tolist()
+        readout, flips = self.subject.readout, []
+        for k in map(readout.place, self.names or readout.names):
+            values = [readout.part(k).read(readout.names[k], value) for value in self.values or readout.part(k).flips]
+            for value in dict.fromkeys(self.resolved(k, value) for value in values):
+                met = [readout.met(y, {k: value})[:, 0] for y in self.subject.decoded(self.subject.seen).values()]
+                images = (~torch.stack(met)).all(0).nonzero().squeeze(1).tolist()
                 if not images:
-                    log.info(
-                        "no held-out image shows the opposite of %s %s, so it isn't edited", names[k], text_of(value)
-                    )
+                    log.info("no held-out image shows the opposite of %s, so it isn't edited", readout.said(k, value))
                 few = min(self.each, len(images))
                 # From another one on for each label: most images show the opposite of all that is rare.
                 spread = [(j * len(images) // few + k) % len(images) for j in range(few)]
@@ -121,12 +113,30 @@ class Edit(Study):
             raise InputError("no held-out image shows the opposite of what is set: take more (count=...).")
         return flips
 
+    def resolved(self, place: int, value: Setting) -> Setting:
+        """What a label is set to; of a number, low and high are what training images show."""
+        if not isinstance(value, bool) or self.subject.readout.part(place).grouped:
+            return value
+        return self.subject.models.training_outputs.typical(place, value, self.quantile)
+
+    def is_on(self, place: int, value: Setting) -> bool:
+        """Whether a label is to be there; of a number, whether it is to be larger than most."""
+        if isinstance(value, bool):
+            return value
+        if self.subject.readout.part(place).grouped:
+            return value > 0
+        return value > self.subject.models.training_outputs.mean[place].item()
+
+    def _on(self, flip: Flip) -> dict[int, bool]:
+        return {k: self.is_on(k, value) for k, value in flip.values.items()}
+
+    def _which(self, flip: Flip) -> Tensor:
+        """Which coordinates an edit sets, [K]."""
+        which = torch.zeros(len(self.subject.readout.names), dtype=torch.bool)
+        which[[other for k in flip.values for other in self.subject.readout.together(k)]] = True
+        return which
+
     def requests(self) -> dict[str, Request]:
-        if not self.subject.readout.grouped:
-            raise InputError(
-                f"study={self.name} flips yes-or-no labels, but this run's labels are "
-                f"{type(self.subject.readout).__name__.lower()}: choose another study, such as reconstruction."
-            )
         self.made = self.flips()
         self.images = torch.tensor([flip.image for flip in self.made])
         self.edited = sorted({k for flip in self.made for k in flip.values})
@@ -134,7 +144,7 @@ class Edit(Study):
         few = min(8, len(among))
         self.pictured = [among[i * len(among) // few] for i in range(few)]
         if self.shown:
-            self.pictured = [place_of(name, self.subject.readout) for name in self.shown]
+            self.pictured = [self.subject.readout.place(name) for name in self.shown]
             if not set(self.pictured) <= set(self.edited):
                 names = [self.subject.readout.names[k] for k in self.edited]
                 raise InputError(
@@ -170,10 +180,10 @@ class Edit(Study):
         """What each edit asks for, [M, K], and which coordinates are free, [M, K]; None for none."""
         outputs, rows, set_ = self.subject.models.training_outputs, [], []
         for flip in self.made:
-            y, which = set_values(
+            y, which = set_places(
                 self.subject.y[flip.image][None],
                 self.subject.readout,
-                {self.subject.readout.names[k]: value for k, value in flip.values.items()},
+                flip.values,
                 "study.values",
                 outputs,
                 quantile=self.quantile,
@@ -182,7 +192,7 @@ class Edit(Study):
             rows.append(y[0])
             set_.append(which)
         y, edited = torch.stack(rows), torch.stack(set_)
-        if outputs is not None and (far := beyond_range(y, edited, self.subject.readout.names, outputs)):
+        if outputs is not None and (far := beyond_range(y, edited, self.subject.readout, outputs)):
             log.warning("study.values are %s", far)
         return y, ~edited if share is None else None
 
@@ -192,9 +202,7 @@ class Edit(Study):
             for start, others in product(self.starts, self.shares):
                 key, unedited = _key(method, others, start), samples[_key(method, _UNEDITED, start)].images
                 images = samples[key].images
-                after, before = (
-                    {prefix: y > 0 for prefix, y in self.subject.views(x).items()} for x in (images, unedited)
-                )
+                after, before = (self.subject.decoded(self.subject.views(x)) for x in (images, unedited))
                 name = f"{method}, others {others}{self._from(start, ', ')}"
                 own = self._rows(images, after, before)
                 variant = {"guidance": method, "others": others, "start": "noise" if start is None else start}
@@ -203,7 +211,7 @@ class Edit(Study):
                 entries += found
                 verdicts += [sentence for entry in found for sentence in self._verdict(name, entry)]
                 success |= self._success(name, own)
-                parts.append(self._side_effects(key, after, before))
+                parts += self._side_effects(key, after, before)
             parts.append(self._pictures(method, samples))
         used = len({flip.image for flip in self.made})
         title = f"Editing: {len(self.made)} edits of {used} held-out images (out of {len(self.subject.names)})"
@@ -211,36 +219,35 @@ class Edit(Study):
         return self.findings(title, self._compared(), self._columns(), entries, verdicts, parts)
 
     def _rows(self, images: Tensor, after: dict[str, Tensor], before: dict[str, Tensor]) -> list[dict[str, Any]]:
-        """What became of each edit; ``after`` and ``before`` it, each classifier saw these labels."""
-        whole = self.subject.wholeness_of_each(images)
-        rows = []
+        """What became of each edit; ``after`` and ``before`` it, each classifier saw these decoded outputs."""
+        whole, given_ = self.subject.wholeness_of_each(images), self.subject.decoded(self.subject.seen)
+        rows, readout = [], self.subject.readout
         for m, flip in enumerate(self.made):
-            places = list(flip.values)
-            on, rest = torch.tensor(list(flip.on.values())), torch.ones(len(self.told), dtype=torch.bool)
-            rest[places] = False
+            samples = {"side_effects": (after, m), "unedited_changes": (before, flip.image)}
+            places, on, rest = list(flip.values), self._on(flip).values(), ~self._which(flip)
             row = {
                 "image": self.subject.names[flip.image],
                 "edit": self._label(flip),
                 "set": len(places),
-                "direction": "yes" if on.all() else "both" if on.any() else "no",
+                "direction": "yes" if all(on) else "both" if any(on) else "no",
                 "well_judged": bool(self.told[places].all()),
                 "real_share": self._showing(flip).double().mean().item(),
             }
-            for prefix, seen in self.subject.seen.items():
-                right = after[prefix][m, places] == on
-                given = seen[flip.image] > 0
+            for prefix, given in given_.items():
+                right = readout.met(after[prefix][[m]], flip.values)[0]
                 row[f"{prefix}took"] = bool(right.all())
                 row[f"{prefix}each"] = right.double().mean().item()
-                row[f"{prefix}side_effects"] = int((after[prefix][m] != given)[rest].sum())
-                row[f"{prefix}unedited_changes"] = int((before[prefix][flip.image] != given)[rest].sum())
+                for name, (decoded, place) in samples.items():
+                    others = readout.differs(decoded[prefix][place], given[flip.image]) & rest
+                    row[f"{prefix}{name}"] = len(readout.listed(others))
             row["distance"] = (images[m] - self.subject.images[flip.image]).square().mean().sqrt().item()
             rows.append(row | {name: values[m].item() for name, values in whole.items()})
         return rows
 
     def _showing(self, flip: Flip) -> Tensor:
         """Which real images show what an edit sets, [R]."""
-        seen = self.subject.real_judged[:, list(flip.values)] > 0
-        return (seen == torch.tensor(list(flip.on.values()))).all(1)
+        readout = self.subject.readout
+        return readout.met(readout.decode(self.subject.real_judged), flip.values).all(1)
 
     def _entries(self, rows: list[dict], images: Tensor, unedited: Tensor) -> list[dict[str, Any]]:
         """The main figures: one entry."""
@@ -281,8 +288,8 @@ class Edit(Study):
             "edits": "edits",
             f"{prefix}edit_success": f"{by}take %",
             f"{prefix}edit_success_interval": "95 % CI, %",
-            f"{prefix}to_yes": "to yes %",
-            f"{prefix}to_no": "to no %",
+            f"{prefix}to_yes": f"to {self.subject.readout.poles[1]} %",
+            f"{prefix}to_no": f"to {self.subject.readout.poles[0]} %",
             f"{_HARD}{prefix}edit_success": "hard ones %",
             f"{prefix}side_effects": "others change",
             f"{prefix}unedited_changes": "unedited: others change",
@@ -307,13 +314,13 @@ class Edit(Study):
     def _success(self, name: str, rows: list[dict]) -> dict[str, list[float | None]]:
         """How often edits of each label take, by what it is set to."""
         took, series = f"{self.subject.most_trusted}took", {}
-        for word, on in (("to yes", True), ("to no", False)):
+        for on in (True, False):
             values = [
-                mean(row[took] for row, flip in zip(rows, self.made, strict=True) if flip.on.get(k) is on)
+                mean(row[took] for row, flip in zip(rows, self.made, strict=True) if self._on(flip).get(k) is on)
                 for k in self._shown_order
             ]
             if any(value is not None for value in values):
-                series[f"{name}: {word}"] = values
+                series[f"{name}: to {self.subject.readout.poles[on]}"] = values
         return series
 
     def _bars(self, success: dict[str, list[float | None]]) -> list[Bars]:
@@ -321,25 +328,27 @@ class Edit(Study):
         labels = [self.subject.readout.names[k] + hard[k] for k in self._shown_order]
         return [Bars("success", f"edits that take, by the {self.subject.judged_by}", labels, success)]
 
-    def _side_effects(self, name: str, after: dict[str, Tensor], before: dict[str, Tensor]) -> Matrix:
-        """How much more often each label changes with an edit than without any."""
-        prefix = self.subject.most_trusted
-        given = self.subject.seen[prefix] > 0
-        changed, unedited = after[prefix] != given[self.images], (before[prefix] != given)[self.images]
-        excess = changed.double() - unedited.double()
+    def _side_effects(self, name: str, after: dict[str, Tensor], before: dict[str, Tensor]) -> list[Matrix]:
+        """How much more often each label changes with an edit than without any; nothing where there are no others."""
+        prefix, differs = self.subject.most_trusted, self.subject.readout.differs
+        given = self.subject.readout.decode(self.subject.seen[prefix])
+        changed = differs(after[prefix], given[self.images])
+        excess = changed.double() - differs(before[prefix], given)[self.images].double()
         for m, flip in enumerate(self.made):  # what was set is no side effect
-            excess[m, list(flip.values)] = torch.nan
+            excess[m, self._which(flip)] = torch.nan
         of_each = [excess[[k in flip.values for flip in self.made]].nanmean(0) for k in self.edited]
         values = [[None if value != value else value for value in row.tolist()] for row in of_each]
         title = f"{name}: labels (columns) that change with an edit (rows) beyond those that change without, %"
         labels = [self.subject.readout.names[k] for k in self.edited]
-        return Matrix(f"side_effects_{name}", title, labels, self.subject.readout.names, values)
+        if all(value is None for row in values for value in row):
+            return []
+        return [Matrix(f"side_effects_{name}", title, labels, self.subject.readout.names, values)]
 
     def _pictures(self, method: str, samples: Mapping[str, Samples]) -> Pictures:
         chosen: list[int] = []
         for k in self.pictured:
             for on in (True, False):
-                of_k = [m for m, flip in enumerate(self.made) if flip.on.get(k) is on]
+                of_k = [m for m, flip in enumerate(self.made) if self._on(flip).get(k) is on]
                 shown = [self.made[other].image for other in chosen]
                 new = [m for m in of_k if m not in chosen]
                 chosen += sorted(new, key=lambda m: shown.count(self.made[m].image))[:1]
@@ -354,10 +363,10 @@ class Edit(Study):
                 edited[", ".join([*[others] * (len(self.shares) > 1), *filter(None, [self._from(start, "")])])] = found
         captions = [self._label(self.made[m]).replace("__", "\n").replace("_", " ") for m in chosen]
         for what, images in edited.items():  # which of the rows took
-            seen = self.subject.views(images)[self.subject.most_trusted] > 0
+            seen = self.subject.decoded(self.subject.views(images))[self.subject.most_trusted]
             for c, m in enumerate(chosen):
-                on = torch.tensor(list(self.made[m].on.values()))
-                word = "took" if (seen[c, list(self.made[m].values)] == on).all() else "failed"
+                took = self.subject.readout.met(seen[[c]], self.made[m].values).all()
+                word = "took" if took else "failed"
                 captions[c] += f"\n{word}" + f" ({what})" * (len(edited) > 1)
         return Pictures(f"edits_{method}", f"Edits by {method}", rows, captions)
 
@@ -366,21 +375,21 @@ class Edit(Study):
         return "" if self.starts == [None] else f"{comma}from {'noise' if start is None else f't = {start}'}"
 
     def _label(self, flip: Flip) -> str:
-        return "__".join(f"{self.subject.readout.names[k]}_{text_of(value)}" for k, value in flip.values.items())
+        return "__".join(self.subject.readout.said(*item).replace(" ", "_") for item in flip.values.items())
 
     def _compared(self) -> str:
         by = self.subject.judged_by
         told = [name for name, well in zip(self.subject.readout.names, self.told, strict=True) if well]
         others = " or ".join(_WORDS.get(others, f"follow by {others}") for others in self.shares)
         return (
-            f"{self._what()} The other logits {others}. {self._where()} 'Take' is how often the {by} sees in the "
+            f"{self._what()} The other outputs {others}. {self._where()} 'Take' is how often the {by} sees in the "
             f"sample what was set, over the {len(told)} {self.subject.readout.plural} that it recognises well on real "
             f"test images (balanced accuracy of at least {100 * self.well_judged:.0f} %): {', '.join(told) or 'none'}; "
             "the rest are counted apart, as 'hard ones'. 'Others change' counts the others in which the sample differs "
             "from the held-out image; 'unedited', how many differ when nothing was set: those are not the "
             "edit's. 'Distance' is the root mean square of pixels in [-1, 1]. Intervals are 95 % confidence intervals "
             "over the images that were edited, by the bootstrap, which makes them too narrow for fewer than twenty; by "
-            "Wilson's formula where all edits take, or none. Fréchet distances, in the judge's logits, are of equally "
+            "Wilson's formula where all edits take, or none. Fréchet distances, in the judge's outputs, are of equally "
             "many edited samples, unedited samples, and real images that show what the edits set ('real ones alike'); "
             "those of fewer than 50 images are mostly chance."
         )
@@ -394,9 +403,9 @@ class Edit(Study):
         return "Samples start from noise, or from the image with the noise of a step t on it."
 
     def _what(self) -> str:
-        values = " and ".join(map(text_of, self.values))
+        values = " and ".join(map(str, self.values or self.subject.readout.poles))
         return (
-            f"One {self.subject.readout.noun} at a time is set to {values} in the logits of held-out images that show "
+            f"One {self.subject.readout.noun} at a time is set to {values} in the outputs of held-out images that show "
             f"the opposite, at most {self.each} for each and each value."
         )
 
@@ -405,13 +414,14 @@ class Edit(Study):
         success, hard = entry[f"{prefix}edit_success"], entry[f"{_HARD}{prefix}edit_success"]
         name += f", {entry['set']} set" if "set" in entry else ""
         if success is not None:
-            low, high = entry[f"{prefix}edit_success_interval"]
-            ways = {"yes": entry[f"{prefix}to_yes"], "no": entry[f"{prefix}to_no"]}
+            least, most = entry[f"{prefix}edit_success_interval"]
+            low, high = self.subject.readout.poles
+            ways = {high: entry[f"{prefix}to_yes"], low: entry[f"{prefix}to_no"]}
             apart = [f"{100 * share:.0f} % of those to {way}" for way, share in ways.items() if share is not None]
             apart = f" ({', '.join(apart)})" if len(apart) == 2 else ""
             yield (
-                f"{name}: {100 * success:.1f} % of {entry['edits']} edits take (95 % interval {100 * low:.0f} to "
-                f"{100 * high:.0f}){apart}, by the {by}; {entry[f'{prefix}side_effects']:.1f} others change, "
+                f"{name}: {100 * success:.1f} % of {entry['edits']} edits take (95 % interval {100 * least:.0f} to "
+                f"{100 * most:.0f}){apart}, by the {by}; {entry[f'{prefix}side_effects']:.1f} others change, "
                 f"{entry[f'{prefix}unedited_changes']:.1f} without any edit."
             )
         elif hard is not None:
@@ -421,11 +431,6 @@ class Edit(Study):
 
 
 _WORDS = {"keep": "are kept", "follow": "follow by regression on the training images", "free": "are free"}
-
-
-def text_of(value: Setting) -> str:
-    """A value as a user writes it."""
-    return ("yes" if value else "no") if isinstance(value, bool) else f"{value:+g}"
 
 
 def _key(method: str, what: str, start: int | None) -> str:

@@ -9,7 +9,7 @@ from torch import Tensor
 from spnn.errors import InputError
 from spnn.evaluation.findings import Bars
 from spnn.evaluation.studies.edit import Edit, Flip, mean
-from spnn.sampling.targets import place_of
+from spnn.readout import Setting
 
 __all__ = ["Multi"]
 
@@ -50,28 +50,35 @@ class Multi(Edit):
         images = range(len(self.subject.names))
         if self.settings is not None:
             return [Flip(i, setting) for setting in map(self._read, self.settings) for i in images]
-        told = self.told.nonzero().squeeze(1).tolist()
-        known = len(self.subject.readout.names)
-        among = told if len(told) >= max(self.sizes) else list(range(known))
+        readout = self.subject.readout
+        labels = list(dict.fromkeys(tuple(readout.together(k)) for k in range(len(readout.names))))
+        told = [label for label in labels if self.told[list(label)].all()]
+        among = told if len(told) >= max(self.sizes) else labels
         if len(among) < max(self.sizes):
-            raise InputError(f"study.sizes asks for {max(self.sizes)} labels of {known}.")
-        generator = torch.Generator().manual_seed(self.seed)
-        seen = self.subject.seen[self.subject.most_trusted] > 0
-        flips = []
+            raise InputError(f"study.sizes asks for {max(self.sizes)} labels of {len(labels)}.")
+        generator, flips = torch.Generator().manual_seed(self.seed), []
         for size in self.sizes:
             for i in images:
                 drawn = torch.randperm(len(among), generator=generator)[:size].sort().values.tolist()
-                flips.append(Flip(i, {among[d]: not bool(seen[i, among[d]]) for d in drawn}))
+                flips.append(Flip(i, dict(self._other(i, among[d], generator) for d in drawn)))
         return flips
+
+    def _other(self, image: int, label: Sequence[int], generator: torch.Generator) -> tuple[int, Setting]:
+        """What a held-out image doesn't show of a label: a place, and what it is set to."""
+        readout, y = self.subject.readout, self.subject.seen[self.subject.most_trusted][[image]]
+        has = readout.has(readout.decode(y))[0]
+        if len(label) > 1:  # another class
+            others = [k for k in label if not has[k]]
+            return others[torch.randint(len(others), (), generator=generator)], True
+        (k,) = label
+        on = has[k] if readout.part(k).grouped else self.is_on(k, y[0, k].item())
+        return k, self.resolved(k, not bool(on))
 
     def _read(self, setting: Mapping[str, float | str | bool]) -> dict[int, Any]:
         if not setting or not isinstance(setting, Mapping):
             raise InputError(f"study.settings is a list of {{Name: value, ...}}; one of them is {setting!r}.")
-        readout = self.subject.readout
-        read = {place_of(name, readout): readout.read(name, value) for name, value in setting.items()}
-        if any(value == 0 and not isinstance(value, bool) for value in read.values()):
-            raise InputError(f"a logit of 0 says neither yes nor no; study.settings has {dict(setting)}.")
-        return read
+        read = self.subject.readout.settings(setting)
+        return {k: self.resolved(k, value) for k, value in read.items()}
 
     def _entries(self, rows: list[dict], images: Tensor, unedited: Tensor) -> list[dict[str, Any]]:
         entries = []
@@ -98,9 +105,9 @@ class Multi(Edit):
 
     def _what(self) -> str:
         if self.settings is not None:
-            return "Several labels are set at once in the logits of held-out images."
+            return "Several labels are set at once in the outputs of held-out images."
         return (
-            "In the logits of each held-out image several labels, drawn at random, are set to what the image "
+            "In the outputs of each held-out image several labels, drawn at random, are set to what the image "
             "doesn't show, contradictions included. An edit takes if all of them are as set. 'Common ones' are the "
             f"edits whose combination at least {100 * _COMMON:.0f} % of real images show."
         )

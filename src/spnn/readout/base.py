@@ -1,0 +1,291 @@
+"""The interface of all kinds of ``y``, with what most of them share."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from spnn.errors import InputError, nearest
+
+__all__ = ["Readout", "Setting", "checked"]
+
+Setting = float | bool
+"""What a coordinate is set to: an output; or True or False, as training images that have it, or lack it, show it."""
+
+
+class Readout(ABC):
+    """What K outputs say.
+
+    Three spaces meet here. *Outputs* are what the network gives, and what guidance works with. *Labels* are what a
+    source of images says of them, in the user's unit. :meth:`decode` takes outputs to labels' space, where both are
+    compared, and :meth:`encode` takes labels to outputs. A subclass must say how outputs are trained (:meth:`loss`) and
+    when two decoded ones are the same (:meth:`agrees`); all else has a default.
+
+    Arguments:
+        names: Of the coordinates, if they are to be trained, set or shown by name.
+
+    Raises:
+        InputError: If the names repeat, or are one string.
+    """
+
+    noun: str = "output"
+    """What a coordinate is called in texts."""
+    score: str = "error"
+    """What :meth:`metric` is called in logs."""
+    trivial: str = "mean"
+    """What :meth:`baseline` is called in tables."""
+    grouped: bool = False
+    """Whether an image has a coordinate or lacks it."""
+    poles: tuple[str, str] = ("low", "high")
+    """What False and True are called, as values that a coordinate is set to."""
+    flips: tuple[str, ...] = ("low", "high")
+    """What a study of edits sets each coordinate to."""
+
+    @property
+    def plural(self) -> str:
+        """What several coordinates are called."""
+        return f"{self.noun}s"
+
+    def __init__(self, names: Sequence[str] = ()):
+        if isinstance(names, str) or len(set(names)) < len(names):
+            raise InputError(f"a readout's names are a list without repeats, got {names!r}.")
+        self.names = tuple(names)
+
+    @abstractmethod
+    def loss(self, y: Tensor, labels: Tensor) -> Tensor:
+        """The training loss of outputs [B, K] with labels [B, K]: of each, [B, K]."""
+
+    @abstractmethod
+    def agrees(self, found: Tensor, wanted: Tensor) -> Tensor:
+        """Where decoded outputs [..., K] say the same as others, or as labels: a mask, [..., K]."""
+
+    def decode(self, y: Tensor) -> Tensor:
+        """Outputs [..., K] in the labels' unit. A coordinate that is NaN leaves the others as they are."""
+        return y
+
+    def encode(self, labels: Tensor) -> Tensor:
+        """The outputs [..., K] that are decoded to such labels, for numbers that a user sets."""
+        return labels
+
+    def shown(self, y: Tensor) -> Tensor:
+        """Outputs [..., K] in the unit in which users read and set them."""
+        return self.decode(y)
+
+    def differs(self, found: Tensor, other: Tensor) -> Tensor:
+        """Which coordinates changed from decoded outputs [..., K] to others: a mask, [..., K]."""
+        return ~self.agrees(found, other)
+
+    def error(self, found: Tensor, wanted: Tensor) -> Tensor:
+        """How far decoded outputs are from others, or from labels: [..., K]. As a share of the range that there is, so
+        that errors of several coordinates can be averaged, and a guidance's ``stop`` means the same for all."""
+        return (found - wanted).abs()
+
+    def gap(self, y: Tensor, target: Tensor) -> Tensor:
+        """How far each output is from its target, [..., K]: what guidance's stop rule looks at."""
+        return self.error(self.decode(y), self.decode(target))
+
+    def energy(self, y: Tensor, target: Tensor) -> Tensor:
+        """How far outputs are from their targets, added up: what guidance by gradients descends."""
+        return (y - target).square().sum() / 2
+
+    def metric(self) -> Metric:
+        """How well outputs predict labels: ``update(decoded, labels)``, then ``compute()``, of each coordinate, [K]."""
+        return _MeanError(self)
+
+    def baseline(self, labels: Tensor) -> Tensor:
+        """The best answer without any image, by training labels [N, K]: decoded, [K]."""
+        return labels.mean(0)
+
+    def has(self, decoded: Tensor) -> Tensor:
+        """Which coordinates images have, by their decoded outputs or labels [N, K]: a mask, [N, K]."""
+        return torch.ones_like(decoded, dtype=torch.bool)
+
+    def groups(self, wanted: Tensor) -> list[Tensor]:
+        """Masks [N, K] of the images that weigh alike, together, in a balanced mean of each coordinate; none if it is
+        the plain one."""
+        return []
+
+    def part(self, place: int) -> "Readout":
+        """The readout that a coordinate belongs to, of those that a mixed one has."""
+        return self
+
+    def check(self, labels: Tensor) -> None:
+        """Look at labels [N, K].
+
+        Raises:
+            InputError: If they can't be such labels.
+        """
+        if not labels.isfinite().all():
+            row, k = (~labels.isfinite()).nonzero()[0].tolist()
+            raise InputError(f"the label {self.names[k]} of image {row} is {labels[row, k].item()}: give a number.")
+
+    def place(self, name: str) -> int:
+        """Return a coordinate's place.
+
+        Raises:
+            InputError: If there is none of that name; the message has the nearest ones.
+        """
+        if name not in self.names:
+            hint = nearest(name, self.names) or f"; choose from {', '.join(self.names)}"
+            raise InputError(f"there is no {self.noun} {name!r}{hint}.")
+        return self.names.index(name)
+
+    def read(self, name: str, value: float | str | bool) -> Setting:
+        """Read what a user sets a coordinate to: here ``low``, ``high``, or a number in the labels' unit.
+
+        Raises:
+            InputError: If it can't be that.
+        """
+        if value in self.poles:
+            return value == self.poles[1]
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise InputError(f"the value of {name} must be a finite number, low or high, got {value!r}.")
+        return self._encoded(name, float(value))
+
+    def settings(self, values: Mapping[str, float | str | bool]) -> dict[int, Setting]:
+        """Read what a user sets, by name: coordinates' places, and what each is set to.
+
+        Raises:
+            InputError: If a name is unknown, or a value can't be read.
+        """
+        return {self.place(str(name)): self.read(str(name), value) for name, value in values.items()}
+
+    def together(self, place: int) -> list[int]:
+        """The coordinates that setting one sets, too; itself included."""
+        return [place]
+
+    def settled(self, y: Tensor, places: Sequence[int]) -> Tensor:
+        """Targets [N, K] in which some coordinates were set, mended where that alone doesn't say what was meant."""
+        return y
+
+    def met(self, decoded: Tensor, settings: Mapping[int, Setting]) -> Tensor:
+        """Which settings decoded outputs [N, K] satisfy: a mask, [N, S]. A True is met by what :meth:`has` it."""
+        found = []
+        for k, setting in settings.items():
+            if self.part(k).grouped:
+                on = setting if isinstance(setting, bool) else self._has_output(k, setting)
+                found.append(self.has(decoded)[:, k] == on)
+            else:
+                found.append(self.agrees(decoded, self.decode(self._row(k, setting)).to(decoded))[:, k])
+        return torch.stack(found, dim=1)
+
+    def doubt(self, name: str, value: float | str | bool) -> str | None:
+        """What a user may have meant otherwise by a value that can be read."""
+        return None
+
+    def text(self, place: int, value: Setting) -> str:
+        """A setting as a user writes it."""
+        if isinstance(value, bool):
+            return self.part(place).poles[value]
+        return self.number(place, self.shown(self._row(place, value))[place].item())
+
+    def said(self, place: int, value: Setting) -> str:
+        """A setting with its name."""
+        return f"{self.names[place]} {self.text(place, value)}"
+
+    def number(self, place: int, value: float) -> str:
+        """A coordinate's value, in the unit of :meth:`shown`, as text."""
+        return f"{value:.3g}"
+
+    def listed(self, mask: Tensor) -> list[str]:
+        """The names of what a mask [K] has."""
+        return [name for name, chosen in zip(self.names, mask.tolist(), strict=True) if chosen]
+
+    def chosen(self, y: Tensor, mask: Tensor) -> dict[str, float | str]:
+        """Those of the outputs [K] that a mask [K] has, by name, as a user could set them."""
+        return {name: value for name, value, of in zip(self.names, self.shown(y).tolist(), mask, strict=True) if of}
+
+    def words(self, y: Tensor) -> str:
+        """Outputs [K] in words; those that are NaN are left out."""
+        values = self.shown(y).tolist()
+        return ", ".join(
+            f"{name} {self.number(k, value)}"
+            for k, (name, value) in enumerate(zip(self.names, values, strict=True))
+            if not math.isnan(value)
+        )
+
+    def _row(self, place: int, output: float) -> Tensor:
+        """Outputs [K] of which one is known."""
+        row = torch.full((len(self.names),), torch.nan)
+        row[place] = output
+        return row
+
+    def _encoded(self, name: str, label: float) -> float:
+        place = self.names.index(name)
+        return self.encode(self._row(place, label))[place].item()
+
+    def _has_output(self, place: int, output: float) -> bool:
+        return bool(self.has(self.decode(self._row(place, output))[None])[0, place])
+
+
+class _MeanError(Metric):
+    """The mean :meth:`Readout.error` of each coordinate, [K]."""
+
+    def __init__(self, readout: Readout):
+        super().__init__()
+        self.readout = readout
+        self.add_state("sum", torch.zeros(len(readout.names)), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros(()), dist_reduce_fx="sum")
+
+    def update(self, decoded: Tensor, labels: Tensor) -> None:
+        self.sum += self.readout.error(decoded, labels).sum(0)
+        self.count += len(labels)
+
+    def compute(self) -> Tensor:
+        return self.sum / self.count
+
+
+def checked(readout: Readout, names: Sequence[str]) -> Readout:
+    """A readout of labels of these names, after each of its methods was tried on two images.
+
+    Raises:
+        InputError: If one fails, or gives something of another shape.
+    """
+    kind = type(readout).__name__
+    if not isinstance(readout, Readout) or readout.names != tuple(names):
+        raise InputError(
+            f"the data's readout must be a subclass of spnn.readout.Readout with the labels' names, {list(names)}, got "
+            f"{getattr(readout, 'names', readout)!r} ({kind})."
+        )
+    y, count = torch.zeros(2, len(names)), len(names)
+    shape = y.shape
+
+    def tried(method: str, expected: tuple[int, ...], *arguments: Tensor) -> Tensor:
+        try:
+            found = getattr(readout, method)(*arguments)
+        except Exception as error:
+            raise InputError(f"{kind}.{method} fails on tensors of shape {tuple(shape)}: {error!r}.") from error
+        if not isinstance(found, Tensor) or found.shape != expected:
+            given = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise InputError(f"{kind}.{method} must give a tensor of shape {tuple(expected)}, but gave {given}.")
+        return found
+
+    labels = tried("decode", shape, y)
+    for method, arguments in {
+        "loss": (y, labels),
+        "agrees": (labels, labels),
+        "error": (labels, labels),
+        "gap": (y, y),
+        "has": (labels,),
+        "encode": (labels,),
+        "shown": (y,),
+    }.items():
+        tried(method, shape, *arguments)
+    tried("energy", (), y, y)
+    tried("baseline", (count,), labels)
+    if readout.agrees(labels, labels).dtype != torch.bool:
+        raise InputError(f"{kind}.agrees must give a mask (bool), but gave {readout.agrees(labels, labels).dtype}.")
+    if not readout.grouped and not torch.allclose(readout.decode(readout.encode(labels)), labels, atol=1e-3):
+        raise InputError(f"{kind}.encode must undo {kind}.decode: override both, or neither.")
+    metric = readout.metric()
+    try:
+        metric.update(labels, labels)
+        score = metric.compute().reshape(-1)
+    except Exception as error:
+        raise InputError(f"{kind}.metric() fails on decoded outputs and labels of shape {tuple(shape)}: {error!r}.")  # noqa: B904
+    if len(score) != count:
+        raise InputError(f"{kind}.metric() must give a number for each of {count} coordinates, but gave {len(score)}.")
+    return readout

@@ -1,0 +1,86 @@
+"""Numbers: measurements of an image."""
+
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+import torch
+from torch import Tensor
+
+from spnn.errors import InputError
+from spnn.readout.base import Readout, Setting
+
+__all__ = ["VALUES", "Values"]
+
+
+class Values(Readout):
+    """Numbers, such as measurements of an image. With ranges, outputs are -1 at the lower end and 1 at the upper one,
+    so that numbers of any unit are trained and guided alike, and errors are shares of the range.
+
+    Arguments:
+        names: As in :class:`Readout`.
+        tolerance: Two values agree that differ by at most this: a share of the range, or, without one, a number.
+        ranges: The lower and upper end by name, in the labels' unit; of all names, or of none. Values beyond are
+            allowed.
+        units: By name, for texts; a user may write them behind a number, as in ``20 deg``.
+
+    Raises:
+        InputError: If an argument is not that.
+    """
+
+    noun = "value"
+
+    def __init__(
+        self,
+        names: Sequence[str] = (),
+        tolerance: float = 0.1,
+        ranges: Mapping[str, Sequence[float]] | None = None,
+        units: Mapping[str, str] | None = None,
+    ):
+        super().__init__(names)
+        if isinstance(tolerance, str) or not tolerance >= 0:
+            raise InputError(f"tolerance must be a number of at least 0, got {tolerance!r}.")
+        self.tolerance, self.units = tolerance, dict(units or {})
+        if ranges is not None and (ranges.keys() != set(names) or not all(low < high for low, high in ranges.values())):
+            raise InputError(
+                f"ranges must give each of {list(names)} a lower and an upper end, got {dict(ranges)}: a value that is "
+                "the same in all images says nothing."
+            )
+        ends = [(-1.0, 1.0)] * len(names) if ranges is None else [tuple(ranges[name]) for name in names]
+        self.low, self.high = torch.tensor(ends).T if names else (torch.tensor(-1.0), torch.tensor(1.0))
+        self.has_ranges = ranges is not None
+
+    def loss(self, y: Tensor, labels: Tensor) -> Tensor:
+        """Half the squared difference of outputs."""
+        return (y - self.encode(labels)).square() / 2
+
+    def decode(self, y: Tensor) -> Tensor:
+        low, high = self.low.to(y), self.high.to(y)
+        return (low + high) / 2 + (high - low) / 2 * y
+
+    def encode(self, labels: Tensor) -> Tensor:
+        low, high = self.low.to(labels), self.high.to(labels)
+        return (2 * labels - low - high) / (high - low)
+
+    def error(self, found: Tensor, wanted: Tensor) -> Tensor:
+        difference = (found - wanted).abs()
+        return difference / (self.high - self.low).to(difference) if self.has_ranges else difference
+
+    def agrees(self, found: Tensor, wanted: Tensor) -> Tensor:
+        return self.error(found, wanted) <= self.tolerance
+
+    def read(self, name: str, value: float | str | bool) -> Setting:
+        """``low``, ``high``, or a number in the labels' unit, alone or with its unit behind it."""
+        unit = self.units.get(name, "")
+        if isinstance(value, str) and unit and (match := re.fullmatch(rf"\s*(\S+?)\s*{re.escape(unit)}\s*", value)):
+            with suppress(ValueError):
+                value = float(match[1])
+        return super().read(name, value)
+
+    def number(self, place: int, value: float) -> str:
+        unit = self.units.get(self.names[place], "")
+        return f"{value:.3g}" + f" {unit}" * bool(unit)
+
+
+VALUES = Values()
+"""Of coordinates without names."""
