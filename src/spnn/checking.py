@@ -4,6 +4,7 @@ The reference is what the chosen groups make by themselves, without ``experiment
 names a ``_target_``, that one's signature says which keys there are, and its annotations of which type.
 """
 
+import importlib
 import json
 import pkgutil
 from collections.abc import Iterator, Sequence
@@ -190,7 +191,7 @@ class _Comparison:
         try:
             taken, takes_more = parameters(pkgutil.resolve_name(target))
         except (ImportError, AttributeError, TypeError, ValueError) as error:
-            yield f"{key}._target_={target} can't be imported and called: {error}."
+            yield f"{key}._target_={target} can't be imported and called: {_reason(target) or error}."
             return
         for name, value in found.items():
             full = f"{key}.{name}"
@@ -208,6 +209,16 @@ class _Comparison:
 
     def _is_added(self, full: str) -> bool:
         return any(f"{key}.".startswith(f"{full}.") or full.startswith(f"{key}.") for key in self.added)
+
+
+def _reason(target: str) -> BaseException | None:
+    """Why the module of a target can't be imported; `resolve_name` takes one that fails for one that isn't there."""
+    try:
+        importlib.import_module(target.rpartition(".")[0])
+    except Exception as error:
+        missing = getattr(error, "name", None)
+        return None if missing and target.startswith(missing) and isinstance(error, ModuleNotFoundError) else error
+    return None
 
 
 def _kind_of(default: Any) -> set[str]:

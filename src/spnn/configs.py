@@ -5,6 +5,7 @@ import os
 import re
 import sysconfig
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import hydra.utils
@@ -60,6 +61,9 @@ def check_trust(config: DictConfig, where: object) -> None:
         except ValueError:  # such as __main__
             found = None
         places = [found.origin, *(found.submodule_search_locations or [])] if found else []
+        if found and found.origin is None:  # folders without __init__.py, of which several may have the same name
+            inner = target.split(".")[1]
+            places = [place for place in places[1:] if [*Path(place).glob(f"{inner}.py"), *Path(place).glob(inner)]]
         installed = [sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")]
         if found and any(str(place).startswith((*installed, "built-in", "frozen")) for place in places):
             raise InputError(

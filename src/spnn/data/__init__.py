@@ -1,5 +1,6 @@
 """Images with labels: sources, their cache, and the Lightning data module."""
 
+from spnn.data.arrays import ArrayDataset
 from spnn.data.attributes import CELEBA_ATTRIBUTES
 from spnn.data.celeba import CelebA, CelebAMaskHQ
 from spnn.data.folder import ImageFolder
@@ -8,6 +9,7 @@ from spnn.data.sources import Digits, Source, SyntheticFaces
 
 __all__ = [
     "CELEBA_ATTRIBUTES",
+    "ArrayDataset",
     "CelebA",
     "CelebAMaskHQ",
     "Digits",

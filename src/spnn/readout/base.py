@@ -42,7 +42,7 @@ class Readout(ABC):
     poles: tuple[str, str] = ("low", "high")
     """What False and True are called, as values that a coordinate is set to."""
     flips: tuple[str, ...] = ("low", "high")
-    """What a study of edits sets each coordinate to."""
+    """What a study of edits sets each coordinate to; nothing where they are only set together."""
 
     @property
     def plural(self) -> str:
@@ -163,13 +163,13 @@ class Readout(ABC):
 
     def met(self, decoded: Tensor, settings: Mapping[int, Setting]) -> Tensor:
         """Which settings decoded outputs [N, K] satisfy: a mask, [N, S]. A True is met by what :meth:`has` it."""
-        found = []
+        numbers = {k: value for k, value in settings.items() if not self.part(k).grouped}
+        row = torch.full((len(self.names),), torch.nan)
+        row[list(numbers)] = torch.tensor([float(value) for value in numbers.values()])
+        agrees, has, found = self.agrees(decoded, self.decode(row).to(decoded)), self.has(decoded), []
         for k, setting in settings.items():
-            if self.part(k).grouped:
-                on = setting if isinstance(setting, bool) else self._has_output(k, setting)
-                found.append(self.has(decoded)[:, k] == on)
-            else:
-                found.append(self.agrees(decoded, self.decode(self._row(k, setting)).to(decoded))[:, k])
+            on = setting if k in numbers or isinstance(setting, bool) else self._has_output(k, setting)
+            found.append(agrees[:, k] if k in numbers else has[:, k] == on)
         return torch.stack(found, dim=1)
 
     def doubt(self, name: str, value: float | str | bool) -> str | None:
@@ -263,13 +263,14 @@ def checked(readout: Readout, names: Sequence[str]) -> Readout:
             raise InputError(f"{kind}.{method} must give a tensor of shape {tuple(expected)}, but gave {given}.")
         return found
 
-    labels = tried("decode", shape, y)
+    grouped = torch.tensor([readout.part(k).grouped for k in range(count)])
+    decoded = tried("decode", shape, y)
+    labels = torch.where(grouped, tried("has", shape, decoded).float(), decoded)
     for method, arguments in {
         "loss": (y, labels),
         "agrees": (labels, labels),
         "error": (labels, labels),
         "gap": (y, y),
-        "has": (labels,),
         "encode": (labels,),
         "shown": (y,),
     }.items():
@@ -278,7 +279,8 @@ def checked(readout: Readout, names: Sequence[str]) -> Readout:
     tried("baseline", (count,), labels)
     if readout.agrees(labels, labels).dtype != torch.bool:
         raise InputError(f"{kind}.agrees must give a mask (bool), but gave {readout.agrees(labels, labels).dtype}.")
-    if not readout.grouped and not torch.allclose(readout.decode(readout.encode(labels)), labels, atol=1e-3):
+    again = torch.where(grouped, labels, readout.decode(readout.encode(labels)))
+    if not torch.allclose(again, labels, atol=1e-3):
         raise InputError(f"{kind}.encode must undo {kind}.decode: override both, or neither.")
     metric = readout.metric()
     try:

@@ -109,6 +109,11 @@ class Edit(Study):
                 # From another one on for each label: most images show the opposite of all that is rare.
                 spread = [(j * len(images) // few + k) % len(images) for j in range(few)]
                 flips += [Flip(images[place], {k: value}) for place in sorted(spread)]
+        if not flips and not self.values and not any(readout.part(k).flips for k in range(len(readout.names))):
+            raise InputError(
+                f"study={self.name} sets one label at a time, but {', '.join(readout.names)} are only set together: "
+                "say how by study=multi, study.settings=[{...}]."
+            )
         if not flips:
             raise InputError("no held-out image shows the opposite of what is set: take more (count=...).")
         return flips
