@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 import torch
 from commands import configuration
+from torchmetrics import MeanAbsoluteError
 
 from spnn import Session
 from spnn.data.arrays import ArrayDataset
-from spnn.data.sources import Digits
+from spnn.data.sources import Digits, Source, check_split
 from spnn.errors import InputError
 from spnn.evaluation import evaluate
 from spnn.metrics import agreement
-from spnn.readout import LOGITS, VALUES, Binary, Readout, Values
+from spnn.readout import Binary, Classes, Mixed, Readout, Values, checked
 from spnn.runs import Run
 from spnn.training import train
 
@@ -32,21 +33,23 @@ class Share(Values):
 class Ink(Digits):
     """Digits, and how much of each image is ink."""
 
-    label_names = ("ink",)
-    readout = Share(label_names, tolerance=0.04)
-
-    def __init__(self, seed: int = 0):
-        super().__init__(seed)
+    def __init__(self, seed: int = 0, labels: str = "ink"):
+        super().__init__(seed, labels)
+        self.label_names, self.readout = ("ink",), Share(("ink",), tolerance=0.04)
         for name, part in self.splits.items():
-            ink = part.images.mean((1, 2, 3))[:, None] / 255
-            self.splits[name] = ArrayDataset(part.images, ink.astype(np.float32))
+            self.splits[name] = ArrayDataset(part.images, (part.labels / 100).astype(np.float32))
 
 
 @pytest.fixture(scope="module")
 def ink(tmp_path_factory) -> Run:
     folder = tmp_path_factory.mktemp("ink") / "run"
     short = [f"stage.{stage}.trainer.max_steps={n}" for stage, n in (("task", 200), ("inverse", 20), ("prior", 150))]
-    words = ["experiment=digits", "data.source._target_=test_readout.Ink", "stage.task.module.adversary=null"]
+    words = [
+        "experiment=digits",
+        "data.labels=ink",
+        "data.source._target_=test_readout.Ink",
+        "stage.task.module.adversary=null",
+    ]
     words += ["stage.task.module.reconstruction_weight=1"]
     train(configuration("train", *words, *short, "callbacks.pictures.images=4"), folder)
     return Run(folder)
@@ -88,24 +91,171 @@ def test_a_value_is_studied_and_reported(ink, tmp_path):
     assert json.loads((tmp_path / "e/reconstruction/metrics.json").read_text())[0]["agreement"] > 0.5
 
 
-@pytest.mark.parametrize("readout", [LOGITS, VALUES, Share(tolerance=0.1)])
+ABC = ("a", "b", "c")
+RANGES = {"yaw": (-30, 30), "size": (0, 4)}
+CLASSES = Classes(("cat", "dog", "eel"))
+NUMBERS = Values(("yaw", "size"), ranges=RANGES, units={"yaw": "deg"})
+MIXED = Mixed([CLASSES, NUMBERS, Binary(("hat",))])
+
+
+@pytest.mark.parametrize(
+    "readout", [Binary(ABC), Values(ABC), Share(ABC), CLASSES, NUMBERS, MIXED], ids=lambda of: type(of).__name__
+)
 def test_readouts_agree_with_themselves(readout: Readout):
-    y = torch.randn(20, 3)
-    assert readout.agrees(readout.decode(y), readout.decode(y)).all()
-    assert (readout.gap(y, y) == 0).all() and (readout.gap(y, y + 1) > 0).all()
+    checked(readout, readout.names)
+    y = torch.randn(20, len(readout.names))
+    decoded = readout.decode(y)
+    assert readout.agrees(decoded, decoded).all() and not readout.differs(decoded, decoded).any()
+    assert (readout.gap(y, y) == 0).all()
+    assert (readout.gap(y, y + torch.randn(len(readout.names)).sort().values) > 0).any()
     y.requires_grad_()
     (gradient,) = torch.autograd.grad(readout.energy(y, y.detach()), y)
     assert gradient.abs().max() < 1e-6  # the target is the least
-    assert readout.energy(y.detach() + 0.1, y.detach()) > readout.energy(y, y.detach())
+    other = y.detach() + torch.randn_like(y)
+    assert readout.energy(other, y.detach()) > readout.energy(y, y.detach())
+    assert readout.listed(torch.ones(len(readout.names), dtype=torch.bool))
 
 
-def test_values_are_read_and_worded():
-    values = Values(("a", "b"))
-    assert values.read("a", 3) == 3.0 and values.words({"a": 0.12345, "b": -2.0}) == "a 0.123, b -2"
-    for wrong in (True, "yes", "90%", float("nan"), None):
-        with pytest.raises(InputError, match="the value of a must be a finite number"):
-            values.read("a", wrong)
-    assert torch.equal(values.baseline(torch.tensor([[0.0, 2], [1, 4]])), torch.tensor([0.5, 3]))
+def test_numbers_are_read_and_worded_in_their_unit():
+    assert NUMBERS.settings({"yaw": "15 deg", "size": 2}) == {0: 0.5, 1: 0.0}
+    assert NUMBERS.settings({"yaw": "-30deg", "size": "high"}) == {0: -1.0, 1: True}
+    assert NUMBERS.words(torch.tensor([0.5, torch.nan])) == "yaw 15 deg"
+    assert NUMBERS.text(0, -0.1) == "-3 deg" and NUMBERS.text(1, False) == "low"
+    assert NUMBERS.error(torch.tensor([3.0, 1.0]), torch.tensor([0.0, 0.0])).tolist() == pytest.approx([0.05, 0.25])
+    for wrong in (True, "yes", "90%", "15 px", float("nan"), None):
+        with pytest.raises(InputError, match="the value of yaw must be a finite number, low or high"):
+            NUMBERS.read("yaw", wrong)
+    assert torch.equal(NUMBERS.baseline(torch.tensor([[0.0, 2], [1, 4]])), torch.tensor([0.5, 3]))
+    with pytest.raises(InputError, match="ranges must give each of"):
+        Values(("a", "b"), ranges={"a": (0, 1)})
+    with pytest.raises(InputError, match="the same in all images says nothing"):
+        Values(("a",), ranges={"a": (1, 1)})
+
+
+def test_a_class_is_set_by_its_group_and_is_then_the_likeliest():
+    assert CLASSES.settings({"class": "dog"}) == CLASSES.settings({"dog": True}) == {1: True}
+    y, which = CLASSES.settled(torch.tensor([[9.0, 1, 3]]), [1]), CLASSES.together(1)
+    assert which == [0, 1, 2] and y.argmax() == 1 and y.softmax(1)[0, 1] > 0.7
+    for values, message in (
+        ({"class": "dgo"}, "there is no class 'dgo' .did you mean dog"),
+        ({"dog": "no"}, "set the class that it is"),
+        ({"cat": True, "class": "dog"}, "an image has one class, but cat and dog are set"),
+        ({"hat": True}, "there is no class 'hat' .did you mean cat"),
+    ):
+        with pytest.raises(InputError, match=message):
+            CLASSES.settings(values)
+    found, wanted = torch.tensor([[0.8, 0.1, 0.1]]), torch.tensor([[0.0, 1, 0]])
+    assert not CLASSES.agrees(found, wanted).any()
+    assert CLASSES.differs(found, wanted).tolist() == [[True, True, False]]
+    assert CLASSES.error(found, wanted)[0].tolist() == pytest.approx([0.9] * 3)
+    assert CLASSES.met(found, {0: True}).all() and not CLASSES.met(found, {2: True}).any()
+    assert CLASSES.words(found[0]) == "cat" and CLASSES.chosen(found[0], torch.ones(3) > 0) == {"class": "cat"}
+
+
+def test_classes_are_balanced_by_their_recall():
+    wanted = torch.eye(3)[[0, 0, 0, 1]]
+    found = torch.eye(3)[[0, 0, 1, 0]]
+    metrics = agreement(found, wanted, readout=CLASSES)
+    assert metrics["agreement"].tolist() == [0.5] * 3
+    balanced = metrics["balanced_agreement"]
+    assert balanced[:2].tolist() == pytest.approx([2 / 3, 0]) and balanced[2].isnan()
+    score = CLASSES.metric()
+    score.update(found, wanted)
+    assert score.compute()[:2].tolist() == pytest.approx([2 / 3, 0])
+
+
+def test_mixed_readouts_pass_each_label_to_its_own_kind():
+    read = MIXED.settings({"hat": "yes", "class": "eel", "yaw": "3 deg"})
+    assert read == {5: True, 2: True, 3: pytest.approx(0.1)}
+    assert MIXED.together(2) == [0, 1, 2] and MIXED.together(4) == [4] and MIXED.part(5).poles == ("no", "yes")
+    y = MIXED.settled(torch.tensor([[5.0, 1, 2, 0.1, 0.0, -1.0]]), list(read))
+    assert y[0, :3].argmax() == 2 and y[0, 3:].tolist() == pytest.approx([0.1, 0.0, -1.0])
+    assert MIXED.words(y[0]) == "eel, yaw 3 deg, size 2"
+    decoded = MIXED.decode(y)
+    assert MIXED.met(decoded, read).tolist() == [[True, True, False]]
+    score = MIXED.metric()
+    score.update(decoded, torch.tensor([[0.0, 0, 1, 0, 2, 1]]))
+    assert score.compute().tolist() == pytest.approx([0, 0, 1, 0.05, 0, 0])
+    assert agreement(decoded, decoded, readout=MIXED)["balanced_agreement"].nanmean() == 1
+    with pytest.raises(InputError, match=r"there is no label 'hta' .did you mean hat"):
+        MIXED.settings({"hta": True})
+    with pytest.raises(InputError, match="a list without repeats"):
+        Mixed([Binary(("a",)), Values(("a",))])
+
+
+class Bad(Values):
+    """Each test puts a fault into it."""
+
+
+@pytest.mark.parametrize(
+    ("method", "fault", "message"),
+    [
+        (
+            "loss",
+            lambda self, y, labels: (y - labels).square().mean(),
+            r"Bad\.loss must give a tensor of shape \(2, 1\)",
+        ),
+        ("agrees", lambda self, found, wanted: found - wanted, r"Bad\.agrees must give a mask"),
+        ("decode", lambda self, y: y.exp(), r"Bad\.encode must undo Bad\.decode: override both"),
+        ("energy", lambda self, y, target: (y - target).square(), r"Bad\.energy must give a tensor of shape \(\)"),
+        ("metric", lambda self: MeanAbsoluteError(num_outputs=3), r"Bad\.metric"),
+        ("error", lambda self, found, wanted: 1 / 0, r"Bad\.error fails on tensors of shape \(2, 1\): ZeroDivision"),
+    ],
+)
+def test_a_readout_of_ones_own_is_tried_before_anything_is_trained(method, fault, message, monkeypatch):
+    checked(Bad(("a",)), ["a"])
+    monkeypatch.setattr(Bad, method, fault)
+    with pytest.raises(InputError, match=message):
+        checked(Bad(("a",)), ["a"])
+    with pytest.raises(InputError, match="the labels' names"):
+        checked(Bad(("a",)), ["b"])
+
+
+@pytest.mark.parametrize(
+    ("labels", "images", "message"),
+    [
+        (np.full((6, 1), 30.0), None, "the label a of image 0 is 30, but yes-or-no labels are 0 or 1"),
+        (np.full((6, 1), np.nan), None, "the label a of image 0 is nan: give a number"),
+        (np.zeros(6), None, r"has labels of shape \(6,\), expected a row for each of its 6 images"),
+        (np.zeros((6, 1)), np.zeros((6, 4, 4, 1), np.float32), r"is torch.float32 \[1, 4, 4\], expected torch.uint8"),
+        (np.zeros((0, 1)), None, "has no images"),
+    ],
+)
+def test_a_source_of_ones_own_is_looked_at_before_it_is_trained(labels, images, message):
+    class Mine(Source):
+        label_names, image_shape = ("a",), (1, 4, 4)
+
+        def split(self, name):
+            return ArrayDataset(np.zeros((len(labels), 4, 4, 1), np.uint8) if images is None else images, labels)
+
+    with pytest.raises(InputError, match=message):
+        check_split(Mine(), "train")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("labels", ["classes", "mixed"])
+def test_digits_of_another_kind_train_and_are_set(labels, tmp_path):
+    steps = [f"stage.{stage}.trainer.max_steps={n}" for stage, n in (("task", 150), ("inverse", 20), ("prior", 150))]
+    words = [
+        "experiment=digits",
+        f"data.labels={labels}",
+        "stage.judge.trainer.max_steps=100",
+        "callbacks.pictures.images=2",
+    ]
+    train(configuration("train", *words, *steps), tmp_path / "run")
+    logged = Run(tmp_path / "run").all_metrics()["judge"]
+    assert logged["accuracy"] > 0.7 and ("error" in logged) == (labels == "mixed")
+    session = Session.load(tmp_path / "run")
+    images, _ = session.held_out(6)
+    drawn = session.edit(images, {"digit": 3}, start="noise", steps=20, guidance="nlbp")
+    assert drawn.metrics["edit_success"] == 1 and drawn.models.readout.words(drawn.outputs[0])[0] == "3"
+    if labels == "mixed":
+        more = session.edit(
+            images, {"ink": "36 %"}, start="noise", steps=20, guidance="nlbp", values={"guidance.exact": True}
+        )
+        assert (more.models.readout.shown(more.outputs)[:, -1] - 36).abs().max() < 1e-3
+    found = session.evaluate("edit", count=20, values={"sampler.steps": 10, "study.each": 1})
+    assert (found["edit_success"] > 0.3 and found["to_no"] is None) or labels == "mixed"
 
 
 def test_what_is_not_a_number_agrees_with_nothing():

@@ -110,7 +110,7 @@ def test_the_other_logits_follow_by_a_share_and_those_that_are_set_do_not():
 def test_what_needs_training_outputs_says_so_where_there_are_none():
     y = torch.zeros(1, 3)
     for values, share in (({"a": "yes"}, 0.0), ({"a": False}, 0.0), ({"a": 4}, 0.5)):
-        with pytest.raises(InputError, match=r"operator=trained\): give logits or probabilities in `edit\.set`"):
+        with pytest.raises(InputError, match=r"operator=trained\): give numbers in `edit\.set`"):
             set_values(y, Binary(NAMES), values, "edit.set", share=share)
     with pytest.raises(InputError, match=r"no training image has c, so yes says nothing: .* edit\.set='{c: 4}'"):
         set_values(y, Binary(NAMES), {"c": "yes"}, "edit.set", known())
@@ -130,7 +130,7 @@ def test_far_targets_are_counted_and_the_farthest_is_named():
     assert far_targets(["x"], y[:1], outputs) is None
     said = far_targets(["x", "y", "z"], y, outputs)
     distance, usual = outputs.far(y)
-    assert said.startswith("2 of 3 targets combine logits as no training image does. The furthest, z, is at ")
+    assert said.startswith("2 of 3 targets combine outputs as no training image does. The furthest, z, is at ")
     assert f"at {distance[2]:.1f} deviations (99 % of training images: at most {usual:.1f})" in said
     assert "edit.others=0.3" in said and "edit.others" not in far_targets(["x", "y", "z"], y, outputs, share=1)
 
@@ -139,14 +139,14 @@ def test_a_value_beyond_all_training_images_is_named_whatever_the_others_do():
     outputs = known()
     low, high = outputs.range
     assert (low < outputs.mean).all() and (outputs.mean < high).all()
-    y, edited = outputs.mean.repeat(2, 1), torch.tensor([True, False, True])
-    assert beyond_range(y, edited, NAMES, outputs) is None
+    y, readout = outputs.mean.repeat(2, 1), Binary(NAMES)
+    assert beyond_range(y[:, [0, 2]], [0, 2], readout, outputs) is None
     y[1] = torch.stack([high[0] + 9, high[1] + 9, low[2] - 9])
-    said = beyond_range(y, edited, NAMES, outputs)
-    assert f"a = {high[0] + 9:+.1f} (training images: {low[0]:+.1f} to {high[0]:+.1f})" in said
-    assert f"c = {low[2] - 9:+.1f}" in said and "b = " not in said
-    of_each = torch.tensor([[True, True, True], [False, True, False]])
-    assert "a = " not in (said := beyond_range(y, of_each, NAMES, outputs)) and "b = " in said
+    said = beyond_range(y[:, [0, 2]], [0, 2], readout, outputs)
+    assert f"a = {high[0] + 9:+.3g} (training images: {low[0]:+.3g} to {high[0]:+.3g})" in said
+    assert f"c = {low[2] - 9:+.3g}" in said and "b = " not in said
+    y[1, [0, 2]] = torch.nan  # set in another image alone
+    assert "a = " not in (said := beyond_range(y, [0, 1, 2], readout, outputs)) and "b = " in said
 
 
 def test_a_number_that_may_have_been_meant_as_a_probability_is_questioned():
@@ -397,7 +397,7 @@ def test_pairs_that_hardly_any_training_image_shows_are_named():
     }  # fmt: skip
     for signs, said in pairs.items():
         y = 2.0 * torch.tensor([signs])
-        found = contradictions(y, y[0] != 0, "abc", outputs)
+        found = contradictions(y, y[0].nonzero().squeeze(1).tolist(), Binary(["a", "b", "c"]), outputs)
         assert found is None if said is None else said in found
 
 

@@ -268,8 +268,8 @@ def checked(readout: Readout, names: Sequence[str]) -> Readout:
     labels = torch.where(grouped, tried("has", shape, decoded).float(), decoded)
     for method, arguments in {
         "loss": (y, labels),
-        "agrees": (labels, labels),
         "error": (labels, labels),
+        "agrees": (labels, labels),
         "gap": (y, y),
         "encode": (labels,),
         "shown": (y,),

@@ -140,20 +140,21 @@ def share_of(others: float | str, option: str) -> float:
     return float(share)
 
 
-def beyond_range(y: Tensor, edited: Tensor, readout: Readout, outputs: TrainingOutputs) -> str | None:
+def beyond_range(values: Tensor, places: Sequence[int], readout: Readout, outputs: TrainingOutputs) -> str | None:
     """Say which set coordinates lie far beyond those of all training images; None if none does.
 
     Arguments:
-        y: Targets, [N, K].
-        edited: Which coordinates were set, [K] or [N, K].
+        values: What S coordinates were set to, [N, S]; NaN where one wasn't.
+        places: Of these coordinates.
         readout: What they say.
         outputs: What training images show.
     """
     low, high = outputs.range
-    slack = 0.1 * (high - low)
-    said = []
-    for k in (edited & ((y > high + slack) | (y < low - slack))).nonzero()[:, 1].unique().tolist():
-        furthest = y[:, k][(y[:, k] - outputs.mean[k]).abs().argmax()]
+    slack, said = 0.1 * (high - low), []
+    for k, column in zip(places, values.T, strict=True):
+        if not ((column > high[k] + slack[k]) | (column < low[k] - slack[k])).any():
+            continue
+        furthest = column[(column - outputs.mean[k]).abs().nan_to_num(-1).argmax()]
         value, least, largest = (readout.text(k, float(output)) for output in (furthest, low[k], high[k]))
         said.append(f"{readout.names[k]} = {value} (training images: {least} to {largest})")
     if not said:

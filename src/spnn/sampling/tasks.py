@@ -219,8 +219,9 @@ def _set(config: DictConfig, models: Models, y: Tensor, share: float) -> tuple[T
     y, edited = set_values(y, readout, wanted or options.set, option, known, quantile=quantile, share=share)
     said = [readout.doubt(str(name), value) for name, value in wanted.items()]
     if known is not None:
-        said.append(beyond_range(y, edited, readout, known))
-        said.append(contradictions(y, list(readout.settings(wanted)), readout, known))
+        places = list(readout.settings(wanted))
+        said.append(beyond_range(y[:, places], places, readout, known))
+        said.append(contradictions(y, places, readout, known))
     for sentence in filter(None, said):
         log.warning("%s", sentence)
     return y, edited, _settings(wanted)

@@ -197,7 +197,9 @@ class Edit(Study):
             rows.append(y[0])
             set_.append(which)
         y, edited = torch.stack(rows), torch.stack(set_)
-        if outputs is not None and (far := beyond_range(y, edited, self.subject.readout, outputs)):
+        was_set = torch.tensor([[k in flip.values for k in self.edited] for flip in self.made])
+        values = y[:, self.edited].masked_fill(~was_set, torch.nan)
+        if outputs is not None and (far := beyond_range(values, self.edited, self.subject.readout, outputs)):
             log.warning("study.values are %s", far)
         return y, ~edited if share is None else None
 
