@@ -229,7 +229,7 @@ def test_targets_that_no_image_comes_near_are_said_before_sampling(run, tmp_path
     assert "set far beyond what any training image shows: digit_8 = +200 " in caplog.text
     assert "targets combine logits" not in caplog.text
     sampled(tmp_path / "far", *options, "edit.set={digit_8: 200}", "edit.others=keep")
-    assert "3 of 3 targets combine logits as no training image does. The furthest, " in caplog.text
+    assert "3 of 3 targets combine outputs as no training image does. The furthest, " in caplog.text
     sampled(tmp_path / "logit", *options, "edit.set={digit_8: 0.9}")
     assert "digit_8: 0.9 is a logit" in caplog.text
 
