@@ -2,17 +2,26 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
-from commands import REPOSITORY, configuration, succeed
+from commands import REPOSITORY, configuration, fail, succeed
+from omegaconf import OmegaConf
 from safetensors.torch import load_file
 
+from examples.own.clocks import angle_of
+from spnn import Session
+from spnn.configs import instantiate
+from spnn.data import ArrayDataset, Source
+from spnn.diffusion import TargetGuidance
 from spnn.errors import InputError
 from spnn.runs import Run
+from spnn.sampling import sample
 from spnn.sampling.images import held_out
 from spnn.sampling.tasks import find_task
 from spnn.training import TaskStage, train
 
+STEPS = {"task": 200, "inverse": 10, "prior": 60, "judge": 100}
 OWN = f"--config-dir={REPOSITORY}/examples/own/conf"
 
 
@@ -30,10 +39,11 @@ def test_an_own_operator_and_prior_sample(run, tmp_path):
 @pytest.mark.slow
 def test_an_own_guidance_leads_samples_to_their_targets(run, tmp_path):
     words = ("sample.py", OWN, f"run={run.folder}", "count=10", "sampler.steps=20")
-    for guidance in ("none", "sign"):
+    for guidance in ("none", "sign", "push"):
         succeed(*words, f"guidance={guidance}", f"folder={tmp_path}/{guidance}")
-    plain, own = (json.loads((tmp_path / name / "metrics.json").read_text())["agreement"] for name in ("none", "sign"))
-    assert own > plain + 0.03
+    names = ("none", "sign", "push")
+    plain, *own = (json.loads((tmp_path / name / "metrics.json").read_text())["agreement"] for name in names)
+    assert min(own) > plain + 0.03
 
 
 @pytest.mark.slow
@@ -45,6 +55,104 @@ def test_an_own_task_poses_its_problem(run, tmp_path):
     lines = map(json.loads, (tmp_path / "s/metadata.jsonl").read_text().splitlines())
     found = torch.tensor([list(line["target"].values()) for line in lines])
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-3)
+
+
+class Broken(TargetGuidance):
+    """Forgets that sampling computes no gradients."""
+
+    def correct(self, x0, here, which, strength):
+        (gradient,) = torch.autograd.grad(self.surjection(x0.requires_grad_()).sum(), x0)
+        return x0 - gradient
+
+
+class Unwritten(TargetGuidance):
+    """Says nothing."""
+
+
+def wants_more(operator, y, *, length, **_):
+    return length
+
+
+@pytest.mark.slow
+def test_a_guidance_that_fails_leaves_finished_results_where_they_are(run, tmp_path):
+    words = (f"run={run.folder}", "count=2", "sampler.steps=4", f"folder={tmp_path}/s", "task=reconstruct")
+    sample(configuration("sample", *words), tmp_path / "s")
+    before = sorted(tmp_path.rglob("*"))
+    schedule = {"_target_": "spnn.diffusion.ConstantStrength"}
+    for config, message in (
+        ({"_target_": "test_extending.Broken", "schedule": schedule}, "Broken fails on .* torch.enable_grad"),
+        ({"_target_": "test_extending.Unwritten", "schedule": schedule}, "must implement correct"),
+        ({"_target_": "test_extending.Unwritten"}, "can't be made: .*'schedule'"),
+        ({"_target_": "test_extending.wants_more"}, "can't be made: .*'length'"),
+        ({"_target_": "test_extending.wants_more", "length": 3}, "but 3 can't be called"),
+    ):
+        asked = configuration("sample", *words)
+        asked.guidance = {**config, "_partial_": True}
+        with pytest.raises(InputError, match=message):
+            sample(asked, tmp_path / "s")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+class Dots(Source):
+    """Black or white squares."""
+
+    image_shape, label_names = (1, 8, 8), ("white", "large")
+
+    def split(self, name):
+        labels = np.arange(40)[:, None] // [1, 2] % 2
+        images = np.broadcast_to(255 * labels[:, 0, None, None, None], (40, 8, 8, 1)).astype(np.uint8)
+        return ArrayDataset(images, self.labels_of(labels))
+
+    def labels_of(self, labels):
+        return labels
+
+
+class Grey(Dots):
+    """Labels that are no answers."""
+
+    def labels_of(self, labels):
+        return 128 * labels
+
+
+def test_data_of_ones_own_need_a_source_alone(tmp_path):
+    (tmp_path / "conf/data").mkdir(parents=True)
+    for name in ("Dots", "Grey"):
+        (tmp_path / f"conf/data/{name.lower()}.yaml").write_text(f"source: {{_target_: test_extending.{name}}}\n")
+    (tmp_path / "conf/data/lost.yaml").write_text("source: {_target_: nowhere.Dots}\n")
+    (tmp_path / "conf/data/none.yaml").write_text("flip: true\n")
+    short = "stage.task.trainer={max_steps: 2, val_check_interval: 2}"
+    words = ("train.py", f"--config-dir={tmp_path}/conf", "experiment=digits", "stages=[task]", short)
+    assert "must name a source" in fail(*words, "data=none", f"folder={tmp_path}/r")
+    found = fail(*words, "data=lost", f"folder={tmp_path}/r")
+    assert "nowhere.Dots can't be imported and called: No module named 'nowhere'" in found and "PYTHONPATH" in found
+    assert not (tmp_path / "r").exists()
+    assert "white of image 1 is 128, but yes-or-no" in fail(*words, "data=grey", f"folder={tmp_path}/r")
+    succeed(*words, "data=dots", f"folder={tmp_path}/r")  # nothing was trained there: it is tried again
+    succeed(*words[:-1], "data=dots", "debug=fast", f"folder={tmp_path}/d")
+
+
+@pytest.mark.slow
+def test_the_example_of_another_kind_of_y_trains_and_is_set(tmp_path):
+    words = ["experiment=clocks", *(f"stage.{stage}.trainer.max_steps={n}" for stage, n in STEPS.items())]
+    place = f"hydra.searchpath=[file://{REPOSITORY}/examples/own/conf]"
+    train(configuration("train", place, *words, "callbacks.pictures=null"), tmp_path / "run")
+    session = Session.load(tmp_path / "run")
+    images, y = session.held_out(16)
+    angles = torch.tensor([angle_of(image) for image in images])
+    seen = torch.atan2(y[:, 1], y[:, 0]).rad2deg() % 360
+    assert ((seen - angles + 180) % 360 - 180).abs().mean() < 20
+    drawn = session.edit(images[:4], {"angle": 90}, start="noise", steps=20, guidance="nlbp")
+    assert drawn.metrics["agreement"] == 1 and drawn.models.readout.words(drawn.problem.y[0]) == "angle 90"
+    found = session.evaluate("reconstruction", count=8, values={"sampler.steps": 5, "study.diversity_targets": 0})
+    assert found["mae"] < 0.1
+    with pytest.raises(InputError, match="cos, sin are only set together"):
+        session.evaluate("edit", count=4)
+
+
+def test_a_module_that_is_not_found_is_named_and_where_modules_are_looked_for():
+    for config, name in (({"_target_": "nowhere.Dots"}, "nowhere.Dots"), ({"_target_": "spnn.Dots"}, "spnn.Dots")):
+        with pytest.raises(InputError, match=f"{name} can't be imported: .* on PYTHONPATH"):
+            instantiate(OmegaConf.create(config))
 
 
 def test_a_task_that_is_not_there_is_named():

@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from spnn import Bijection, Composition, Surjection
-from spnn.diffusion import Denoised, NoiseSchedule, TargetGuidance
+from spnn.diffusion import Denoised, Level, NoiseSchedule, TargetGuidance
 from spnn.operators import AveragePool
 from spnn.sampling.images import held_out
 from spnn.sampling.models import Models
@@ -63,6 +63,26 @@ class SignGradient(TargetGuidance):
             distance = (self.surjection(x) - self.wanted(here.y, which)).square().sum()
             (gradient,) = torch.autograd.grad(distance, x)
         return x0 - strength * self.rate * gradient.sign()
+
+
+class Push(TargetGuidance):
+    """Move each image by a fixed length, along the gradient through the prior of how far its clean image is from the
+    target."""
+
+    def __init__(self, operator: Surjection, target: Tensor, *, length: float, **options):
+        super().__init__(operator, target, **options)
+        self.length = length
+
+    def guide(self, denoise: Callable[[Tensor], Denoised], x: Tensor, level: Level) -> Denoised:
+        with torch.enable_grad():
+            noisy = x.detach().requires_grad_()
+            found = denoise(noisy)
+            y = self.surjection(found.mean.float())
+            energy = self.readout.energy(y, self.wanted(y.detach(), torch.arange(len(y))))
+            (gradient,) = torch.autograd.grad(energy, noisy)
+        mean, noise = (part.detach() for part in found)
+        rms = gradient.square().mean((1, 2, 3), keepdim=True).sqrt().clamp(min=1e-12)
+        return Denoised(mean - self.schedule(level.t) * self.length * gradient / rms, noise)
 
 
 def between(config: DictConfig, models: Models, outputs: Callable[[Tensor], Tensor], images: Tensor | None) -> Problem:

@@ -21,6 +21,7 @@ from hydra.errors import (
 )
 from omegaconf import DictConfig, OmegaConf
 
+from spnn.configs import WHERE
 from spnn.errors import InputError, nearest, nearest_path
 from spnn.search_path import searching
 from spnn.signatures import KINDS, MAPPING, NUMBER, WHOLE, kinds, parameters
@@ -191,7 +192,7 @@ class _Comparison:
         try:
             taken, takes_more = parameters(pkgutil.resolve_name(target))
         except (ImportError, AttributeError, TypeError, ValueError) as error:
-            yield f"{key}._target_={target} can't be imported and called: {_reason(target) or error}."
+            yield f"{key}._target_={target} can't be imported and called: {_reason(target) or error}. {WHERE}"
             return
         for name, value in found.items():
             full = f"{key}.{name}"

@@ -17,6 +17,12 @@ from spnn.errors import InputError
 
 __all__ = ["blanks", "can_train", "check_trust", "instantiate", "needs_training"]
 
+WHERE = (
+    "(A module of your own is found beside train.py, in the folder where `spnn` is called, or in one on PYTHONPATH: "
+    "PYTHONPATH=<folder>.)"
+)
+"""Where modules are looked for."""
+
 _TRUSTED = tuple(
     f"{name}."
     for name in ("spnn", "torch.nn", "torch.optim", "torchvision", "lightning", "diffusers", "azula", "deepinv")
@@ -41,10 +47,7 @@ def instantiate(config: DictConfig, **arguments: Any) -> Any:
         if "Error locating target" in str(error):
             name = re.search("'(.+?)'", str(cause or error))[1]
             reason = str(cause).splitlines()[1] if cause else error
-            raise InputError(
-                f"{name} can't be imported: {reason}. A module of your own is found in the working directory, beside "
-                "train.py, or in a folder on PYTHONPATH: start where it lies, or add its folder, PYTHONPATH=<folder>."
-            ) from error
+            raise InputError(f"{name} can't be imported: {reason}. {WHERE}") from error
         raise
 
 

@@ -5,7 +5,7 @@ from spnn.diffusion.back_projection import BackProjection
 from spnn.diffusion.denoiser import Denoised
 from spnn.diffusion.gaussian import GaussianMixturePrior
 from spnn.diffusion.gradient import GradientGuidance, PosteriorGuidance
-from spnn.diffusion.guidance import TargetGuidance
+from spnn.diffusion.guidance import Level, TargetGuidance
 from spnn.diffusion.latent import LatentPrior
 from spnn.diffusion.prior import UNetPrior
 from spnn.diffusion.sampler import ImageNoise, Sampler
@@ -28,6 +28,7 @@ __all__ = [
     "GradientGuidance",
     "ImageNoise",
     "LatentPrior",
+    "Level",
     "LinearStrength",
     "NoiseSchedule",
     "NoiseStrength",
