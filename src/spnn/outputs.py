@@ -4,7 +4,7 @@ No image meets a target that no image has. Logits of real labels are small, skew
 number in one coordinate, all others kept, asks for what the network never saw. :class:`TrainingOutputs` knows what it
 saw:
 
-- *typical* values of a coordinate, quantiles of its logit among the training images that the network sees it in;
+- *typical* values of a coordinate, quantiles of its output among the training images that the network sees it in;
 - how the others *follow* coordinates :math:`S` that are set: by the regression
   :math:`B_{\cdot S} B_{SS}^{-1} \Delta y_S`, where :math:`B` is the mean over :math:`S` of balanced covariances: images
   that have the label weigh as much, together, as those that lack it. Otherwise the regression on a rare label

@@ -1,7 +1,7 @@
 """How far samples are, as a set, from real images: Fréchet and kernel distances between features.
 
 With the features of Inception they are FID and KID; its weights are not part of this project and may have to be
-downloaded. With the logits of a run's judge, each over its deviation among real images, they need nothing, but they are
+downloaded. With the outputs of a run's judge, each over its deviation among real images, they need nothing, but they are
 other numbers on another scale, and have other names: ``judge_frechet`` and ``judge_kernel``. Both Fréchet distances are
 biased upwards for few images: compare them at the same number only.
 
@@ -25,7 +25,7 @@ _SUBSETS = 20
 
 
 def judge_distances(real: Tensor, sampled: Tensor) -> dict[str, float]:
-    """``judge_frechet`` and ``judge_kernel`` between the judge's logits of images, [N, K], and of samples, [M, K]."""
+    """``judge_frechet`` and ``judge_kernel`` between the judge's outputs of images, [N, K], and of samples, [M, K]."""
     mean, deviation = real.mean(0), real.std(0).clamp(min=1e-6)
     frechet, kernel = _distances((real - mean) / deviation, (sampled - mean) / deviation)
     return {"judge_frechet": frechet, "judge_kernel": kernel}

@@ -38,7 +38,7 @@ class Flip:
 
 class Edit(Study):
     """One label at a time is set to what a held-out image doesn't show, by any classifier, and an image is drawn
-    from those logits. The same images drawn without any edit, from the same noise, show which changes are the edit's.
+    from those outputs. The same images drawn without any edit, from the same noise, show which changes are the edit's.
 
     The main figure is the share of edits that take, by the most trusted classifier, over the labels that it
     recognises well; the others are counted apart, as it couldn't say whether they took.
@@ -48,7 +48,7 @@ class Edit(Study):
             numbers. None for yes and no, low and high, and each class.
         each: Images for each label and value, spread over those that show the opposite; fewer where there are
             fewer.
-        others: What becomes of the other logits, one or several to compare: keep, follow, free, or a share of
+        others: What becomes of the other outputs, one or several to compare: keep, follow, free, or a share of
             following.
         starts: Where sampling starts, one or several to compare: null from noise, a step such as 600 from the image
             with that step's noise on it, which keeps more of the image the lower it is.

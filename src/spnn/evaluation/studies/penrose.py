@@ -62,7 +62,7 @@ class Penrose(Study):
         title = f"Penrose's laws and the natural norm, {count} images and as many targets"
         compared = (
             f"The largest errors over {count} held-out images (g g† g = g) and over as many random "
-            "targets with the mean and deviation of real logits (the others), absolute and over the largest value of "
+            "targets with the mean and deviation of real outputs (the others), absolute and over the largest value of "
             "the right-hand side, for each choice of the latents of the pseudo-inverse. They are zero by construction "
             "for all of them, up to rounding, which float64 makes smaller. The choices differ in how natural they are: "
             "the mean squared distance of G(g†(y)) from G(0), for y of the held-out images; the closed form has none "

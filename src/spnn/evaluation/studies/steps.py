@@ -60,7 +60,7 @@ class Steps(Study):
         count = len(self.subject.names)
         title = f"Sampling steps: {count} held-out images from y"
         compared = (
-            f"The same {count} held-out images are reconstructed from their logits with different "
+            f"The same {count} held-out images are reconstructed from their outputs with different "
             "numbers of steps, from the same noise, and compared as in the study of reconstruction. The time is that "
             "of the whole sampling on this machine, in batches, its start included; it is left out where an "
             "interrupted evaluation went on."
