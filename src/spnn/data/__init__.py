@@ -3,6 +3,7 @@
 from spnn.data.arrays import ArrayDataset
 from spnn.data.attributes import CELEBA_ATTRIBUTES
 from spnn.data.celeba import CelebA, CelebAMaskHQ
+from spnn.data.class_folders import ClassFolders
 from spnn.data.folder import ImageFolder
 from spnn.data.module import ImageData
 from spnn.data.sources import Digits, Source, SyntheticFaces
@@ -12,6 +13,7 @@ __all__ = [
     "ArrayDataset",
     "CelebA",
     "CelebAMaskHQ",
+    "ClassFolders",
     "Digits",
     "ImageData",
     "ImageFolder",

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from spnn.errors import InputError, some_of
 
-__all__ = ["decode_image", "find_images", "load_image"]
+__all__ = ["decode_image", "find_images", "load_image", "suffixes"]
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,11 @@ _TURNS = {  # EXIF's orientation to what undoes it
 _NO_PICTURES = {"thumbs.db", "desktop.ini"}  # that Windows leaves; other systems' names begin with a dot
 
 
+def suffixes() -> set[str]:
+    """How the names of files end that can be read, in lower case."""
+    return {suffix for suffix, kind in Image.registered_extensions().items() if kind in _FORMATS}
+
+
 def find_images(where: str | Path | Iterable[str | Path]) -> list[Path]:
     """Return image files: a file, all of a folder in the order of their names, or those of a list of both.
 
@@ -54,7 +59,7 @@ def find_images(where: str | Path | Iterable[str | Path]) -> list[Path]:
         return [where]
     if not where.is_dir():
         raise InputError(f"there is no image or folder {where} (looked from {Path.cwd()}).")
-    readable = {suffix for suffix, kind in Image.registered_extensions().items() if kind in _FORMATS}
+    readable = suffixes()
     files = sorted(path for path in where.iterdir() if path.is_file() and not path.name.startswith("."))
     found = [path for path in files if path.suffix.lower() in readable]
     others = [

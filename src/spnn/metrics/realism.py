@@ -1,8 +1,8 @@
 """How far samples are, as a set, from real images: Fréchet and kernel distances between features.
 
 With the features of Inception they are FID and KID; its weights are not part of this project and may have to be
-downloaded. With the outputs of a run's judge, each over its deviation among real images, they need nothing, but they are
-other numbers on another scale, and have other names: ``judge_frechet`` and ``judge_kernel``. Both Fréchet distances are
+downloaded. With the outputs of a run's judge, each over its deviation among real images, they need nothing, but they
+are other numbers on another scale, and have other names: ``judge_frechet`` and ``judge_kernel``. Both Fréchet distances are
 biased upwards for few images: compare them at the same number only.
 
 References:

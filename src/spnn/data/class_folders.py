@@ -1,0 +1,118 @@
+"""Images in a folder for each class, as torchvision's ImageFolder reads them."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from spnn.data.files import suffixes
+from spnn.data.listed import SPLITS, ListedImages, Listing, in_order
+from spnn.errors import InputError, some_of
+from spnn.readout import Classes, Readout
+
+__all__ = ["ClassFolders"]
+
+_SPLITS = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "test": 2, "testing": 2}
+
+
+class ClassFolders(ListedImages):
+    """One class of many: a folder of images for each, ``<class>/...``, or ``<split>/<class>/...`` with the splits
+    ``train``, ``val`` and ``test``.
+
+    Without splits, the images of each class are shuffled and split 80/10/10. Of a split that is missing, a tenth of the
+    training images takes the place.
+
+    Arguments:
+        root: The folder with the classes, or with the splits.
+        group: What a class is set by, as in ``edit.set={class: cat}``.
+        seed: Of the shuffle.
+        **options: ``size``, ``cache``, ``cache_folder``, ``on_bad_image``, see
+            :class:`~spnn.data.listed.ListedImages`.
+    """
+
+    title = "the class folders"
+
+    def __init__(self, root: str | Path | None, *, group: str = "class", seed: int = 0, **options: Any):
+        super().__init__(root, **options)
+        self.group, self.seed = group, seed
+
+    @cached_property
+    def parts(self) -> dict[int | None, dict[str, list[str]]]:
+        """The images' paths below the root, by class, in each split; None where there are no splits."""
+        root = Path(self.where).expanduser()
+        if not root.is_dir():
+            raise InputError(f"data.root={self.root} is not a folder (looked from {Path.cwd()}).")
+        folders = _folders(root)
+        splits = {_SPLITS[folder.name.lower()]: folder for folder in folders if folder.name.lower() in _SPLITS}
+        if 0 not in splits:
+            return {None: self._classes(root, root)}
+        if others := [folder.name for folder in folders if folder.name.lower() not in _SPLITS]:
+            raise InputError(
+                f"{root} has the folder of a split, train, and others: {some_of(others, 5)}. Remove these."
+            )
+        return {split: self._classes(root, splits[split]) for split in sorted(splits)}
+
+    @cached_property
+    def label_names(self) -> tuple[str, ...]:
+        """The classes: the names of the training images' folders, sorted."""
+        return tuple(next(iter(self.parts.values())))
+
+    @cached_property
+    def readout(self) -> Readout:
+        return Classes(self.label_names, self.group)
+
+    def read(self) -> Listing:
+        """List the images.
+
+        Raises:
+            InputError: If there are fewer than two classes, or a split has other classes than the training images.
+        """
+        names, classes, splits, random = [], [], [], np.random.default_rng(self.seed)
+        for split, by_class in self.parts.items():
+            if by_class.keys() != set(self.label_names):
+                unlike = sorted(by_class.keys() ^ set(self.label_names))
+                raise InputError(
+                    f"{self.root}: {SPLITS[split]} and train must have the same classes, but only one of the two has "
+                    f"{some_of(unlike, 5)}."
+                )
+            for place, found in enumerate(by_class.values()):
+                names += found
+                classes += [place] * len(found)
+                splits += self._split_of(split, len(found), random)
+        labels = np.eye(len(self.label_names), dtype=bool)[classes]
+        return Listing(Path(self.where).expanduser(), np.array(names), labels, np.array(splits))
+
+    def _split_of(self, split: int | None, count: int, random: np.random.Generator) -> list[int]:
+        """The splits of a class's images."""
+        if split is None:
+            return random.permutation(in_order(count)).tolist()
+        missing = [other for other in (1, 2) if other not in self.parts and split == 0]
+        tenth = max(1, count // 10)
+        taken = [other for other in missing for _ in range(tenth)]
+        return random.permutation([*taken, *[split] * (count - len(taken))]).tolist()
+
+    def _classes(self, root: Path, place: Path) -> dict[str, list[str]]:
+        """The images of each folder, and of those within, as paths from the root."""
+        readable = suffixes()
+        found = {
+            folder.name: sorted(
+                path.relative_to(root).as_posix()
+                for path in folder.rglob("*")
+                if path.suffix.lower() in readable and not path.name.startswith(".")
+            )
+            for folder in _folders(place)
+        }
+        found = {name: images for name, images in found.items() if images}
+        if len(found) < 2:
+            listed = some_of(sorted(path.name for path in place.iterdir()), 5) or "nothing"
+            raise InputError(
+                f"{place} must hold a folder of images for each of at least two classes, as in {place.name}/cat/1.png; "
+                f"it has {listed}."
+            )
+        return found
+
+
+def _folders(place: Path) -> list[Path]:
+    hidden = {"__MACOSX"}
+    return sorted(p for p in place.iterdir() if p.is_dir() and not p.name.startswith(".") and p.name not in hidden)
