@@ -1,15 +1,18 @@
-"""Your own images, with any yes-or-no labels."""
+"""Your own images, with a table of labels of any kind."""
 
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from spnn.data.columns import Column, columns_of, labels_of, readout_of
 from spnn.data.listed import SPLITS, ListedImages, Listing, in_order
 from spnn.data.search import Search
 from spnn.data.tables import Table, read_table
 from spnn.errors import InputError
+from spnn.readout import Readout
 
 __all__ = ["ImageFolder"]
 
@@ -17,22 +20,33 @@ __all__ = ["ImageFolder"]
 class ImageFolder(ListedImages):
     """A folder of images and a table of their labels.
 
-    The table is a CSV file: a header, then a row per image, its file's name first, then 0 or 1 (or −1 or 1) for each
-    label. A column ``split`` may hold train, val or test; without it, images are shuffled and split 80/10/10.
+    The table is a CSV file: a header, then a row per image, its file's name first, then its labels: 0 or 1 (or −1 or
+    1, yes or no), numbers, or words for classes. A column ``split`` may hold train, val or test; without it, images
+    are shuffled and split 80/10/10.
 
     Arguments:
         root: The folder with the table; images lie in there, or deeper.
         table: The table's name.
         seed: Of the shuffle.
+        readout: What columns hold, by name, where their contents don't say it: ``yes_no``, ``number`` or ``class``; or
+            ``{kind: number, range: [0, 100], unit: years}``.
         **options: ``size``, ``cache``, ``cache_folder``, ``on_bad_image``, see
             :class:`~spnn.data.listed.ListedImages`.
     """
 
     title = "the image folder"
 
-    def __init__(self, root: str | Path | None, *, table: str = "attributes.csv", seed: int = 0, **options: Any):
+    def __init__(
+        self,
+        root: str | Path | None,
+        *,
+        table: str = "attributes.csv",
+        seed: int = 0,
+        readout: Mapping[str, Any] | None = None,
+        **options: Any,
+    ):
         super().__init__(root, **options)
-        self.table_name, self.seed = table, seed
+        self.table_name, self.seed, self.said = table, seed, readout or {}
 
     @cached_property
     def search(self) -> Search:
@@ -50,24 +64,44 @@ class ImageFolder(ListedImages):
         return read_table(path)
 
     @cached_property
-    def label_names(self) -> tuple[str, ...]:
-        """The table's other columns."""
-        names = tuple(name for name in self.table.columns if name != "split")
+    def splits(self) -> np.ndarray:
+        """The split of each row of the table, [N]."""
+        table = self.table
+        if "split" in table.columns:
+            return np.array([SPLITS.index(name) for name in table.select(["split"]).among(*SPLITS)[:, 0]])
+        return np.random.default_rng(self.seed).permutation(in_order(len(table.names)))
+
+    @cached_property
+    def columns(self) -> list[Column]:
+        """What the table's other columns hold."""
+        names = [name for name in self.table.columns if name != "split"]
         if not names:
             raise InputError(f"{self.table.path} has no labels: its header must name at least one.")
-        return names
+        return columns_of(self.table.select(names), self.splits == 0, self.said)
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        return tuple(name for column in self.columns for name in column.names)
+
+    @cached_property
+    def readout(self) -> Readout:
+        return readout_of(self.columns)
+
+    def facts(self) -> list[str] | list[dict]:
+        if all(column.kind == "yes_no" for column in self.columns):
+            return list(self.label_names)
+        return [column.as_json() for column in self.columns]
+
+    def recall(self, facts: list[str] | list[dict]) -> None:
+        self.columns = [Column(one, "yes_no") if isinstance(one, str) else Column.of_json(one) for one in facts]
 
     def read(self) -> Listing:
         """List the images; errors as :meth:`~spnn.data.listed.ListedImages.read`."""
-        table, labels = self.table, self.table.select(self.label_names).binary()
+        table, labels = self.table, labels_of(self.table, self.columns)
         folder = self.search.folder_of(table.names)
         if folder is None:
             raise InputError(
                 f"no folder below {self.root} holds the images that {table.path} names ({table.names[0]}, ...). Found "
                 f"there:\n{self.search.describe()}"
             )
-        if "split" in table.columns:
-            split = np.array([SPLITS.index(name) for name in table.select(["split"]).among(*SPLITS)[:, 0]])
-        else:
-            split = np.random.default_rng(self.seed).permutation(in_order(len(table.names)))
-        return Listing(folder, np.array(self.search.resolve(folder, table.names)), labels, split)
+        return Listing(folder, np.array(self.search.resolve(folder, table.names)), labels, self.splits)

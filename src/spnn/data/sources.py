@@ -40,6 +40,14 @@ class Source(ABC):
         """What the labels are, and the outputs of networks that predict them."""
         return Binary(self.label_names)
 
+    def facts(self) -> list:
+        """What a run keeps of the labels, as JSON: their names, in order, or more."""
+        return list(self.label_names)
+
+    def recall(self, facts: list) -> None:
+        """Take for labels what a run has kept, whatever the data say by now."""
+        self.label_names = tuple(facts)
+
     def prepare(self) -> None:  # noqa: B027 - most sources have nothing to prepare
         """Do once, in one process, what takes long and ends on disk."""
 

@@ -2,8 +2,8 @@
 
 With the features of Inception they are FID and KID; its weights are not part of this project and may have to be
 downloaded. With the outputs of a run's judge, each over its deviation among real images, they need nothing, but they
-are other numbers on another scale, and have other names: ``judge_frechet`` and ``judge_kernel``. Both Fréchet distances are
-biased upwards for few images: compare them at the same number only.
+are other numbers on another scale, and have other names: ``judge_frechet`` and ``judge_kernel``. Both Fréchet distances
+are biased upwards for few images: compare them at the same number only.
 
 References:
     GANs Trained by a Two Time-Scale Update Rule (Heusel et al., 2017), https://arxiv.org/abs/1706.08500 (FID)

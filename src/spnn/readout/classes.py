@@ -20,8 +20,8 @@ class Classes(Readout):
     are probabilities. To set a class is to set all scores: the others stay behind it.
 
     Arguments:
-        names: Of the classes, at least two.
-        group: What a class is set by, as in ``edit.set={class: cat}``.
+        names: Of the classes, at least two; they may begin with the group's, as in ``hair_blond``.
+        group: What a class is set by, as in ``edit.set={class: cat}``, or ``{hair: blond}``.
     """
 
     noun, score, trivial, grouped = "class", "accuracy", "commonest class", True
@@ -102,10 +102,11 @@ class Classes(Readout):
         read = {}
         for name, value in values.items():
             if name == self.group:
-                if str(value) not in self.names:
-                    hint = nearest(str(value), self.names) or f"; choose from {', '.join(self.names)}"
+                known = [name.removeprefix(f"{self.group}_") for name in self.names]
+                if str(value) not in known:
+                    hint = nearest(str(value), known) or f"; choose from {', '.join(known)}"
                     raise InputError(f"there is no {self.group} {value!r}{hint}.")
-                name, value = str(value), True
+                name, value = self.names[known.index(str(value))], True
             read[self.place(str(name))] = self.read(str(name), value)
         if len(read) > 1:
             names = " and ".join(self.names[k] for k in read)
@@ -126,7 +127,7 @@ class Classes(Readout):
         return True  # a class is only ever set to be there
 
     def said(self, place: int, value: Setting) -> str:
-        return f"{self.group} {self.names[place]}"
+        return f"{self.group} {self.names[place].removeprefix(f'{self.group}_')}"
 
     def listed(self, mask: Tensor) -> list[str]:
         return [self.group] if mask.any() else []

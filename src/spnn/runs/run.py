@@ -128,13 +128,13 @@ class Run:
         the data's table says by now."""
         source = instantiate(self.config.data.source)
         if (names := self.folder / "labels.json").exists():
-            source.label_names = tuple(json.loads(names.read_text(encoding="utf-8")))
+            source.recall(json.loads(names.read_text(encoding="utf-8")))
         return source
 
     def keep_labels(self, source: "Source") -> None:
-        """Use a source, and write down the names of its labels."""
+        """Use a source, and write down what its labels are."""
         self.source = source
-        save_json(list(source.label_names), self.folder / "labels.json")
+        save_json(source.facts(), self.folder / "labels.json")
 
     def move_data(self, root: str) -> None:
         """Say where the data are now."""
