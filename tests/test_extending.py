@@ -21,7 +21,7 @@ from spnn.sampling.images import held_out
 from spnn.sampling.tasks import find_task
 from spnn.training import TaskStage, train
 
-STEPS = {"task": 200, "inverse": 10, "prior": 60, "judge": 100}
+STEPS = {"task": 150, "inverse": 5, "prior": 20, "judge": 60}
 OWN = f"--config-dir={REPOSITORY}/examples/own/conf"
 
 

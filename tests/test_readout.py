@@ -43,14 +43,10 @@ class Ink(Digits):
 @pytest.fixture(scope="module")
 def ink(tmp_path_factory) -> Run:
     folder = tmp_path_factory.mktemp("ink") / "run"
-    short = [f"stage.{stage}.trainer.max_steps={n}" for stage, n in (("task", 200), ("inverse", 20), ("prior", 150))]
-    words = [
-        "experiment=digits",
-        "data.labels=ink",
-        "data.source._target_=test_readout.Ink",
-        "stage.task.module.adversary=null",
-    ]
-    words += ["stage.task.module.reconstruction_weight=1"]
+    steps = {"task": 200, "inverse": 20, "prior": 150, "judge": 100}
+    short = [f"stage.{stage}.trainer.max_steps={n}" for stage, n in steps.items()]
+    words = ["experiment=digits", "data.labels=ink", "data.source._target_=test_readout.Ink"]
+    words += ["stage.task.module.adversary=null", "stage.task.module.reconstruction_weight=1"]
     train(configuration("train", *words, *short, "callbacks.pictures.images=4"), folder)
     return Run(folder)
 
@@ -233,16 +229,12 @@ def test_a_source_of_ones_own_is_looked_at_before_it_is_trained(labels, images, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("labels", ["classes", "mixed"])
+@pytest.mark.parametrize("labels", ["mixed", pytest.param("classes", marks=pytest.mark.nightly)])
 def test_digits_of_another_kind_train_and_are_set(labels, tmp_path):
-    steps = [f"stage.{stage}.trainer.max_steps={n}" for stage, n in (("task", 150), ("inverse", 20), ("prior", 150))]
-    words = [
-        "experiment=digits",
-        f"data.labels={labels}",
-        "stage.judge.trainer.max_steps=100",
-        "callbacks.pictures.images=2",
-    ]
-    train(configuration("train", *words, *steps), tmp_path / "run")
+    steps = {"task": 120, "inverse": 10, "prior": 60, "judge": 80}
+    short = [f"stage.{stage}.trainer.max_steps={n}" for stage, n in steps.items()]
+    words = ["experiment=digits", f"data.labels={labels}", "callbacks.pictures.images=2"]
+    train(configuration("train", *words, *short), tmp_path / "run")
     logged = Run(tmp_path / "run").all_metrics()["judge"]
     assert logged["accuracy"] > 0.7 and ("error" in logged) == (labels == "mixed")
     session = Session.load(tmp_path / "run")
