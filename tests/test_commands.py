@@ -4,11 +4,13 @@ import csv
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from commands import REPOSITORY, check_configuration, configuration, fail, succeed
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
+from PIL import Image
 
 from spnn.data.layouts import write_faces
 from spnn.diffusion import GaussianMixturePrior
@@ -160,6 +162,23 @@ def test_models_of_published_size_fit_their_data(experiment, tmp_path):
             assert run.build("prior")(image, torch.tensor([500])).mean.shape == image.shape
         else:
             assert run.build("surjection")(image).shape == run.build("judge").eval()(image).shape == (1, 40)
+
+
+@pytest.mark.nightly
+def test_the_recipe_of_a_thousand_classes_trains_on_class_folders(tmp_path):
+    for i, name in enumerate(("train/cat", "train/dog", "val/cat", "val/dog")):
+        (tmp_path / name).mkdir(parents=True)
+        for number in range(4 if "train" in name else 2):
+            noise = np.random.default_rng(10 * i + number).integers(0, 255, (300, 280, 3), np.uint8)
+            Image.fromarray(noise).save(tmp_path / name / f"{number}.png")
+    short = ["network.hidden=16", *(f"stage.{stage}.epochs=1" for stage in ("task", "inverse", "judge"))]
+    short += [f"stage.{stage}.batch_size=2" for stage in ("task", "inverse", "judge")]
+    folder = tmp_path / "run"
+    succeed("train.py", "experiment=imagenet_classes", f"data.root={tmp_path}", f"folder={folder}", *short)
+    run = Run(folder)
+    assert run.source.label_names == ("cat", "dog") and "accuracy/cat" in run.all_metrics()["judge"]
+    optimizer = run.config.stage.task.module.optimizer
+    assert (optimizer._target_, optimizer.lr) == ("torch.optim.SGD", 0.2)
 
 
 @pytest.mark.nightly

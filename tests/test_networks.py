@@ -274,6 +274,16 @@ def test_published_plans_in_config_are_the_published_architectures(size):
         assert [getattr(mine, part).text for part in "str"] == [getattr(read, part).text for part in "str"]
 
 
+def test_the_network_of_a_thousand_classes_has_the_authors_channels():
+    arguments = yaml.safe_load((CONFIGS / "imagenet_256.yaml").read_text())
+    arguments.pop("_target_")
+    with torch.device("meta"):
+        net = SPNN((3, 256, 256), outputs=1000, **arguments)
+    kept = [(block.unshuffle, block.channels) for block in net.parts[:-1]]
+    assert kept == [(4, 24), (1, 12), (4, 96), (1, 48), (4, 192), (4, 1024), (1, 1000)]
+    assert sum(parameter.numel() for parameter in net.parameters()) == 195_469_348
+
+
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_network_config_can_be_built(path):
     arguments = yaml.safe_load(path.read_text())
