@@ -118,21 +118,48 @@ def test_what_needs_training_outputs_says_so_where_there_are_none():
 
 
 def test_others_are_kept_follow_or_follow_by_a_share():
-    assert [share_of(others, "edit.others") for others in ("keep", "follow", 0, 0.25, 1)] == [0, 1, 0, 0.25, 1]
+    found = [share_of(others, "edit.others") for others in ("keep", "follow", 0, 0.25, 1, "likely")]
+    assert found == [0, 1, 0, 0.25, 1, "likely"]
     for others in ("free", "kept", "0.5", -0.1, 1.5, True, None, float("nan")):
-        with pytest.raises(InputError, match=r"edit\.others must be keep, follow, free, or a share from 0 to 1"):
+        with pytest.raises(InputError, match=r"edit\.others must be keep, likely, follow, free, or a share from 0"):
             share_of(others, "edit.others")
 
 
 def test_far_targets_are_counted_and_the_farthest_is_named():
     outputs = known()
     y = outputs.mean + outputs.covariance.diagonal().sqrt() * torch.tensor([[0.0, 0, 0], [0, 9, 0], [0, 0, -18]])
-    assert far_targets(["x"], y[:1], outputs) is None
-    said = far_targets(["x", "y", "z"], y, outputs)
+    readout = Binary(NAMES)
+    assert far_targets(["x"], y[:1], readout, outputs) is None
+    said = far_targets(["x", "y", "z"], y, readout, outputs)
     distance, usual = outputs.far(y)
     assert said.startswith("2 of 3 targets combine outputs as no training image does. The furthest, z, is at ")
-    assert f"at {distance[2]:.1f} deviations (99 % of training images: at most {usual:.1f})" in said
-    assert "edit.others=0.3" in said and "edit.others" not in far_targets(["x", "y", "z"], y, outputs, share=1)
+    assert f"at {distance[2]:.1f} deviations (99 % of training images: at most {usual:.1f}), above all by c = -" in said
+    k, expected, deviation = outputs.strangest(y[2])
+    slope = outputs.covariance[2, :2] @ torch.linalg.inv(outputs.covariance[:2, :2])
+    assert k == 2 and expected == pytest.approx(
+        (outputs.mean[2] + slope @ (y[2, :2] - outputs.mean[:2])).item(), abs=0.01
+    )
+    left = outputs.covariance[2, 2] - slope @ outputs.covariance[:2, 2]
+    assert deviation == pytest.approx(left.sqrt().item(), rel=0.01)
+    assert "edit.others=likely" in said
+    assert "edit.others" not in far_targets(["x", "y", "z"], y, readout, outputs, share=1)
+
+
+def test_others_follow_no_further_than_makes_a_target_likely():
+    outputs = known()
+    y, readout = outputs.mean.repeat(3, 1), Binary(NAMES)
+    deviation = outputs.covariance.diagonal().sqrt()
+    values = (outputs.mean[0] + deviation[0] * torch.tensor([0.1, 2.2, 9.0]))[:, None]
+    found, usual = outputs.likely(y, [0], values), outputs.distance[99]
+    followed = outputs.follow(y, [0], values)
+    assert torch.equal(found[:, 0], values[:, 0])
+    assert torch.equal(found[0, 1:], y[0, 1:])  # likely by itself
+    assert outputs.far(found)[0][0] <= usual < outputs.far(found)[0][2]
+    kept = outputs.far(outputs.follow(y, [0], values, 0.0))[0]
+    for i in range(3):
+        assert outputs.far(found[i : i + 1])[0] <= min(kept[i], max(usual, outputs.far(followed[i : i + 1])[0])) + 1e-5
+    by_task, which = set_values(y[:1], readout, {"a": values[1].item()}, "edit.set", outputs, share="likely")
+    assert torch.equal(by_task, outputs.likely(y[:1], [0], values[1:2])) and which.tolist() == [True, False, False]
 
 
 def test_a_value_beyond_all_training_images_is_named_whatever_the_others_do():

@@ -128,14 +128,15 @@ class TrainingOutputs:
         level = round(100 * (quantile if has else 1 - quantile))
         return (self.present if has else self.absent)[level, place].item()
 
-    def follow(self, y: Tensor, places: Sequence[int], values: Tensor, share: float = 1.0) -> Tensor:
+    def follow(self, y: Tensor, places: Sequence[int], values: Tensor, share: float | Tensor = 1.0) -> Tensor:
         """Set coordinates, and let the others follow.
 
         Arguments:
             y: Outputs, [N, K].
             places: S coordinates.
             values: What they are set to, [N, S].
-            share: How far the others follow, from 0 (they are kept) to 1 (their regression on the set ones).
+            share: How far the others follow, from 0 (they are kept) to 1 (their regression on the set ones); one for
+                all, or of each row, [N, 1].
 
         Returns:
             The new outputs, [N, K].
@@ -147,6 +148,24 @@ class TrainingOutputs:
         moved = y + share * ((values - y[:, places]).double() @ slopes).to(y)
         moved[:, places] = values
         return moved
+
+    def likely(self, y: Tensor, places: Sequence[int], values: Tensor) -> Tensor:
+        """Set coordinates, and let the others follow no further than needed for a target that is as likely as all but
+        one in a hundred training images; if no share makes it that, by the share that makes it the likeliest. Arguments
+        as in :meth:`follow`."""
+        shares = torch.linspace(0, 1, 21)
+        distances = torch.stack([self.far(self.follow(y, places, values, share.item()))[0] for share in shares])
+        enough = distances <= self.distance[99]
+        least = torch.where(enough.any(0), enough.int().argmax(0), distances.argmin(0))
+        return self.follow(y, places, values, shares[least][:, None])
+
+    def strangest(self, y: Tensor) -> tuple[int, float, float]:
+        """Which of the outputs [K] is the furthest from what the others lead one to expect: its place, the expected
+        value, and the deviation from it among training images."""
+        precision = torch.linalg.inv(_regular(self.covariance.double()))
+        pull, own = precision @ (y.double() - self.mean.double()), precision.diagonal()
+        k = int((pull.abs() / own.sqrt()).argmax())
+        return k, (y[k].double() - pull[k] / own[k]).item(), own[k].rsqrt().item()
 
     def random(self, seeds: Sequence[int]) -> Tensor:
         """Draw outputs from a normal distribution with the training images' mean and covariance: for each of N seeds

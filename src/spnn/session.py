@@ -205,7 +205,7 @@ class Session:
             images: See :meth:`draw`.
             set: Name to yes, no, a logit or a probability such as "98%"; of numbers, a number, low or high; of
                 classes, ``{"class": "cat"}``.
-            others: What becomes of the other outputs: keep, follow, free, or a share of following.
+            others: What becomes of the other outputs: keep, likely, follow, free, or a share of following.
             quantile: What ``yes`` and ``no`` are: of the training images that have, or lack, the label; what ``high``
                 and ``low`` are: of all.
             **options: Of :meth:`draw`.

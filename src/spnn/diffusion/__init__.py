@@ -7,6 +7,7 @@ from spnn.diffusion.gaussian import GaussianMixturePrior
 from spnn.diffusion.gradient import GradientGuidance, PosteriorGuidance
 from spnn.diffusion.guidance import Level, TargetGuidance
 from spnn.diffusion.latent import LatentPrior
+from spnn.diffusion.noisy import NoisyBackProjection
 from spnn.diffusion.prior import UNetPrior
 from spnn.diffusion.sampler import ImageNoise, Sampler
 from spnn.diffusion.schedule import NoiseSchedule
@@ -32,6 +33,7 @@ __all__ = [
     "LinearStrength",
     "NoiseSchedule",
     "NoiseStrength",
+    "NoisyBackProjection",
     "PiecewiseStrength",
     "PosteriorGuidance",
     "Sampler",

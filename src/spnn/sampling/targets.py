@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import yaml
@@ -31,7 +31,7 @@ def set_values(
     outputs: TrainingOutputs | None = None,
     *,
     quantile: float = 0.95,
-    share: float = 0.0,
+    share: float | Literal["likely"] = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Return a copy of the outputs ``y`` [N, K] with the named ones set, and which these are, a mask [K].
 
@@ -47,7 +47,8 @@ def set_values(
         option: What the user sets them by, for messages.
         outputs: The training outputs, which ``yes``, ``no`` and a share need.
         quantile: What is typical.
-        share: How far the others follow those that are set, see :meth:`~spnn.outputs.TrainingOutputs.follow`.
+        share: How far the others follow those that are set, see :meth:`~spnn.outputs.TrainingOutputs.follow` and
+            :meth:`~spnn.outputs.TrainingOutputs.likely`.
 
     Raises:
         InputError: If a name is unknown, a value can't be read, nothing is to be set, or training outputs are
@@ -77,11 +78,11 @@ def set_places(
     outputs: TrainingOutputs | None = None,
     *,
     quantile: float = 0.95,
-    share: float = 0.0,
+    share: float | Literal["likely"] = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """As :func:`set_values`, of coordinates by their places."""
     names = readout.names
-    if outputs is None and (share > 0 or any(isinstance(value, bool) for value in read.values())):
+    if outputs is None and (share != 0 or any(isinstance(value, bool) for value in read.values())):
         low, high = readout.poles
         raise InputError(
             f"`{high}`, `{low}` and others that follow need to know the outputs of training images, which only a run's "
@@ -104,7 +105,9 @@ def set_places(
     places, wanted = list(read), torch.stack(columns, dim=1)
     which = torch.zeros(len(names), dtype=torch.bool)
     which[[other for k in places for other in readout.together(k)]] = True
-    if share > 0:
+    if share == "likely":
+        y = outputs.likely(y, places, wanted)
+    elif share > 0:
         y = outputs.follow(y, places, wanted, share)
     else:
         y = y.clone()
@@ -126,16 +129,18 @@ def by_name(values: Any, option: str) -> Mapping[str, Any]:
     return values if isinstance(values, Mapping | DictConfig) else {}
 
 
-def share_of(others: float | str, option: str) -> float:
-    """How far the other outputs follow: ``keep`` is 0, ``follow`` 1.
+def share_of(others: float | str, option: str) -> float | Literal["likely"]:
+    """How far the other outputs follow: ``keep`` is 0, ``follow`` 1; ``likely`` is found for each target.
 
     Raises:
-        InputError: If it is neither, nor a share in [0, 1].
+        InputError: If it is none of these, nor a share in [0, 1].
     """
+    if others == "likely":
+        return others
     share = _FOLLOW.get(others, others) if isinstance(others, str) else others
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
         raise InputError(
-            f"{option} must be keep, follow, free, or a share from 0 to 1 between the first two, got {others!r}."
+            f"{option} must be keep, likely, follow, free, or a share from 0 (keep) to 1 (follow), got {others!r}."
         )
     return float(share)
 
@@ -187,9 +192,11 @@ def contradictions(y: Tensor, places: Sequence[int], readout: Readout, outputs: 
     return f"hardly any training image shows {', or '.join(said)}: such edits rarely take." if said else None
 
 
-def far_targets(names: Sequence[str], y: Tensor, outputs: TrainingOutputs, share: float = 0.0) -> str | None:
-    """Say which targets [N, K] lie far from all training outputs, when all coordinates are seen together; None if none
-    does. ``share`` is how far the other coordinates have followed.
+def far_targets(
+    names: Sequence[str], y: Tensor, readout: Readout, outputs: TrainingOutputs, share: float | Literal["likely"] = 0.0
+) -> str | None:
+    """Say which targets [N, K] lie far from all training outputs, when all coordinates are seen together, and which
+    coordinate makes the furthest unlikely; None if none does. ``share`` is how far the other coordinates have followed.
     """
     distance, usual = outputs.far(y)
     far = (distance > 1.5 * usual).nonzero().squeeze(1).tolist()
@@ -197,11 +204,16 @@ def far_targets(names: Sequence[str], y: Tensor, outputs: TrainingOutputs, share
         return None
     worst = max(far, key=distance.tolist().__getitem__)
     mend = "set less, or fewer at once"
-    if share < 1:
-        way = "at least in part (edit.others=0.3)" if share < 0.3 else "further (edit.others=follow)"
+    if share != "likely" and share < 1:
+        way = "as far as is needed (edit.others=likely)" if share < 0.3 else "further (edit.others=follow)"
         mend = f"let the others follow, {way}, or {mend}"
+    k, expected, deviation = outputs.strangest(y[worst])
+    found, lower, upper = (
+        readout.text(k, value) for value in (y[worst, k].item(), expected - deviation, expected + deviation)
+    )
     return (
         f"{len(far)} of {len(y)} targets combine outputs as no training image does. The furthest, {names[worst]}, is "
-        f"at {distance[worst]:.1f} deviations (99 % of training images: at most {usual:.1f}). There may be no picture "
-        f"of it: {mend}."
+        f"at {distance[worst]:.1f} deviations (99 % of training images: at most {usual:.1f}), above all by "
+        f"{readout.names[k]} = {found}, where the others suggest {lower} to {upper}. There may be no picture of it: "
+        f"{mend}."
     )

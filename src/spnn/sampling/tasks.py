@@ -21,6 +21,8 @@ __all__ = ["TASKS", "Problem", "checked_images", "need_operator", "pose"]
 
 Outputs = Callable[[Tensor], Tensor]
 
+_NOISE = 2**40  # beyond the seeds of samples
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -81,7 +83,7 @@ def edit(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | N
     share = 0.0 if free else share_of(others, "edit.others")
     names, images, label = _given_images(config, models, given)
     y, edited, shown = _set(config, models, outputs(images), share)
-    if known is not None and not free and (far := far_targets(names, y, known, share)):
+    if known is not None and not free and (far := far_targets(names, y, models.readout, known, share)):
         log.warning("%s", far)
     return Problem(
         names,
@@ -118,8 +120,22 @@ def restore(config: DictConfig, models: Models, outputs: Outputs, given: Tensor 
             "restore undoes a degradation: choose operator=inpainting, super_resolution, colorization, deblurring or "
             "distorted. An image is drawn from its labels by task=reconstruct."
         )
+    noise = config.restore.get("noise", 0)
+    if isinstance(noise, bool) or not isinstance(noise, int | float) or not noise >= 0:
+        raise InputError(f"restore.noise is the deviation of noise, a number of at least 0, got {noise!r}.")
     if not config.restore.degraded:
-        return replace(reconstruct(config, models, outputs, given), label="restored")
+        problem = reconstruct(config, models, outputs, given)
+        if noise:
+            first = config.seed + config.first + _NOISE  # other noise than samples start from
+            drawn = [
+                torch.randn(y.shape, generator=torch.Generator().manual_seed(first + i))
+                for i, y in enumerate(problem.y)
+            ]
+            problem = replace(problem, y=problem.y + noise * torch.stack(drawn))
+            problem.rows["measured"] = _picture(models, problem.y)
+        return replace(problem, label="restored")
+    if noise:
+        raise InputError("restore.noise is put on measurements of clean images; degraded ones have theirs already.")
     if config.images is None:
         raise InputError("restore.degraded=true takes your own degraded images: give them as `images`.")
     shape = models.prior.image_shape

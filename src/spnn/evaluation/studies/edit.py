@@ -48,8 +48,8 @@ class Edit(Study):
             numbers. None for yes and no, low and high, and each class.
         each: Images for each label and value, spread over those that show the opposite; fewer where there are
             fewer.
-        others: What becomes of the other outputs, one or several to compare: keep, follow, free, or a share of
-            following.
+        others: What becomes of the other outputs, one or several to compare: keep, likely, follow, free, or a share
+            of following.
         starts: Where sampling starts, one or several to compare: null from noise, a step such as 600 from the image
             with that step's noise on it, which keeps more of the image the lower it is.
         quantile: Of the training images that have (or lack) a label, see
@@ -437,7 +437,12 @@ class Edit(Study):
             yield f"{name}: {said}"
 
 
-_WORDS = {"keep": "are kept", "follow": "follow by regression on the training images", "free": "are free"}
+_WORDS = {
+    "keep": "are kept",
+    "likely": "follow by regression on the training images, as far as makes the target likely",
+    "follow": "follow by regression on the training images",
+    "free": "are free",
+}
 
 
 def _key(method: str, what: str, start: int | None) -> str:
