@@ -13,8 +13,10 @@ from torchvision.transforms import v2
 from spnn.data import CELEBA_ATTRIBUTES, Digits, ImageData, SyntheticFaces
 from spnn.data.arrays import cached_arrays
 from spnn.data.faces import make_face
+from spnn.data.faces.measures import REGIONS, coarse, measure_face
 from spnn.data.order import ShuffledBatches
 from spnn.errors import InputError
+from spnn.readout import Values
 
 
 def numbers(row: int) -> dict[str, np.ndarray]:
@@ -108,6 +110,91 @@ def test_synthetic_faces_are_split_without_overlap_and_cached(tmp_path):
     assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 1
     with pytest.raises(InputError, match="at least 16"):
         SyntheticFaces(size=8, train=5, val=2, test=3, seed=1, cache=tmp_path)
+
+
+@pytest.fixture
+def measured_faces(tmp_path):
+    """Makes a source of eleven faces with these labels."""
+
+    def make(labels: str, **options) -> SyntheticFaces:
+        options = {"size": 16, "train": 6, "val": 2, "test": 3, "seed": 1, "cache": tmp_path, **options}
+        return SyntheticFaces(**options, labels=labels)
+
+    return make
+
+
+@pytest.mark.parametrize("kind, count, unit", [("values", 7, "°"), ("points", 10, "of the width")])
+def test_faces_have_numbers_for_labels_with_ranges_and_units(kind, count, unit, measured_faces):
+    source = measured_faces(kind)
+    assert len(source.label_names) == count and source.readout.units[source.label_names[0]] == unit
+    assert tuple(source.readout.ranges) == tuple(source.readout.units) == source.label_names
+    split = source.split("test")
+    assert split.labels.shape == (3, count) and split.labels.dtype == np.float32
+    expected = measure_face(1, 8, 16)
+    assert np.array_equal(split[0]["labels"], getattr(expected, kind).reshape(-1))
+    low, high = np.transpose(list(source.readout.ranges.values()))
+    assert ((low <= split.labels) & (split.labels <= high)).all()
+    assert isinstance(source.readout, Values) and source.readout.names == source.label_names
+
+
+def test_faces_have_maps_of_regions_for_labels(measured_faces):
+    source = measured_faces("regions", grid=4)
+    assert len(source.label_names) == 7 * 4 * 4 and source.readout.names == source.label_names
+    check_split(source, "val")
+    labels = source.split("val").labels
+    assert labels.shape == (2, 112) and labels.dtype == bool and (labels.reshape(2, 7, 16).sum(1) == 1).all()
+    cells = coarse(measure_face(1, 6, 16).regions, 4)
+    for place, name in enumerate(source.label_names):
+        region, row, column = name.replace("[", ",").rstrip("]").split(",")
+        assert labels[0, place] == (REGIONS[cells[int(row), int(column)]] == region)
+
+
+def test_other_labels_have_a_place_of_their_own_in_the_cache(measured_faces, tmp_path):
+    def kept() -> set:
+        return {path for path in tmp_path.iterdir() if path.is_dir()}
+
+    measured_faces("attributes").prepare()
+    pictures = kept()
+    for kind, options, more in (("values", {}, 1), ("points", {}, 2), ("regions", {}, 3), ("regions", {"grid": 4}, 4)):
+        measured_faces(kind, **options).prepare()
+        assert len(kept() - pictures) == more and pictures <= kept()
+
+
+def test_labels_that_say_where_something_is_are_mirrored_with_the_image(measured_faces, training):
+    for kind in ("values", "points", "regions"):
+        source = measured_faces(kind)
+        data = ImageData(source, batch_size=6, flip=True)
+        batch = next(iter(data.train_dataloader()))
+        data.trainer = training
+        plain, seen = batch["image"].float() / 127.5 - 1, data.on_after_batch_transfer(dict(batch), 0)
+        mirrored = (seen["image"] != plain).flatten(1).any(1)
+        assert mirrored.any() and not mirrored.all()
+        expected = torch.where(mirrored[:, None], source.mirror(batch["labels"]), batch["labels"])
+        assert torch.equal(seen["labels"], expected)
+
+
+def test_mirrored_labels_are_those_of_the_mirrored_face(measured_faces):
+    source = measured_faces("points")
+    values = torch.arange(10.0)[None] / 10
+    named = dict(zip(source.label_names, source.mirror(values)[0].tolist(), strict=True))
+    assert named["left_eye_x"] == pytest.approx(1 - 0.2) and named["left_eye_y"] == pytest.approx(0.3)
+    assert named["right_mouth_x"] == pytest.approx(1 - 0.6) and named["nose_x"] == pytest.approx(1 - 0.4)
+    source = measured_faces("values")
+    signs = dict(zip(source.label_names, source.mirror(torch.ones(1, 7))[0].tolist(), strict=True))
+    assert [name for name, sign in signs.items() if sign < 0] == ["yaw", "tilt"]
+    source = measured_faces("regions")
+    cells = coarse(measure_face(1, 0, 16).regions[:, ::-1], 8)
+    expected = (cells == np.arange(7)[:, None, None]).reshape(-1)
+    assert np.array_equal(source.mirror(source.split("train")[0]["labels"]), expected)
+    source = measured_faces("attributes")
+    assert torch.equal(source.mirror(values), values)
+
+
+def test_labels_that_faces_do_not_have_are_refused(measured_faces):
+    with pytest.raises(InputError, match="are attributes, values, points, regions; got 'ages'"):
+        measured_faces("ages")
+    with pytest.raises(InputError, match="grid must divide the size of 20 pixels, got 8"):
+        measured_faces("regions", size=20)
 
 
 def test_digits_have_one_attribute_each_and_all_their_images():

@@ -1,5 +1,7 @@
 """Laws of the procedural faces."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -57,6 +59,11 @@ def test_a_face_is_determined_by_seed_and_index():
 @pytest.mark.parametrize("seed, index", [(3, 6), (4, 5), (5, 3)])
 def test_another_seed_or_index_gives_another_face(seed: int, index: int):
     assert distance(make_face(3, 5)[0], make_face(seed, index)[0]) > 1.0
+
+
+def test_pictures_are_those_of_earlier_versions():
+    before = np.asarray(Image.open(Path(__file__).parent / "data/faces.png"))
+    assert distance(np.concatenate([make_face(0, index)[0] for index in range(8)], 1), before) < 0.5
 
 
 def test_attributes_do_not_determine_the_image():

@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 import torch
 from commands import configuration
+from PIL import Image
 from torchmetrics import MeanAbsoluteError
 
-from spnn import Session
+from spnn import SPNN, Session
 from spnn.data.arrays import ArrayDataset
 from spnn.data.sources import Digits, Source, check_split
 from spnn.errors import InputError
 from spnn.evaluation import evaluate
 from spnn.metrics import agreement
-from spnn.readout import Binary, Classes, Mixed, Readout, Values, checked
+from spnn.readout import Binary, Classes, ClassMap, Mixed, Readout, Values, checked
 from spnn.runs import Run
 from spnn.training import train
 
@@ -91,11 +92,12 @@ ABC = ("a", "b", "c")
 RANGES = {"yaw": (-30, 30), "size": (0, 4)}
 CLASSES = Classes(("cat", "dog", "eel"))
 NUMBERS = Values(("yaw", "size"), ranges=RANGES, units={"yaw": "deg"})
+MAP = ClassMap(("sky", "hair", "eye"), 2, 3)
 MIXED = Mixed([CLASSES, NUMBERS, Binary(("hat",))])
 
 
 @pytest.mark.parametrize(
-    "readout", [Binary(ABC), Values(ABC), Share(ABC), CLASSES, NUMBERS, MIXED], ids=lambda of: type(of).__name__
+    "readout", [Binary(ABC), Values(ABC), Share(ABC), CLASSES, NUMBERS, MAP, MIXED], ids=lambda of: type(of).__name__
 )
 def test_readouts_agree_with_themselves(readout: Readout):
     checked(readout, readout.names)
@@ -158,6 +160,51 @@ def test_classes_are_balanced_by_their_recall():
     score = CLASSES.metric()
     score.update(found, wanted)
     assert score.compute()[:2].tolist() == pytest.approx([2 / 3, 0])
+
+
+def test_a_map_is_set_by_cells_or_painted_as_a_whole(tmp_path):
+    assert MAP.names[:4] == ("sky[0,0]", "sky[0,1]", "sky[0,2]", "sky[1,0]")
+    assert MAP.settings({"[1,2]": "hair", "eye[0,0]": "yes"}) == {11: True, 12: True}
+    painted = np.kron([[0, 1, 2], [2, 1, 0]], np.ones((4, 4), int)).astype(np.uint8)
+    painted[0, 0] = 1  # a slip within a cell
+    Image.fromarray(painted).save(tmp_path / "map.png")
+    read = MAP.settings({"map": str(tmp_path / "map.png")})
+    assert [MAP.names[k] for k in read] == ["sky[0,0]", "hair[0,1]", "eye[0,2]", "eye[1,0]", "hair[1,1]", "sky[1,2]"]
+    y = MAP.settled(torch.randn(5, 18), list(read))
+    decoded = MAP.decode(y)
+    assert MAP.met(decoded, read).all() and MAP.words(y[0]) == "sky 2, hair 2, eye 2"
+    assert MAP.chosen(y[0], torch.ones(18) > 0)["[0,2]"] == "eye" and MAP.listed(torch.arange(18) == 17) == ["[1,2]"]
+    assert MAP.together(11) == [5, 11, 17]
+    score = MAP.metric()
+    score.update(decoded, MAP.has(decoded).float())
+    assert MAP.by_score(score.compute()) == {"iou": {"sky": 1, "hair": 1, "eye": 1}}
+    Image.fromarray(painted[:, :5]).save(tmp_path / "narrow.png")
+    Image.fromarray(painted + 7).save(tmp_path / "numbers.png")
+    for values, message in (
+        ({"map": str(tmp_path / "narrow.png")}, r"must have one channel and 2x3 pixels, .* \(8, 5\)"),
+        ({"map": str(tmp_path / "numbers.png")}, "has the number 9; the classes are 0 sky, 1 hair, 2 eye"),
+        ({"map": str(tmp_path / "none.png")}, "is no image"),
+        ({"[0,0]": "tree"}, "there is no class 'tree'"),
+        ({"[0,0]": "hair", "sky[0,0]": True}, "a cell has one class"),
+        ({"hair[0,0]": "no"}, "set what the cell is"),
+        ({"hair[5,5]": True}, "there is no region"),
+    ):
+        with pytest.raises(InputError, match=message):
+            MAP.settings(values)
+
+
+@pytest.mark.parametrize("readout", [CLASSES, NUMBERS, MAP, MIXED], ids=lambda of: type(of).__name__)
+def test_back_projection_gives_each_kind_what_it_is_set_to(readout):
+    torch.manual_seed(0)
+    plan = [{"unshuffle": 4, "channels": 30}, {"unshuffle": 2}]
+    net = SPNN((3, 8, 8), plan, outputs=len(readout.names), hidden=16).requires_grad_(False)
+    x, y = torch.randn(20, 3, 8, 8), torch.randn(20, len(readout.names))
+    settings = {0: True} if readout.part(0).grouped else {0: 0.3}
+    y[:, 0] = 0.3
+    y = readout.settled(y, [0])
+    found = net(net.back_project(x, y))
+    torch.testing.assert_close(found, y, rtol=0, atol=1e-4)
+    assert readout.met(readout.decode(found), settings).all()
 
 
 def test_mixed_readouts_pass_each_label_to_its_own_kind():

@@ -34,7 +34,7 @@ class ImageData(L.LightningDataModule):
     Arguments:
         source: Where the images come from.
         batch_size: Images per batch (and per device).
-        flip: Mirror each training image with probability one half.
+        flip: Mirror each training image with probability one half, and labels that say where something is with it.
         augment: Further changes of each training image, uint8 [C, H, W] to the same shape, such as a transform of
             :mod:`torchvision.transforms.v2`; on the device, one image at a time.
         batches: Batches that the training loader gives in all; the data are shuffled anew each time they are used up.
@@ -123,8 +123,10 @@ class ImageData(L.LightningDataModule):
             image = torch.stack([_of_the_same_kind(one, self.augment(one)) for one in image])
         image = scale_to_unit_range(image)
         if training and self.flip:
+            labels = batch["labels"]
             mirrored = torch.rand(len(image), 1, 1, 1, device=image.device) < 0.5
             image = torch.where(mirrored, image.flip(-1), image)
+            batch = {**batch, "labels": torch.where(mirrored[:, :, 0, 0], self.source.mirror(labels), labels)}
         return {**batch, "image": image}
 
 

@@ -18,6 +18,7 @@ from torch.utils.data import Dataset
 from spnn.data import faces
 from spnn.data.arrays import ArrayDataset, cached_arrays
 from spnn.data.attributes import CELEBA_ATTRIBUTES
+from spnn.data.face_labels import FACE_LABELS, FaceLabels
 from spnn.errors import InputError
 from spnn.readout import Binary, Classes, Mixed, Readout, Values
 
@@ -53,6 +54,10 @@ class Source(ABC):
 
     def check(self) -> None:  # noqa: B027 - most sources are always there
         """Raise InputError if the images are not there; quick."""
+
+    def mirror(self, labels: Tensor) -> Tensor:
+        """Labels [B, K] of images that were mirrored: the same, unless they say where something is."""
+        return labels
 
     @abstractmethod
     def split(self, name: Split) -> Dataset:
@@ -97,28 +102,58 @@ def check_split(source: Source, name: Split) -> None:
 
 
 class SyntheticFaces(Source):
-    """Rendered faces with the 40 attributes of CelebA (see :mod:`spnn.data.faces`).
+    """Rendered faces with the 40 attributes of CelebA (see :mod:`spnn.data.faces`), or with what is measured in them
+    (see :mod:`spnn.data.faces.measures`).
 
     Arguments:
         size: Height and width in pixels.
         train, val, test: Number of faces in each split.
         seed: Seed of the renderer; another seed, other faces.
         cache: Folder where the rendered faces are kept.
+        labels: ``attributes``, yes or no; ``values``, such as ``tilt`` in degrees; ``points``, such as ``nose_x`` in
+            [0, 1] of the width; or ``regions``, a coarse map of what a cell shows most of, such as ``hair[2,3]`` (row
+            and column, from 0).
+        grid: Cells of that map, down and across; a divisor of the size.
+
+    Raises:
+        InputError: If an option has an impossible value.
     """
 
     label_names = CELEBA_ATTRIBUTES
 
-    def __init__(self, size: int, train: int, val: int, test: int, seed: int, cache: str | Path):
+    def __init__(
+        self,
+        size: int,
+        train: int,
+        val: int,
+        test: int,
+        seed: int,
+        cache: str | Path,
+        labels: Literal["attributes", "values", "points", "regions"] = "attributes",
+        grid: int = 8,
+    ):
         if size < 16 or min(train, val, test) < 1:
             raise InputError(
                 f"synthetic faces need a size of at least 16 and one face per split, got size {size}, "
                 f"{train} + {val} + {test} faces."
             )
+        if labels != "attributes" and labels not in FACE_LABELS:
+            raise InputError(f"labels of synthetic faces are attributes, {', '.join(FACE_LABELS)}; got {labels!r}.")
+        if labels == "regions" and (grid < 1 or size % grid):
+            raise InputError(f"grid must divide the size of {size} pixels, got {grid}.")
         self.image_shape = (3, size, size)
         self.size, self.seed, self.cache, self.counts = size, seed, cache, [train, val, test]
+        self.measured: FaceLabels | None = None
+        if labels != "attributes":
+            self.measured = FACE_LABELS[labels](size, grid)
+            self.label_names = self.measured.names
+
+    @cached_property
+    def readout(self) -> Readout:
+        return super().readout if self.measured is None else self.measured.readout
 
     def prepare(self) -> None:
-        _ = self.arrays
+        _ = self.arrays, self.labels
 
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
@@ -128,22 +163,51 @@ class SyntheticFaces(Source):
         key = f"faces size={self.size} seed={self.seed} count={count} renderer={renderer_digest()}"
         return cached_arrays(self.cache, key, range(count), partial(_render, self.seed, self.size))
 
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """Those of all faces: float32 [N, K] for values and points, else bool [N, K]."""
+        if self.measured is None:
+            return self.arrays["attributes"]
+        count = sum(self.counts)
+        key = f"{self.measured.key} of faces seed={self.seed} count={count} measures={measures_digest()}"
+        kept = cached_arrays(self.cache, key, range(count), partial(_measure, self.measured, self.seed))
+        return self.measured.expand(kept["labels"])
+
+    def mirror(self, labels: Tensor) -> Tensor:
+        return labels if self.measured is None else self.measured.mirror(labels)
+
     def split(self, name: Split) -> Dataset:
         place = SPLITS.index(name)
         part = slice(sum(self.counts[:place]), sum(self.counts[: place + 1]))
-        return ArrayDataset(self.arrays["images"][part], self.arrays["attributes"][part])
+        return ArrayDataset(self.arrays["images"][part], self.labels[part])
 
 
 def renderer_digest() -> str:
-    """SHA-256 of the renderer's source: all files of its package, and the attributes, whose order it draws in."""
+    """SHA-256 of the renderer's source: all files of its package, and the attributes, whose order it draws in.
+
+    Measures lie in a package below, and are no part of it.
+    """
     package = Path(faces.__file__).parent
-    files = [package.with_name("attributes.py"), *sorted(package.glob("*.py"))]
+    return _digest([package.with_name("attributes.py"), *sorted(package.glob("*.py"))])
+
+
+def measures_digest() -> str:
+    """Digests of the source of measures, and of the renderer, which they look at."""
+    measures = Path(faces.__file__).parent / "measures"
+    return _digest(sorted(measures.glob("*.py"))) + renderer_digest()
+
+
+def _digest(files: list[Path]) -> str:
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def _render(seed: int, size: int, index: int) -> dict[str, np.ndarray]:
     image, attributes = faces.make_face(seed, index, size)
     return {"images": image, "attributes": attributes}
+
+
+def _measure(measured: FaceLabels, seed: int, index: int) -> dict[str, np.ndarray]:
+    return {"labels": measured.row(seed, index)}
 
 
 class Digits(Source):

@@ -92,8 +92,18 @@ class Readout(ABC):
         return (y - target).square().sum() / 2
 
     def metric(self) -> Metric:
-        """How well outputs predict labels: ``update(decoded, labels)``, then ``compute()``, of each coordinate, [K]."""
+        """How well outputs predict labels: ``update(decoded, labels)``, then ``compute()``, of each of
+        :attr:`scored`."""
         return _MeanError(self)
+
+    @property
+    def scored(self) -> tuple[str, ...]:
+        """The names of what :meth:`metric` computes."""
+        return self.names
+
+    def by_score(self, values: Tensor) -> dict[str, dict[str, Tensor]]:
+        """What :meth:`metric` has computed, by the kind of score and by name."""
+        return {self.score: dict(zip(self.scored, values, strict=True))}
 
     def baseline(self, labels: Tensor) -> Tensor:
         """The best answer without any image, by training labels [N, K]: decoded, [K]."""
@@ -285,9 +295,7 @@ def checked(readout: Readout, names: Sequence[str]) -> Readout:
     metric = readout.metric()
     try:
         metric.update(labels, labels)
-        score = metric.compute().reshape(-1)
+        readout.by_score(metric.compute().reshape(-1))
     except Exception as error:
         raise InputError(f"{kind}.metric() fails on decoded outputs and labels of shape {tuple(shape)}: {error!r}.")  # noqa: B904
-    if len(score) != count:
-        raise InputError(f"{kind}.metric() must give a number for each of {count} coordinates, but gave {len(score)}.")
     return readout

@@ -10,9 +10,10 @@ from torchmetrics.classification import MulticlassAccuracy
 from spnn.errors import InputError, nearest
 from spnn.readout.base import Readout, Setting
 
-__all__ = ["Classes"]
+__all__ = ["CLEARLY", "Classes"]
 
-_CLEARLY = 2.0  # by which a class that is set leads the others, of outputs
+CLEARLY = 2.0
+"""By how much a class that is set leads the others, of outputs."""
 
 
 class Classes(Readout):
@@ -120,7 +121,7 @@ class Classes(Readout):
         """The class that was set has the largest score, by a clear margin."""
         for k in places:
             others = torch.arange(len(self.names)) != k
-            y = torch.where(others, torch.minimum(y, y[:, [k]] - _CLEARLY), y)
+            y = torch.where(others, torch.minimum(y, y[:, [k]] - CLEARLY), y)
         return y
 
     def _has_output(self, place: int, output: float) -> bool:

@@ -73,6 +73,17 @@ class Mixed(Readout):
     def metric(self) -> Metric:
         return _Metrics(self.parts, self.slices)
 
+    @property
+    def scored(self) -> tuple[str, ...]:
+        return tuple(name for part in self.parts for name in part.scored)
+
+    def by_score(self, values: Tensor) -> dict[str, dict[str, Tensor]]:
+        kinds: dict[str, dict[str, Tensor]] = {}
+        for part, own in zip(self.parts, values.split([len(part.scored) for part in self.parts]), strict=True):
+            for kind, scores in part.by_score(own).items():
+                kinds.setdefault(kind, {}).update(scores)
+        return kinds
+
     def groups(self, wanted: Tensor) -> list[Tensor]:
         """Those of each part; where one has fewer, no image is in its others."""
         of_parts = [part.groups(wanted[..., place]) for part, place in self._pairs]

@@ -48,7 +48,7 @@ class Values(Readout):
             )
         ends = [(-1.0, 1.0)] * len(names) if ranges is None else [tuple(ranges[name]) for name in names]
         self.low, self.high = torch.tensor(ends).T if names else (torch.tensor(-1.0), torch.tensor(1.0))
-        self.has_ranges = ranges is not None
+        self.ranges = None if ranges is None else {name: tuple(ends) for name, ends in ranges.items()}
 
     def loss(self, y: Tensor, labels: Tensor) -> Tensor:
         """Half the squared difference of outputs."""
@@ -64,7 +64,7 @@ class Values(Readout):
 
     def error(self, found: Tensor, wanted: Tensor) -> Tensor:
         difference = (found - wanted).abs()
-        return difference / (self.high - self.low).to(difference) if self.has_ranges else difference
+        return difference / (self.high - self.low).to(difference) if self.ranges else difference
 
     def agrees(self, found: Tensor, wanted: Tensor) -> Tensor:
         return self.error(found, wanted) <= self.tolerance

@@ -73,13 +73,10 @@ class ClassifierStage(Stage):
     def log_score(self, split: str) -> None:
         """Log the mean of the readout's score, such as ``val/accuracy``, on the progress bar too, and that of each
         coordinate, ``val/accuracy/<name>``; of a mixed readout, of each kind of score."""
-        kinds: dict[str, dict[str, Tensor]] = {}
-        for k, (name, value) in enumerate(zip(self.readout.names, self.score.compute().reshape(-1), strict=True)):
-            kinds.setdefault(f"{split}/{self.readout.part(k).score}", {})[name] = value
+        for kind, scores in self.readout.by_score(self.score.compute().reshape(-1)).items():
+            self.log(f"{split}/{kind}", torch.stack([*scores.values()]).mean(), prog_bar=True, sync_dist=True)
+            self.log_dict({f"{split}/{kind}/{name}": value for name, value in scores.items()}, sync_dist=True)
         self.score.reset()
-        for kind, scores in kinds.items():
-            self.log(kind, torch.stack([*scores.values()]).mean(), prog_bar=True, sync_dist=True)
-            self.log_dict({f"{kind}/{name}": value for name, value in scores.items()}, sync_dist=True)
 
 
 class JudgeStage(ClassifierStage):

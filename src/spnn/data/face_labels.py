@@ -1,0 +1,111 @@
+"""What rendered faces can be labelled with, besides their attributes: values, points, or a map of regions."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spnn.data.faces.measures import POINTS, REGIONS, VALUES, Measure, coarse, face_points, face_regions, face_values
+from spnn.readout import ClassMap, Readout, Values
+
+__all__ = ["FACE_LABELS", "FaceLabels", "PointLabels", "RegionLabels", "ValueLabels"]
+
+_TURNED = ("yaw", "tilt")  # values that change their sign in the mirror
+
+
+class FaceLabels(ABC):
+    """K labels of a face.
+
+    Arguments:
+        size: Height and width of the picture in pixels.
+        grid: Cells of a map, down and across.
+
+    Attributes:
+        names: Of the labels.
+        measures: Ranges and units, by name, of labels that are numbers.
+        key: All that a row depends on, but for the seed, the index and the code.
+    """
+
+    names: tuple[str, ...]
+    measures: Mapping[str, Measure] = MappingProxyType({})
+    key: str
+
+    def __init__(self, size: int, grid: int):
+        self.size, self.grid = size, grid
+
+    @property
+    def readout(self) -> Readout:
+        """What the labels mean."""
+        ranges = {name: (measure.low, measure.high) for name, measure in self.measures.items()}
+        return Values(self.names, ranges=ranges, units={name: measure.unit for name, measure in self.measures.items()})
+
+    @abstractmethod
+    def row(self, seed: int, index: int) -> np.ndarray:
+        """What is kept of face ``index`` of the series ``seed``."""
+
+    def expand(self, rows: np.ndarray) -> np.ndarray:
+        """The labels [N, K] from what is kept of N faces."""
+        return rows
+
+    @abstractmethod
+    def mirror(self, labels: Tensor) -> Tensor:
+        """Those of the mirrored faces, [..., K]."""
+
+
+class ValueLabels(FaceLabels):
+    """The numbers of :data:`~spnn.data.faces.measures.VALUES`."""
+
+    names, measures, key = tuple(VALUES), VALUES, "values"
+
+    def row(self, seed: int, index: int) -> np.ndarray:
+        return face_values(seed, index)
+
+    def mirror(self, labels: Tensor) -> Tensor:
+        return labels * torch.tensor([-1.0 if name in _TURNED else 1.0 for name in self.names], device=labels.device)
+
+
+class PointLabels(FaceLabels):
+    """The coordinates of :data:`~spnn.data.faces.measures.POINTS`."""
+
+    names, measures, key = tuple(POINTS), POINTS, "points"
+
+    def row(self, seed: int, index: int) -> np.ndarray:
+        return face_points(seed, index).reshape(-1)
+
+    def mirror(self, labels: Tensor) -> Tensor:
+        other = {"left": "right", "right": "left"}
+        partners = ["_".join(other.get(word, word) for word in name.split("_")) for name in self.names]
+        swapped = labels[..., [self.names.index(name) for name in partners]]
+        across = torch.tensor([name.endswith("_x") for name in self.names], device=labels.device)
+        return torch.where(across, 1 - swapped, swapped)
+
+
+class RegionLabels(FaceLabels):
+    """Which of :data:`~spnn.data.faces.measures.REGIONS` a cell shows most of, see
+    :class:`~spnn.readout.ClassMap`."""
+
+    def __init__(self, size: int, grid: int):
+        super().__init__(size, grid)
+        self.names = tuple(f"{region}[{row},{column}]" for region in REGIONS for row, column in np.ndindex(grid, grid))
+        self.key = f"regions size={size} grid={grid}"
+
+    @property
+    def readout(self) -> Readout:
+        return ClassMap(REGIONS, self.grid, self.grid)
+
+    def row(self, seed: int, index: int) -> np.ndarray:
+        return coarse(face_regions(seed, index, self.size), self.grid)
+
+    def expand(self, rows: np.ndarray) -> np.ndarray:
+        one_hot = rows[:, None] == np.arange(len(REGIONS))[:, None, None]
+        return one_hot.reshape(len(rows), -1)
+
+    def mirror(self, labels: Tensor) -> Tensor:
+        maps = labels.unflatten(-1, (len(REGIONS), self.grid, self.grid))
+        return maps.flip(-1).flatten(-3)
+
+
+FACE_LABELS = {"values": ValueLabels, "points": PointLabels, "regions": RegionLabels}
