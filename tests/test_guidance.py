@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 import torch
+from torch import Tensor
 
 from spnn import SPNN, Composition
 from spnn.diffusion import (
@@ -241,6 +242,29 @@ def test_strengths_say_what_they_are_at_each_level_of_noise():
     level = next(t for t in range(1000) if SCHEDULE.alpha_bar(t) <= 0.5)  # where the noise's deviation is one
     assert NoiseStrength(half=1.0)(level) == pytest.approx(0.5, abs=0.01)
     assert NoiseStrength(half=1.0)(0) > 0.999 and NoiseStrength(half=0.5)(level) == pytest.approx(0.2, abs=0.01)
+
+
+@pytest.mark.parametrize("num_steps", [100, 1000, 4000])
+@pytest.mark.parametrize("strength", [LinearStrength(), CosineStrength(), NoiseStrength()])
+def test_strengths_are_the_same_for_priors_of_any_length(num_steps, strength):
+    schedule = NoiseSchedule(num_steps, 0.1 / num_steps, 20 / num_steps)
+    asked, seen = [], []
+
+    def prior(x: Tensor, t: Tensor) -> Tensor:
+        seen.append(t[0].item())
+        return torch.zeros_like(x)
+
+    def guidance(x0: Tensor, t: int) -> Tensor:
+        asked.append(t)
+        return x0
+
+    sampler = Sampler(schedule, 50)
+    sampler(prior, lambda: torch.zeros(1, 1, 2, 2), guidance)
+    assert asked == sampler.levels() and asked == pytest.approx([20 * i for i in range(49, -1, -1)], abs=10)
+    assert seen == [num_steps // 50 * i for i in range(49, -1, -1)]
+    assert [strength(t) for t in asked] == pytest.approx([strength(20 * i) for i in range(49, -1, -1)], abs=0.02)
+    assert 0 <= strength(sampler.level(num_steps - 1)) < 0.01
+    assert Sampler(schedule, 50, start=400).num_steps == pytest.approx(21, abs=1)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,9 @@
 """The variants of the pseudo-inverse; the laws that all of them keep are in test_surjection.py."""
 
+import copy
+import gc
+import weakref
+
 import pytest
 import torch
 
@@ -39,6 +43,20 @@ def test_random_weights_follow_their_seed(net):
     y = torch.randn(2, 5)
     torch.testing.assert_close(with_pinv(net, "random", seed=1).pinv(y), with_pinv(net, "random", seed=1).pinv(y))
     assert not torch.allclose(with_pinv(net, "random", seed=1).pinv(y), with_pinv(net, "random", seed=2).pinv(y))
+
+
+def test_random_weights_are_drawn_once_for_each_state_of_the_surjection(net):
+    own = copy.deepcopy(net)
+    first = with_pinv(own, "random")
+    assert with_pinv(own, "random") is first
+    with torch.no_grad():
+        next(own.parameters()).mul_(-1)
+    x, changed = torch.randn(2, 3, 8, 8), with_pinv(own, "random")
+    torch.testing.assert_close(changed(x), own(x))
+    left = weakref.ref(own), weakref.ref(changed)
+    del own, changed
+    gc.collect()
+    assert [reference() for reference in left] == [None, None]
 
 
 def test_closed_form_follows_the_weights_and_is_computed_once(net):

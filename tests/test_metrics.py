@@ -4,7 +4,8 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from spnn import SPNN
 from spnn.errors import InputError
@@ -22,6 +23,7 @@ from spnn.metrics import (
     measurement_metrics,
     natural_norm,
     penrose_errors,
+    pixel_metrics,
     ratio_interval,
     saturated,
     verdict,
@@ -254,3 +256,56 @@ def test_the_interval_of_a_rare_label_that_is_missed_is_about_what_was_found():
     found = agreement_intervals(torch.zeros(100, 40), wanted)
     assert found["balanced_agreement"].mean() == 0.5
     assert found["balanced_agreement_interval"].tolist() == pytest.approx([0.5, 0.5])
+
+
+class Largest(TorchDispatchMode):
+    """Notes the most numbers that any tensor holds which is computed meanwhile."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        found = function(*arguments, **(options or {}))
+        new = isinstance(found, Tensor) and not function.is_view
+        self.numbers = max(self.numbers, found.numel() if new else 0)
+        return found
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [
+        pixel_metrics,
+        lambda x: measurement_metrics(x[:400, 0, 0], x[400:, 0, 0], x[:400], x[400:]),
+        lambda x: diversity(x.unflatten(0, (-1, 8))),
+    ],
+    ids=["pixels", "restorations", "diversity"],
+)
+def test_what_is_computed_of_many_images_takes_less_than_they_do(measure):
+    images = torch.rand(800, 3, 16, 16) * 2 - 1
+    with Largest() as largest:
+        measure(images)
+    assert largest.numbers < images.numel() / 2
+
+
+def test_restorations_in_windows_have_the_means_of_all():
+    x, clean = torch.rand(2, 37, 3, 16, 16)
+    together = measurement_metrics(x[:, :1, 0], clean[:, :1, 0], x, clean)
+    pairs = zip(x.split(1), clean.split(1), strict=True)
+    alone = [measurement_metrics(a[:, :1, 0], b[:, :1, 0], a, b) for a, b in pairs]
+    for name in ("psnr", "ssim"):
+        assert together[name] == pytest.approx(sum(each[name] for each in alone) / 37, rel=1e-4)
+
+
+def test_features_of_the_real_images_are_computed_once_for_all_methods(monkeypatch):
+    seen = []
+
+    class Network(nn.Module):
+        def forward(self, x):
+            seen.append(len(x))
+            return x.flatten(1)[:, :8].float()
+
+    monkeypatch.setattr("spnn.metrics.realism.inception", lambda download=False: Network())
+    real, first, second = torch.rand(3, 40, 1, 8, 8)
+    before = inception_distances(real, first)
+    inception_distances(real, second)
+    assert sum(seen) == 3 * 40
+    assert inception_distances(real.clone(), first) == before

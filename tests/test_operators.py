@@ -71,6 +71,19 @@ def test_latents_lie_in_the_null_space(operator):
     torch.testing.assert_close(operator(z), torch.zeros_like(operator(z)), rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("name", OPERATORS)
+def test_what_an_operator_moves_to_a_device_holds_no_doubles_and_it_is_exact_in_double_precision(name):
+    operator = OPERATORS[name]()
+    assert not any(buffer.dtype == torch.double for buffer in operator.buffers())
+    with torch.inference_mode():
+        y = operator(images())
+    assert y.dtype == torch.double
+    x = images().requires_grad_()
+    operator(x).sum().backward()
+    torch.testing.assert_close(operator(operator.pinv(operator(x))), operator(x), rtol=0, atol=1e-10)
+    assert operator(images().float()).dtype == torch.float32
+
+
 @pytest.mark.parametrize("coordinates", [Gamma(2.2), Gamma(1 / 2.2), Ripple(1.3, 6), Ripple(0.4, 3.5)])
 def test_coordinate_consistency(coordinates, operator):
     """The pseudo-inverse of A after φ is φ's inverse after A's pseudo-inverse."""

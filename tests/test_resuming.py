@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 
 from spnn.data import Digits, ImageData
 from spnn.errors import InputError
+from spnn.tracking import MetricsLog
 from spnn.training import train
 from spnn.training.checkpoints import AtomicCheckpoints, LastCheckpoint, steps_in
 from spnn.training.stage import Stage
@@ -195,6 +196,38 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(tmp_path, monkey
         AtomicCheckpoints().save_checkpoint({"global_step": 9}, path)
     assert steps_in(path) == 5
     assert [file.name for file in tmp_path.iterdir()] == ["last.ckpt"]
+
+
+def test_an_error_that_is_no_writing_is_not_called_one(tmp_path, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    monkeypatch.setattr(torch, "save", broken)
+    with pytest.raises(RuntimeError, match="device-side assert"):
+        AtomicCheckpoints().save_checkpoint({"global_step": 5}, tmp_path / "last.ckpt")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("cut", ["", "7,0.", "70", "7,0.5"])
+def test_metrics_go_on_after_a_kill_and_are_never_without_a_file(cut, tmp_path):
+    path = tmp_path / "metrics.csv"
+
+    def logged(steps: int, *rows: dict[str, float]) -> list[tuple[str, ...]]:
+        log = MetricsLog(tmp_path, steps)
+        for row in rows:
+            step = row.pop("step")
+            log.log_metrics(row, step)
+        assert path.exists() == bool(steps)  # before anything new is written
+        log.save()
+        with path.open(newline="") as file:
+            return [(row["step"], row.get("loss"), row.get("other")) for row in csv.DictReader(file)]
+
+    logged(0, {"loss": 0.5, "step": 3}, {"loss": 0.25, "step": 6})
+    with path.open("a") as file:
+        file.write(cut)
+    found = logged(5, {"loss": 0.125, "other": 1.0, "step": 6})  # a column more: the header is written anew
+    assert found == [("3", "0.5", ""), ("6", "0.125", "1.0")]
+    assert [file.name for file in tmp_path.iterdir()] == ["metrics.csv"]
 
 
 def limit_files() -> None:

@@ -230,6 +230,14 @@ def test_own_images_of_one_name_stay_apart(tmp_path):
         own_images(str(tmp_path / "y"), 2, 3, (3, 8, 8))
 
 
+def test_own_images_that_differ_in_their_endings_or_in_case_keep_their_names_apart(tmp_path):
+    for name in ("a.jpg", "a.png", "B.png", "b.bmp", "c.png"):
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    names, _ = own_images(str(tmp_path), 0, None, (3, 8, 8))
+    folder = tmp_path.name
+    assert names == [f"{folder}_B_png", f"{folder}_a_jpg", f"{folder}_a_png", f"{folder}_b_bmp", "c"]
+
+
 @pytest.mark.parametrize("hidden", ["centre", "left", "right", "top", "bottom", "random"])
 @pytest.mark.parametrize("share", [0.25, 0.5])
 def test_masks_hide_the_share_that_is_asked(hidden, share):

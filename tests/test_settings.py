@@ -22,6 +22,9 @@ from spnn.training import train
         ("gpu", 2, 1, "cuda:1"),
         ("auto", [3], 0, "cuda:3"),
         ("cuda", [2, 5], 1, "cuda:5"),
+        ("gpu", "1,", 0, "cuda:1"),
+        ("gpu", "2, 5", 1, "cuda:5"),
+        ("gpu", "2", 1, "cuda:1"),
     ],
 )
 def test_networks_are_asked_where_the_trainer_works(accelerator, devices, rank, expected, monkeypatch):

@@ -13,6 +13,7 @@ Any choice of latents makes a right inverse (:math:`g g^\dagger = \mathrm{id}`);
 
 import copy
 from typing import Literal, get_args
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,8 @@ from spnn.surjection import Completion, Surjection
 __all__ = ["ConstantLatents", "Pinv", "with_pinv"]
 
 Pinv = Literal["trained", "random", "zero", "closed_form"]
+
+_random: WeakKeyDictionary[Surjection, Derived] = WeakKeyDictionary()
 
 
 class ConstantLatents(Surjection):
@@ -84,13 +87,19 @@ def with_pinv(surjection: Surjection, pinv: Pinv, seed: int = 0) -> Surjection:
     if pinv in ("zero", "closed_form"):
         return ConstantLatents(surjection, zero=pinv == "zero")
     if pinv == "random":
-        surjection = copy.deepcopy(surjection)
-        generator = torch.Generator().manual_seed(seed)
-        for parameter in surjection.pinv_parameters():
-            values = torch.zeros(parameter.shape)
-            if parameter.ndim > 1:  # weights, as a new layer's; biases are zero
-                nn.init.kaiming_uniform_(values, a=5**0.5, generator=generator)
-            with torch.no_grad():
-                parameter.copy_(values)
-        return surjection
+        kept = _random.setdefault(surjection, Derived())  # a guidance asks anew for each batch
+        parameters = [*surjection.parameters(), *surjection.buffers()]
+        return kept(lambda: _with_random(surjection, seed), parameters, key=seed) if parameters else surjection
     raise InputError(f"no pseudo-inverse is called {pinv!r}; choose one of {', '.join(get_args(Pinv))}.")
+
+
+def _with_random(surjection: Surjection, seed: int) -> Surjection:
+    surjection = copy.deepcopy(surjection)
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in surjection.pinv_parameters():
+        values = torch.zeros(parameter.shape)
+        if parameter.ndim > 1:  # weights, as a new layer's; biases are zero
+            nn.init.kaiming_uniform_(values, a=5**0.5, generator=generator)
+        with torch.no_grad():
+            parameter.copy_(values)
+    return surjection

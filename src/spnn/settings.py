@@ -41,6 +41,8 @@ def _device_of(accelerator: str, devices: Any) -> torch.device:
     found = torch.accelerator.current_accelerator(check_available=True)
     if found is None or accelerator == "cpu":
         return torch.device("cpu")
+    if isinstance(devices, str) and "," in devices:  # a list as Lightning writes it, too: "1," is the second alone
+        devices = [int(device) for device in devices.split(",") if device.strip()]
     rank = int(os.environ.get("LOCAL_RANK", 0))
     listed = not isinstance(devices, int | str) and devices is not None
     return torch.device(found.type, devices[rank] if listed else rank)

@@ -37,7 +37,7 @@ class Level(NamedTuple):
     r"""Where a step of sampling is, and where it leads.
 
     Attributes:
-        t: The step of the prior's schedule.
+        t: The level of noise, 0 (clean) to 999, whatever the length of the prior's schedule.
         signal, sigma: :math:`\sqrt{\bar\alpha_t}` and :math:`\sqrt{1 - \bar\alpha_t}`, the scales in ``x_t``.
         next_signal: :math:`\sqrt{\bar\alpha_s}`, the image's scale after the step.
     """

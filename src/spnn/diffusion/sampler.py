@@ -27,7 +27,7 @@ from torch import Tensor
 from spnn.diffusion.denoiser import Denoised, checked
 from spnn.diffusion.guidance import Guidance, Level, guide
 from spnn.diffusion.latent import LatentPrior
-from spnn.diffusion.schedule import NoiseSchedule, visited_steps
+from spnn.diffusion.schedule import NOISIEST, NoiseSchedule, visited_steps
 from spnn.errors import InputError
 
 __all__ = ["ImageNoise", "Sampler", "Step"]
@@ -71,8 +71,8 @@ class Sampler:
         travel_length, travel_repeat: Time travel, see :func:`~spnn.diffusion.schedule.visited_steps`.
         clip: Clip the prior's clean image (not codes) to [-1, 1], and recompute :math:`\varepsilon` to match, before
             guidance.
-        start: Where an image is given to start from (as in SDEdit), the step whose noise is put on it; the larger, the
-            less of it stays. None starts from pure noise.
+        start: Where an image is given to start from (as in SDEdit), the level of noise, 0 to 999, that is put on it;
+            the larger, the less of it stays. None starts from pure noise.
 
     Raises:
         InputError: If a number is out of range.
@@ -95,9 +95,9 @@ class Sampler:
         self.visited = visited_steps(steps, schedule.num_steps, travel_length, travel_repeat)
         self.start = start
         if start is not None:
-            if not 0 <= start < schedule.num_steps:
-                raise InputError(f"sampling can't start from step {start}: it must be 0 to {schedule.num_steps - 1}.")
-            self.visited = list(dropwhile(lambda t: t > start, self.visited))
+            if not 0 <= start <= NOISIEST:
+                raise InputError(f"sampling can't start from step {start}: it must be 0 to {NOISIEST}.")
+            self.visited = list(dropwhile(lambda t: self.level(t) > start, self.visited))
 
     @property
     def num_steps(self) -> int:
@@ -109,9 +109,14 @@ class Sampler:
         count = min(count, self.num_steps)
         return [round(place) for place in torch.linspace(0, self.num_steps - 1, count).tolist()]
 
+    def level(self, t: int) -> int:
+        """The level of noise of a step of the prior's schedule, 0 (clean) to 999 whatever its length: that of DDPM's
+        schedule, in which guidance, its strength and ``start`` count."""
+        return round(t * NOISIEST / max(1, self.schedule.num_steps - 1))
+
     def levels(self) -> list[int]:
-        """The level of noise ``t`` of each step, by its place."""
-        return [t for t, s in zip(self.visited, self.visited[1:], strict=False) if s < t]
+        """The level of noise of each step, by its place."""
+        return [self.level(t) for t, s in zip(self.visited, self.visited[1:], strict=False) if s < t]
 
     @torch.no_grad()
     def trajectory(
@@ -149,18 +154,18 @@ class Sampler:
                 x = alpha_s**0.5 * x0 + (1 - alpha_s) ** 0.5 * noise()  # noqa: F821
                 continue
             alpha_t = self.schedule.alpha_bar(t)
-            level = Level(t, alpha_t**0.5, (1 - alpha_t) ** 0.5, alpha_s**0.5)
-            denoise = partial(self._denoise, prior, level)
+            level = Level(self.level(t), alpha_t**0.5, (1 - alpha_t) ** 0.5, alpha_s**0.5)
+            denoise = partial(self._denoise, prior, level, t)
             x0, eps = denoise(x) if guidance is None else guide(guidance, denoise, x, level)
             variance = 1 - alpha_t / alpha_s
             if self.eta is not None:
                 variance *= self.eta**2 * (1 - alpha_s) / (1 - alpha_t)
-            yield Step(place, t, x0)
+            yield Step(place, level.t, x0)
             place += 1
             x = alpha_s**0.5 * x0 + max(0.0, 1 - alpha_s - variance) ** 0.5 * eps + variance**0.5 * noise()
 
-    def _denoise(self, prior: Prior, level: Level, x: Tensor) -> Denoised:
-        found = prior(x, torch.full((len(x),), level.t, device=x.device))
+    def _denoise(self, prior: Prior, level: Level, t: int, x: Tensor) -> Denoised:
+        found = prior(x, torch.full((len(x),), t, device=x.device))
         if not isinstance(found, Denoised):
             noise = checked(found, x, prior, "a Denoised, or noise")
             found = Denoised.of_noise(x, noise, level.signal, level.sigma)

@@ -14,10 +14,13 @@ from torch import Tensor
 
 from spnn.errors import InputError
 
-__all__ = ["BETAS", "NoiseSchedule", "visited_steps"]
+__all__ = ["BETAS", "NOISIEST", "NoiseSchedule", "visited_steps"]
 
 BETAS = {"linear": 1.0, "scaled_linear": 0.5}
 """The power of the variances that is linear in the step, by diffusers' names: DDPM's, latent diffusion's."""
+
+NOISIEST = 999
+"""The noisiest level of noise, as guidance counts them: the last step of DDPM's schedule."""
 
 
 class NoiseSchedule:

@@ -1,12 +1,13 @@
 r"""How strongly guidance corrects the predicted clean image at each level of noise: :math:`\lambda_t` in [0, 1].
 
-A strength is any callable ``t -> λ`` of a step of the prior's schedule, 0 (clean) to 999.
+A strength is any callable ``t -> λ`` of a level of noise, 0 (clean) to 999, whatever the length of the prior's
+schedule.
 """
 
 import math
 from collections.abc import Callable, Sequence
 
-from spnn.diffusion.schedule import NoiseSchedule
+from spnn.diffusion.schedule import NOISIEST, NoiseSchedule
 from spnn.errors import InputError
 
 __all__ = ["ConstantStrength", "CosineStrength", "LinearStrength", "NoiseStrength", "PiecewiseStrength", "Strength"]
@@ -51,19 +52,17 @@ class LinearStrength:
 
     Arguments:
         noisy, clean: :math:`\lambda` at both ends.
-        num_steps: Length of the prior's schedule.
 
     Raises:
         InputError: If a strength is not in [0, 1].
     """
 
-    def __init__(self, noisy: float = 0.0, clean: float = 1.0, num_steps: int = 1000):
+    def __init__(self, noisy: float = 0.0, clean: float = 1.0):
         self.noisy, self.clean = _checked(noisy, clean)
-        self.num_steps = num_steps
 
     def progress(self, t: int) -> float:
         """How far ``t`` lies towards the clean image, in [0, 1]."""
-        return 1 - t / (self.num_steps - 1)
+        return 1 - t / NOISIEST
 
     def __call__(self, t: int) -> float:
         return self.noisy + (self.clean - self.noisy) * self.progress(t)
@@ -96,7 +95,7 @@ class NoiseStrength:
         self.half, self.noise_schedule = half, noise_schedule or NoiseSchedule()
 
     def __call__(self, t: int) -> float:
-        alpha = self.noise_schedule.alpha_bar(t)
+        alpha = self.noise_schedule.alpha_bar(round(t * (self.noise_schedule.num_steps - 1) / NOISIEST))
         return 1 / (1 + (1 - alpha) / alpha / self.half**2)
 
 

@@ -14,14 +14,18 @@ import warnings
 
 import torch
 from torch import Tensor, nn
+from torch.utils.weak import WeakTensorKeyDictionary
 from torchmetrics.image.fid import FrechetInceptionDistance
 from torchmetrics.image.kid import KernelInceptionDistance
 
 from spnn.metrics.features import inception
+from spnn.settings import working_device
 
 __all__ = ["inception_distances", "judge_distances"]
 
 _SUBSETS = 20
+
+_known = WeakTensorKeyDictionary()
 
 
 def judge_distances(real: Tensor, sampled: Tensor) -> dict[str, float]:
@@ -41,7 +45,7 @@ def inception_distances(real: Tensor, sampled: Tensor, *, download: bool = False
     network = inception(download=download)
     if network is None:
         return None
-    frechet, kernel = _distances(*(_in_batches(network, images) for images in (real, sampled)))
+    frechet, kernel = _distances(*(_features(network, images) for images in (real, sampled)))
     return {"fid": frechet, "kid": kernel}
 
 
@@ -62,7 +66,12 @@ def _distances(real: Tensor, sampled: Tensor) -> tuple[float, float]:
 
 
 @torch.no_grad()
-def _in_batches(network: nn.Module, images: Tensor, batch_size: int = 32) -> Tensor:
-    bytes_ = ((images.clamp(-1, 1) + 1) * 127.5).round().byte()
-    colours = bytes_ if bytes_.shape[1] == 3 else bytes_.expand(-1, 3, -1, -1)
-    return torch.cat([network(batch) for batch in colours.split(batch_size)])
+def _features(network: nn.Module, images: Tensor, batch_size: int = 32) -> Tensor:
+    """Of images, which are the same real ones for each set of samples: kept as long as these are."""
+    if images not in _known:
+        device, found = working_device(), []
+        for some in images.split(batch_size):
+            bytes_ = ((some.clamp(-1, 1) + 1) * 127.5).round().byte()
+            found.append(network.to(device)(bytes_.expand(-1, 3, -1, -1).to(device)).cpu())
+        _known[images] = torch.cat(found)
+    return _known[images]

@@ -12,11 +12,13 @@ from spnn.metrics.agreement import agreement
 from spnn.metrics.features import perceptual
 from spnn.metrics.wholeness import fine_energy, saturated
 from spnn.readout import LOGITS, Readout
+from spnn.settings import working_device
 
 __all__ = ["agreement_with", "constraint_violation", "diversity", "measurement_metrics", "pixel_metrics"]
 
 _SSIM_REACH = 5  # pixels around each that its window sees
 _LPIPS_LEAST = 64  # pixels that AlexNet's strides leave something of
+_WINDOW = 16  # images at a time: SSIM takes sixty times the memory of what it compares
 
 
 def agreement_with(
@@ -64,22 +66,26 @@ def measurement_metrics(
     metrics = {"gap": (y - wanted).abs().mean().item()}
     if clean is None:
         return metrics
-    x, smallest = x.clamp(-1, 1), min(x.shape[-2:])
-    psnr = peak_signal_noise_ratio(x, clean, data_range=2.0, dim=(1, 2, 3), reduction="none")
-    metrics["psnr"] = psnr.clamp(max=120).mean().item()
-    if smallest > _SSIM_REACH:
-        metrics["ssim"] = structural_similarity_index_measure(x, clean, data_range=2.0).item()
-    if smallest >= _LPIPS_LEAST and (lpips := perceptual(download=download)) is not None:
-        for some, of in zip(x.split(16), clean.split(16), strict=True):
-            lpips.update(*(images.expand(-1, 3, -1, -1) for images in (some, of)))
-        metrics["lpips"] = lpips.compute().item()
-    return metrics
+    smallest, device, of_each = min(x.shape[-2:]), working_device(), {"psnr": [], "ssim": []}
+    lpips = perceptual(download=download) if smallest >= _LPIPS_LEAST else None
+    for some, of in zip(x.split(_WINDOW), clean.split(_WINDOW), strict=True):
+        some = some.clamp(-1, 1)
+        psnr = peak_signal_noise_ratio(some, of, data_range=2.0, dim=(1, 2, 3), reduction="none")
+        of_each["psnr"].append(psnr.clamp(max=120).reshape(-1))
+        if smallest > _SSIM_REACH:
+            ssim = structural_similarity_index_measure(some, of, data_range=2.0, reduction="none")
+            of_each["ssim"].append(ssim.reshape(-1))
+        if lpips is not None:
+            lpips.to(device).update(*(images.expand(-1, 3, -1, -1).to(device) for images in (some, of)))
+    metrics |= {name: torch.cat(values).mean().item() for name, values in of_each.items() if values}
+    return metrics if lpips is None else metrics | {"lpips": lpips.compute().item()}
 
 
 def pixel_metrics(x: Tensor) -> Mapping[str, float]:
     """Whether all pixels of images [N, C, H, W] are finite, the largest, and how whole the images are, see
     :mod:`spnn.metrics.wholeness`."""
-    largest = x.abs().max().item()
+    low, high = x.aminmax()
+    largest = torch.maximum(-low, high).item()
     return {
         "finite": float(math.isfinite(largest)),
         "largest_pixel": largest,
@@ -97,8 +103,8 @@ def diversity(samples: Tensor) -> float:
     """
     if samples.shape[1] < 2:
         raise InputError(f"diversity needs at least two samples of each target, got {samples.shape[1]}.")
-    first, second = samples.flatten(2)[:, torch.combinations(torch.arange(samples.shape[1]))].unbind(2)
-    return (first - second).square().mean(-1).sqrt().mean(1).double().mean().item()
+    distances = [torch.pdist(each.double()).mean() for each in samples.flatten(2)]  # one target's samples at a time
+    return torch.stack(distances).mean().item() / math.prod(samples.shape[2:]) ** 0.5
 
 
 def constraint_violation(outputs: Tensor, wanted: Tensor) -> Tensor:

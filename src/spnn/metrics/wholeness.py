@@ -14,11 +14,12 @@ from torch import Tensor
 __all__ = ["Fault", "faults", "fine_energy", "saturated", "verdict"]
 
 _EXTREME = 1 - 1 / 255  # beyond it, a value is 0 or 255 as a byte
+_WINDOW = 64  # images at a time, which what is computed of them takes many times the memory of
 
 
 def saturated(images: Tensor) -> Tensor:
     """The share of each image's values that are black or white as bytes (0 or 255), [N, C, H, W] in [-1, 1] -> [N]."""
-    return (images.abs() > _EXTREME).flatten(1).double().mean(1)
+    return torch.cat([(some.abs() > _EXTREME).flatten(1).double().mean(1) for some in images.split(_WINDOW)])
 
 
 def fine_energy(images: Tensor) -> Tensor:
@@ -26,10 +27,10 @@ def fine_energy(images: Tensor) -> Tensor:
     frequency, across or down, [N, C, H, W] -> [N]. Speckle raises it, blur lowers it.
     """
     height, width = images.shape[-2:]
-    power = torch.fft.fft2(images.double(), norm="ortho").abs().square()
     down, across = torch.fft.fftfreq(height).abs(), torch.fft.fftfreq(width).abs()
-    fine = torch.maximum(down[:, None], across[None]).to(images.device) > 0.25
-    return (power * fine).flatten(1).mean(1)
+    fine = torch.maximum(down[:, None], across[None]) > 0.25
+    powers = (torch.fft.fft2(some.cpu().double(), norm="ortho").abs().square() for some in images.split(_WINDOW))
+    return torch.cat([(power * fine).flatten(1).mean(1) for power in powers])
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,21 @@ from spnn.surjection import Completion, Surjection, per_sample
 __all__ = ["AveragePool", "Blur", "Grayscale", "Inpainting", "LinearOperator", "Matrix", "gaussian_kernel"]
 
 
+class _Exact:
+    """Constants in double precision, in the type and the place of what they meet. They are no buffer: Apple's GPUs
+    hold no doubles."""
+
+    def __init__(self, values: Tensor):
+        self.values, self._kept = values.detach().double().cpu(), {}
+
+    def __call__(self, like: Tensor) -> Tensor:
+        key = like.dtype, like.device
+        if key not in self._kept:
+            with torch.inference_mode(False):  # a tensor of inference mode could not enter a later graph
+                self._kept[key] = self.values.to(like.dtype).to(like.device)
+        return self._kept[key]
+
+
 class LinearOperator(Surjection):
     """Base of the linear operators, [B, C, H, W] -> [B, ...]. A subclass implements :meth:`forward` and :meth:`pinv`.
 
@@ -146,13 +161,14 @@ class Grayscale(LinearOperator):
         weights = torch.as_tensor(weights, dtype=torch.double)
         if weights.shape != self.image_shape[:1] or not weights.any():
             raise InputError(f"expected {self.image_shape[0]} weights, not all zero, got {weights.tolist()}.")
-        self.register_buffer("weights", weights[:, None, None], persistent=False)
+        self.weights = _Exact(weights[:, None, None])
+        self.inverse = _Exact(weights[:, None, None] / weights.square().sum())
 
     def forward(self, x: Tensor) -> Tensor:
-        return (x * self.weights.to(x.dtype)).sum(dim=1, keepdim=True)
+        return (x * self.weights(x)).sum(dim=1, keepdim=True)
 
     def pinv(self, y: Tensor) -> Tensor:
-        return y * (self.weights / self.weights.square().sum()).to(y.dtype)
+        return y * self.inverse(y)
 
 
 class Blur(LinearOperator):
@@ -189,8 +205,8 @@ class Blur(LinearOperator):
         padded = padded.roll((-(kernel.shape[0] // 2), -(kernel.shape[1] // 2)), dims=(0, 1))
         gain = torch.fft.rfft2(padded)
         lost = gain.abs() <= max(threshold, 1e-12) * gain.abs().max()
-        self.register_buffer("gain", torch.view_as_real(gain.masked_fill(lost, 0)), persistent=False)
-        self.register_buffer("inverse_gain", torch.view_as_real((1 / gain).masked_fill(lost, 0)), persistent=False)
+        self.gain = _Exact(torch.view_as_real(gain.masked_fill(lost, 0)))
+        self.inverse_gain = _Exact(torch.view_as_real((1 / gain).masked_fill(lost, 0)))
 
     def forward(self, x: Tensor) -> Tensor:
         return self._filter(x, self.gain)
@@ -198,10 +214,10 @@ class Blur(LinearOperator):
     def pinv(self, y: Tensor) -> Tensor:
         return self._filter(y, self.inverse_gain)
 
-    def _filter(self, x: Tensor, gain: Tensor) -> Tensor:
+    def _filter(self, x: Tensor, gain: _Exact) -> Tensor:
         exact = x.to(torch.promote_types(x.dtype, torch.float32))  # no Fourier transform in half precision
-        gain = torch.view_as_complex(gain.to(exact.dtype))
-        return torch.fft.irfft2(torch.fft.rfft2(exact) * gain, s=self.image_shape[1:]).to(x.dtype)
+        filtered = torch.fft.rfft2(exact) * torch.view_as_complex(gain(exact))
+        return torch.fft.irfft2(filtered, s=self.image_shape[1:]).to(x.dtype)
 
 
 def gaussian_kernel(sigma: float, size: int | None = None) -> Tensor:
@@ -235,8 +251,7 @@ class Matrix(LinearOperator):
         columns = self.image_shape.numel()
         if matrix.ndim != 2 or matrix.shape[1] != columns:
             raise InputError(f"expected a matrix of {columns} columns, got shape {tuple(matrix.shape)}.")
-        self.register_buffer("matrix", matrix, persistent=False)
-        self.register_buffer("inverse", torch.linalg.pinv(matrix.double()), persistent=False)
+        self.matrix, self.inverse = _Exact(matrix), _Exact(torch.linalg.pinv(matrix.double()))
 
     def forward(self, x: Tensor) -> Tensor:
         return self._multiply(x.flatten(1), self.matrix)
@@ -245,6 +260,6 @@ class Matrix(LinearOperator):
         return self._multiply(y, self.inverse).unflatten(1, self.image_shape)
 
     @staticmethod
-    def _multiply(x: Tensor, matrix: Tensor) -> Tensor:
+    def _multiply(x: Tensor, matrix: _Exact) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
-            return F.linear(x, matrix.to(x.dtype))
+            return F.linear(x, matrix(x))

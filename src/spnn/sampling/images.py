@@ -1,6 +1,7 @@
 """The images that targets are taken from: held-out ones of the run, or the user's own."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -61,10 +62,11 @@ def own_images(
         raise InputError(
             f"{len(found)} images were found in {where}; images {asked} were requested. Without `count`, all are taken."
         )
-    names = [path.stem for path in paths]
-    for i, path in enumerate(paths):
-        if names.count(path.stem) > 1:  # of different folders or formats
-            names[i] = f"{path.parent.name}_{path.name.replace('.', '_')}"
-    if len(set(names)) < len(names):
+    same = Counter(path.stem.casefold() for path in paths)  # of different folders or formats, or in another case
+    names = [
+        path.stem if same[path.stem.casefold()] == 1 else f"{path.parent.name}_{path.name.replace('.', '_')}"
+        for path in paths
+    ]
+    if len({name.casefold() for name in names}) < len(names):  # some systems' files would be the same
         names = [f"{i:05d}_{name}" for i, name in enumerate(names)]
     return names, torch.stack([load_image(path, image_shape) for path in paths])

@@ -47,7 +47,8 @@ class Models:
     def fingerprint(self) -> Tensor:
         """Numbers that other weights of the prior or the operator would change, [n, 2]."""
         tensors = [t for model in (self.prior, self.operator) if model is not None for t in model.state_dict().values()]
-        found = [torch.stack([t.double().sum(), t.double().square().sum()]).cpu() for t in tensors if t.numel()]
+        exact = (t.cpu().double() for t in tensors if t.numel())  # not every GPU holds doubles
+        found = [torch.stack([t.sum(), t.square().sum()]) for t in exact]
         return torch.stack(found) if found else torch.zeros(0, 2)
 
     @property

@@ -47,14 +47,14 @@ class AtomicCheckpoints(TorchCheckpointIO):
                 torch.save(checkpoint, file)
                 file.flush()
                 os.fsync(file.fileno())
-        except (OSError, RuntimeError) as error:  # PyTorch's writer raises either
-            cause = (
-                error.__context__ if isinstance(error.__context__, OSError) else error
-            )  # its writer's own comes last
-            reason = getattr(cause, "strerror", None) or str(cause).partition("\n")[0]
+        except (OSError, RuntimeError) as error:
+            # PyTorch's writer raises an error of its own while it handles the system's.
+            cause = error.__context__ if isinstance(error.__context__, OSError) else error
+            if not isinstance(cause, OSError):  # such as a failed computation, which shows when a tensor is read
+                raise
             raise InputError(
-                f"the checkpoint {path} can't be written: {reason}. Free space or make the folder writable, and go on "
-                "with resume=true."
+                f"the checkpoint {path} can't be written: {cause.strerror or cause}. Free space or make the folder "
+                "writable, and go on with resume=true."
             ) from error
 
 
