@@ -15,6 +15,7 @@ from spnn.data.arrays import cached_arrays
 from spnn.data.faces import make_face
 from spnn.data.faces.measures import REGIONS, coarse, measure_face
 from spnn.data.order import ShuffledBatches
+from spnn.data.sources import check_split
 from spnn.errors import InputError
 from spnn.readout import Values
 
