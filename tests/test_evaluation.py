@@ -402,7 +402,7 @@ def test_misuse_is_refused_before_anything_is_written(run, tmp_path):
     refused("must be yes or no, a logit", "study=edit", "study.values=[much]")
     refused("study.each must be a whole number", "study=edit", "study.each=0")
     refused("study.others must be a list", "study=edit", "study.others=follow")
-    refused("study.others must be keep, follow, free", "study=edit", "study.others=[most]")
+    refused("study.others must be keep, likely, follow, free", "study=edit", "study.others=[most]")
     refused("study.starts must be a list", "study=edit", "study.starts=600")
     refused("sampling can't start from step 1000", "study=multi", "study.starts=[1000]")
     refused("study.quantile must lie between 0 and 1", "study=edit", "study.quantile=1")

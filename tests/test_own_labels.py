@@ -70,6 +70,7 @@ def test_splits_in_folders_are_kept_and_missing_ones_are_taken_from_train(splits
     [
         ([], "must hold a folder of images for each of at least two classes, .* it has nothing"),
         (["cat"], "at least two classes, .* it has cat"),
+        (["data/cat", "data/dog"], r"at least two classes, .* it has data. Is it meant to be data.root=.*/data\?"),
         (["train/cat", "train/dog", "test/cat"], "test must hold a folder .* it has cat"),
         (["train/cat", "train/dog", "test/cat", "test/eel"], "test and train must have the same classes, .* dog, eel"),
         (["train/cat", "train/dog", "extra/cat"], "the folder of a split, train, and others: extra"),
@@ -80,6 +81,13 @@ def test_class_folders_that_are_none_are_told(names, message, tmp_path):
         folders(tmp_path, names, 2).check()
     with pytest.raises(InputError, match="is not a folder"):
         ClassFolders(tmp_path / "nowhere", size=8).check()
+
+
+def test_a_class_that_none_would_be_trained_on_is_told(tmp_path):
+    folders(tmp_path, ["cat", "dog"])
+    picture(tmp_path / "eel/1.png")
+    with pytest.raises(InputError, match="eel has too few images for one to be trained on"):
+        ClassFolders(tmp_path, size=8).check()
 
 
 def table(root, header, *columns, count=10, **options):
@@ -129,6 +137,7 @@ def test_the_user_can_say_what_a_column_holds(tmp_path):
     [
         ([f"note {i}" for i in TEN], {}, r"column x holds neither .* it has 'note 0', 'note 1', 'note 2', \.\.\. \(10"),
         ([*range(8), "many", "few"], {}, "column x holds neither .* 8 of 10 are numbers"),
+        (["red"] * 5 + [""] * 5, {}, "x of 5.png is empty"),
         (["1"] * 9 + ["perhaps"], {}, "x of 9.png is 'perhaps', expected 0 or 1"),
         ([*range(9), "nan"], {"x": "number"}, "x of 9.png is 'nan', expected a finite number"),
         ([5] * 10, {}, "x is 5 in all training images, which says nothing"),

@@ -80,8 +80,13 @@ class ClassFolders(ListedImages):
                 names += found
                 classes += [place] * len(found)
                 splits += self._split_of(split, len(found), random)
-        labels = np.eye(len(self.label_names), dtype=bool)[classes]
-        return Listing(Path(self.where).expanduser(), np.array(names), labels, np.array(splits))
+        labels, split = np.eye(len(self.label_names), dtype=bool)[classes], np.array(splits)
+        if len(untrained := np.flatnonzero(~labels[split == 0].any(0))):
+            raise InputError(
+                f"{self.root}: {some_of([self.label_names[k] for k in untrained], 5)} has too few images for one to be "
+                "trained on: add some, or take the folder out."
+            )
+        return Listing(Path(self.where).expanduser(), np.array(names), labels, split)
 
     def _split_of(self, split: int | None, count: int, random: np.random.Generator) -> list[int]:
         """The splits of a class's images."""
@@ -106,9 +111,10 @@ class ClassFolders(ListedImages):
         found = {name: images for name, images in found.items() if images}
         if len(found) < 2:
             listed = some_of(sorted(path.name for path in place.iterdir()), 5) or "nothing"
+            deeper = "" if len(found) != 1 else f" Is it meant to be data.root={place / next(iter(found))}?"
             raise InputError(
                 f"{place} must hold a folder of images for each of at least two classes, as in {place.name}/cat/1.png; "
-                f"it has {listed}."
+                f"it has {listed}.{deeper}"
             )
         return found
 

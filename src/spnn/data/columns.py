@@ -127,6 +127,10 @@ def readout_of(columns: Sequence[Column]) -> Readout:
 
 def _recognised(table: Table, name: str, values: np.ndarray) -> str:
     plain = [value.lower() for value in values.tolist()]
+    if "" in plain:
+        raise InputError(
+            f"{table.path}: {name} of {table.names[plain.index('')]} is empty: fill it in, or leave it out."
+        )
     answers, numbers = sum(value in _YES_NO for value in plain), sum(map(_is_number, plain))
     different = sorted(set(values.tolist()))
     if answers == len(plain) or (answers > len(plain) / 2 and numbers < len(plain)):  # a slip is told by its row
