@@ -124,7 +124,7 @@ def measured_faces(tmp_path):
     return make
 
 
-@pytest.mark.parametrize("kind, count, unit", [("values", 7, "°"), ("points", 10, "of the width")])
+@pytest.mark.parametrize("kind, count, unit", [("values", 7, "deg"), ("points", 10, "of the width")])
 def test_faces_have_numbers_for_labels_with_ranges_and_units(kind, count, unit, measured_faces):
     source = measured_faces(kind)
     assert len(source.label_names) == count and source.readout.units[source.label_names[0]] == unit

@@ -23,12 +23,12 @@ class Measure(NamedTuple):
 
 
 VALUES: dict[str, Measure] = {
-    "yaw": Measure(-3.6, 3.6, "°"),
-    "tilt": Measure(-4.1, 4.1, "°"),
-    "eye_width": Measure(12.5, 16.7, "% of the width"),
-    "eye_height": Measure(3.7, 11.0, "% of the height"),
+    "yaw": Measure(-3.6, 3.6, "deg"),
+    "tilt": Measure(-4.1, 4.1, "deg"),
+    "eye_width": Measure(12.5, 16.7, "%"),
+    "eye_height": Measure(3.7, 11.0, "%"),
     "hair_lightness": Measure(8.0, 78.0, "%"),
-    "background_hue": Measure(75.0, 335.0, "°"),
+    "background_hue": Measure(75.0, 335.0, "deg"),
     "background_lightness": Measure(40.0, 90.0, "%"),
 }
 """What is measured, and in which ranges and units; see :func:`face_values`."""
