@@ -222,6 +222,10 @@ def test_mixed_readouts_pass_each_label_to_its_own_kind():
     assert agreement(decoded, decoded, readout=MIXED)["balanced_agreement"].nanmean() == 1
     with pytest.raises(InputError, match=r"there is no label 'hta' .did you mean hat"):
         MIXED.settings({"hta": True})
+    both = Mixed([NUMBERS, MAP])
+    assert both.settings({"[0,1]": "hair", "size": 4}) == {1: 1.0, 9: True}
+    with pytest.raises(InputError, match="need different names"):
+        Mixed([Classes(("a", "b")), Values(("class",))])
     with pytest.raises(InputError, match="a list without repeats"):
         Mixed([Binary(("a",)), Values(("a",))])
 

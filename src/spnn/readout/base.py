@@ -155,6 +155,11 @@ class Readout(ABC):
             raise InputError(f"the value of {name} must be a finite number, low or high, got {value!r}.")
         return self._encoded(name, float(value))
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """By what a user may set labels."""
+        return self.names
+
     def settings(self, values: Mapping[str, float | str | bool]) -> dict[int, Setting]:
         """Read what a user sets, by name: coordinates' places, and what each is set to.
 

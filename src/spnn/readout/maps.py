@@ -13,42 +13,29 @@ from torchmetrics import Metric
 from torchmetrics.classification import MulticlassJaccardIndex
 
 from spnn.errors import InputError, nearest
-from spnn.readout.base import Readout, Setting
-from spnn.readout.classes import CLEARLY
+from spnn.readout.base import Setting
+from spnn.readout.one_of_many import OneOfMany
 
 __all__ = ["ClassMap"]
 
 
-class ClassMap(Readout):
-    """Scores of R classes in each cell of a grid. Coordinates lie class by class and row by row, named as ``hair[2,3]``
-    (row and column, from 0); labels are 1 for a cell's class and 0 for the others, decoded outputs are probabilities. A
-    cell is set by ``{"[2,3]": hair}``, and all of them by an image of the classes' numbers, ``{map: painted.png}``.
+class ClassMap(OneOfMany):
+    """Scores of R classes in each cell of a grid, row by row, named as ``hair[2,3]`` (row and column, from 0). A cell
+    is set by ``{"[2,3]": hair}``, and all of them by an image of the classes' numbers, ``{map: painted.png}``.
 
     Arguments:
         classes: The classes' names, at least two.
         height, width: Cells down and across.
     """
 
-    noun, score, trivial, grouped = "region", "iou", "commonest class of each cell", True
-    poles, flips = ("no", "yes"), ("yes",)
+    noun, score, trivial = "region", "iou", "commonest class of each cell"
 
     def __init__(self, classes: Sequence[str], height: int, width: int):
         if len(classes) < 2:
             raise InputError(f"a map needs at least two classes, got {list(classes)}.")
-        super().__init__([f"{name}[{row},{column}]" for name in classes for row, column in np.ndindex(height, width)])
+        cells = list(np.ndindex(height, width))
+        super().__init__([f"{name}[{row},{column}]" for name in classes for row, column in cells], len(classes))
         self.classes, self.height, self.width = tuple(classes), height, width
-
-    def by_cell(self, y: Tensor) -> Tensor:
-        """Coordinates [..., K] as [..., R, cells]."""
-        return y.unflatten(-1, (len(self.classes), -1))
-
-    def _spread(self, of_cells: Tensor) -> Tensor:
-        """What holds for each cell, [..., cells], for each coordinate, [..., K]."""
-        return of_cells.unsqueeze(-2).expand(*of_cells.shape[:-1], len(self.classes), -1).flatten(-2)
-
-    def loss(self, y: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy, whose sum over classes is a cell's."""
-        return -labels * self.by_cell(y).log_softmax(-2).flatten(-2)
 
     def metric(self) -> Metric:
         """Intersection over union of each class, [R]."""
@@ -58,41 +45,9 @@ class ClassMap(Readout):
     def scored(self) -> tuple[str, ...]:
         return self.classes
 
-    def decode(self, y: Tensor) -> Tensor:
-        return self.by_cell(y).softmax(-2).flatten(-2)
-
-    def encode(self, labels: Tensor) -> Tensor:
-        return labels.log()
-
-    def shown(self, y: Tensor) -> Tensor:
-        return y
-
-    def agrees(self, found: Tensor, wanted: Tensor) -> Tensor:
-        """Of a cell as a whole: whether its likeliest class is the same."""
-        same = self.by_cell(found).argmax(-2) == self.by_cell(wanted).argmax(-2)
-        return self._spread(same)
-
-    def differs(self, found: Tensor, other: Tensor) -> Tensor:
-        return self.has(found) != self.has(other)
-
-    def error(self, found: Tensor, wanted: Tensor) -> Tensor:
-        """Of a cell as a whole: the total variation between probabilities."""
-        return self._spread(self.by_cell((found - wanted).abs()).sum(-2) / 2)
-
-    def energy(self, y: Tensor, target: Tensor) -> Tensor:
-        """Cross-entropy of probabilities."""
-        return -(self.by_cell(target).softmax(-2) * self.by_cell(y).log_softmax(-2)).sum()
-
-    def baseline(self, labels: Tensor) -> Tensor:
-        """The class that most images have in a cell."""
-        return self.has(labels.mean(0)).float()
-
-    def has(self, decoded: Tensor) -> Tensor:
-        cells = self.by_cell(decoded)
-        return torch.zeros_like(cells, dtype=torch.bool).scatter(-2, cells.argmax(-2, keepdim=True), True).flatten(-2)
-
-    def groups(self, wanted: Tensor) -> list[Tensor]:
-        return [self.has(wanted)]
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return (*self.names, *self.listed(torch.ones(len(self.names), dtype=torch.bool)), "map")
 
     def check(self, labels: Tensor) -> None:
         super().check(labels)
@@ -146,18 +101,6 @@ class ClassMap(Readout):
             for row, column in product(range(self.height), range(self.width))
         }
 
-    def together(self, place: int) -> list[int]:
-        cells = self.height * self.width
-        return [number * cells + place % cells for number in range(len(self.classes))]
-
-    def settled(self, y: Tensor, places: Sequence[int]) -> Tensor:
-        """A cell's class has its largest score, by a clear margin."""
-        y = y.clone()
-        for k in places:
-            others = [other for other in self.together(k) if other != k]
-            y[:, others] = torch.minimum(y[:, others], y[:, [k]] - CLEARLY)
-        return y
-
     def said(self, place: int, value: Setting) -> str:
         return self.names[place]
 
@@ -175,9 +118,6 @@ class ClassMap(Readout):
         """How many cells each class has."""
         counts = self.by_cell(y).argmax(0)[~self.by_cell(y).isnan().any(0)].bincount(minlength=len(self.classes))
         return ", ".join(f"{name} {count}" for name, count in zip(self.classes, counts.tolist(), strict=True) if count)
-
-    def _has_output(self, place: int, output: float) -> bool:
-        return True  # a class is only ever set to be there
 
 
 class _Overlap(MulticlassJaccardIndex):

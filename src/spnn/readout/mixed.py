@@ -31,9 +31,8 @@ class Mixed(Readout):
         self.parts = list(parts)
         self.slices = [slice(*pair) for pair in pairwise(ends)]
         self._pairs = list(zip(self.parts, self.slices, strict=True))
-        keys = [*self.names, *(part.group for part in parts if hasattr(part, "group"))]
-        if len(set(keys)) < len(keys):
-            raise InputError(f"the parts of a mixed readout need different names, got {keys}.")
+        if len(set(self.keys)) < len(self.keys):
+            raise InputError(f"the parts of a mixed readout need different names, got {', '.join(self.keys)}.")
 
     def _each(self, method: str, *tensors: Tensor) -> Tensor:
         """What each part's method makes of its columns, side by side."""
@@ -74,6 +73,10 @@ class Mixed(Readout):
         return _Metrics(self.parts, self.slices)
 
     @property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(key for part in self.parts for key in part.keys)
+
+    @property
     def scored(self) -> tuple[str, ...]:
         return tuple(name for part in self.parts for name in part.scored)
 
@@ -107,12 +110,12 @@ class Mixed(Readout):
     def settings(self, values: Mapping[str, float | str | bool]) -> dict[int, Setting]:
         read = {}
         for part, place in self._pairs:
-            own = {name: value for name, value in values.items() if name in (*part.names, getattr(part, "group", None))}
+            own = {name: value for name, value in values.items() if name in part.keys}
             if own:
                 read |= {place.start + k: setting for k, setting in part.settings(own).items()}
-        known = {*self.names, *(part.group for part in self.parts if hasattr(part, "group"))}
-        for name in values.keys() - known:
-            self.place(str(name))  # which says what there is
+        for name in values:
+            if name not in self.keys:
+                self.place(str(name))  # which says what there is
         return read
 
     def together(self, place: int) -> list[int]:
