@@ -132,6 +132,39 @@ def test_loaders_give_whole_batches_as_bytes_and_the_module_scales_them():
     assert sum(len(b["image"]) for b in data.val_dataloader()) == 180
 
 
+@pytest.mark.parametrize("world_size, batch_size", [(2, 7), (3, 64), (4, 1000), (7, 13)])
+def test_processes_together_see_each_held_out_image_once_in_as_many_batches(world_size, batch_size, training):
+    seen, batches = [], set()
+    for rank in range(world_size):
+        data = ImageData(Digits(), batch_size=batch_size, flip=False)
+        data.trainer, training.world_size, training.global_rank = training, world_size, rank
+        own = [batch["index"].tolist() for batch in data.test_dataloader()]
+        assert all(0 < len(batch) <= batch_size for batch in own)
+        batches.add(len(own))
+        seen += [index for batch in own for index in batch]
+    assert sorted(seen) == list(range(180)) and len(batches) == 1
+
+
+def test_a_few_images_of_a_validation_batch_are_looked_at_alone():
+    asked, split = [], Digits().split("val")
+
+    class Counted(Digits):
+        def split(self, name):
+            return self
+
+        def __len__(self):
+            return len(split)
+
+        def __getitem__(self, index):
+            asked.append(index)
+            return split[index]
+
+    data = ImageData(Counted(), batch_size=128, flip=False)
+    few = data.validation_batch(1, 8)
+    assert len(asked) == 8
+    assert torch.equal(few["image"], data.validation_batch(1)["image"][:8])
+
+
 def test_training_images_are_mirrored_at_random_and_others_never(training):
     data = ImageData(Digits(), batch_size=64, flip=True)
     batch = next(iter(data.train_dataloader()))
