@@ -9,13 +9,17 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from commands import REPOSITORY, command, configuration, succeed
 from PIL import Image
+from torch import nn
 
+from spnn.data import Digits, Source
+from spnn.data.arrays import ArrayDataset
 from spnn.errors import InputError
 from spnn.evaluation import evaluate
 from spnn.evaluation.findings import Bars, Findings, Lines, Matrix, Pictures, Table, Vectors
@@ -23,9 +27,10 @@ from spnn.evaluation.judge import attribute_resnet18
 from spnn.evaluation.results import save_findings
 from spnn.evaluation.subject import Subject
 from spnn.evaluation.tables import cells, save_table
+from spnn.readout import Binary
 from spnn.runs import Run
 from spnn.sampling.images import held_out
-from spnn.sampling.models import load_models
+from spnn.sampling.models import Models, load_models
 
 
 def evaluated(folder: Path, run: Run, *overrides: str) -> tuple[list[dict], Path]:
@@ -453,4 +458,51 @@ def test_real_images_to_compare_with_are_not_those_held_out_and_are_told_well(ru
     assert subject.verdict(subject.realism(subject.images)) is None
     assert "fine detail" in subject.verdict(subject.realism(torch.randn(12, 1, 8, 8)))
     few = Subject(load_models(configuration("evaluate", f"run={run.folder}")), count=100, resamples=10)
-    assert len(few.real) == len(few.real_labels) == 180  # too few are left: all of them
+    assert len(few.real) == len(few.real_labels) == 80 + 180  # too few are left: those of the validation split, too
+
+
+class Pixels(nn.Module):
+    """Ten pixels of an image as its outputs."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.flatten(1)[:, 20:30]
+
+
+def subject_of(names: tuple[str, ...], count: int, source: Source | None = None) -> Subject:
+    run = SimpleNamespace(source=source or Digits(), folder="a/run")
+    return Subject(Models(None, Pixels(), Binary(names), None, run), count=count, resamples=10)
+
+
+@pytest.mark.parametrize("count, left", [(90, 90), (91, 89 + 180), (180, 180)])
+def test_other_real_images_are_none_of_the_held_out_ones(count, left):
+    subject = subject_of(Digits.label_names, count)
+    assert len(subject.real) == len(subject.real_labels) == left
+    held_out = {image.numpy().tobytes() for image in subject.images}
+    assert not any(image.numpy().tobytes() in held_out for image in subject.real)
+
+
+def test_an_operator_of_other_labels_is_refused_and_one_of_another_order_compared_in_its_own():
+    names = Digits.label_names
+    usual, turned = subject_of(names, 20), subject_of(names[::-1], 20)
+    for what in ("labels", "real_labels"):
+        assert torch.equal(getattr(turned, what), getattr(usual, what).flip(1))
+    assert torch.equal(turned.baseline, usual.baseline.flip(0))
+    assert torch.equal(subject_of(names[3:5], 20).labels, usual.labels[:, 3:5])
+    with pytest.raises(InputError, match=r"but a/run has no label Hat: study a run"):
+        subject_of(("digit_1", "Hat"), 20)
+
+
+def test_held_out_images_are_decoded_once():
+    read = []
+
+    class Counted(ArrayDataset):
+        def __getitems__(self, indices):
+            read.extend(indices)
+            return super().__getitems__(indices)
+
+    source = Digits()
+    test = source.splits["test"]
+    source.splits["test"] = Counted(test.images, test.labels)
+    subject = subject_of(source.label_names, 30, source)
+    assert len(subject.labels) == 30 and len(subject.real) == len(subject.real_labels) == 150
+    assert sorted(read) == list(range(180))
