@@ -25,6 +25,8 @@ from spnn.evaluation import evaluate
 from spnn.evaluation.findings import Bars, Findings, Lines, Matrix, Pictures, Table, Vectors
 from spnn.evaluation.judge import attribute_resnet18
 from spnn.evaluation.results import save_findings
+from spnn.evaluation.run import _sample
+from spnn.evaluation.study import Request, Study
 from spnn.evaluation.subject import Subject
 from spnn.evaluation.tables import cells, save_table
 from spnn.readout import Binary
@@ -506,3 +508,38 @@ def test_held_out_images_are_decoded_once():
     subject = subject_of(source.label_names, 30, source)
     assert len(subject.labels) == 30 and len(subject.real) == len(subject.real_labels) == 150
     assert sorted(read) == list(range(180))
+
+
+def test_an_interrupted_study_goes_on_with_a_method_more_and_draws_what_has_changed(tmp_path, monkeypatch):
+    class Few(Study):
+        name = "few"
+
+        def requests(self):
+            rows = {"names": self.subject.names, "seeds": torch.arange(2), "y": self.subject.y}
+            return {f"{name}_x": Request(guidance, **rows) for name, guidance in self.methods().items()}
+
+        def conclude(self, samples):
+            return samples
+
+    subject, drawn = subject_of(Digits.label_names, 2), []
+
+    def draw(study, name, request, models, store):
+        drawn.append((name, len(store.missing())))
+        if store.missing():
+            store.add({"index": torch.arange(2), "image": torch.zeros(2, 1, 8, 8)})
+
+    def interrupted(*words):
+        drawn.clear()
+        config = configuration("evaluate", "run=x", "study=steps", f"folder={tmp_path}", *words)
+        study = Few()
+        study.begin(subject, config)
+        _sample(study, study.requests(), subject.models, tmp_path / "few", tmp_path)
+        return dict(drawn)
+
+    monkeypatch.setattr("spnn.evaluation.run._draw", draw)
+    monkeypatch.setattr(Models, "fingerprint", lambda _: torch.zeros(1, 2))
+    assert interrupted() == {"nlbp_gentle_x": 2}
+    added = "+guidance@methods.nlbp=nlbp", "+guidance@methods.nlbp_gentle_more=naive"
+    assert interrupted(*added) == {"nlbp_gentle_x": 0, "nlbp_x": 2, "nlbp_gentle_more_x": 2}
+    assert interrupted(*added, "methods.nlbp.stop=0.5") == {"nlbp_gentle_x": 0, "nlbp_x": 2, "nlbp_gentle_more_x": 0}
+    assert interrupted(*added, "sampler.steps=9") == {"nlbp_gentle_x": 2, "nlbp_x": 2, "nlbp_gentle_more_x": 2}
