@@ -1,6 +1,7 @@
 import multiprocessing
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from spnn.data import CELEBA_ATTRIBUTES, Digits, ImageData, SyntheticFaces
+from spnn.data import CELEBA_ATTRIBUTES, Digits, ImageData, SyntheticFaces, arrays
 from spnn.data.arrays import cached_arrays
 from spnn.data.faces import make_face
 from spnn.data.order import ShuffledBatches
@@ -70,6 +71,17 @@ def test_of_several_processes_that_ask_at_once_all_get_the_arrays(tmp_path):
         process.join()
     assert [process.exitcode for process in processes] == [0, 0, 0]
     assert cached_arrays(tmp_path, "key", range(200), never)["even"].tolist() == [True, False] * 100
+
+
+def test_rows_are_made_little_ahead_of_a_slow_disk(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    made = []
+    with ThreadPoolExecutor(2) as pool:
+        rows = arrays._rows(pool, lambda row: made.append(row) or {"row": row}, range(1000), 10)
+        first = [next(rows)["row"] for _ in range(25)]
+        time.sleep(0.1)  # enough for all, if they were asked for
+        assert first == list(range(25)) and len(made) <= 30 + 10 * 4
+        assert [row["row"] for row in rows] == list(range(25, 1000))
 
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path, monkeypatch):
