@@ -1,6 +1,7 @@
 import multiprocessing
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain
 from types import SimpleNamespace
@@ -10,7 +11,7 @@ import pytest
 import torch
 from torchvision.transforms import v2
 
-from spnn.data import CELEBA_ATTRIBUTES, Digits, ImageData, SyntheticFaces
+from spnn.data import CELEBA_ATTRIBUTES, Digits, ImageData, SyntheticFaces, arrays
 from spnn.data.arrays import cached_arrays
 from spnn.data.faces import make_face
 from spnn.data.faces.measures import REGIONS, coarse, measure_face
@@ -73,6 +74,17 @@ def test_of_several_processes_that_ask_at_once_all_get_the_arrays(tmp_path):
         process.join()
     assert [process.exitcode for process in processes] == [0, 0, 0]
     assert cached_arrays(tmp_path, "key", range(200), never)["even"].tolist() == [True, False] * 100
+
+
+def test_rows_are_made_little_ahead_of_a_slow_disk(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    made = []
+    with ThreadPoolExecutor(2) as pool:
+        rows = arrays._rows(pool, lambda row: made.append(row) or {"row": row}, range(1000), 10)
+        first = [next(rows)["row"] for _ in range(25)]
+        time.sleep(0.1)  # enough for all, if they were asked for
+        assert first == list(range(25)) and len(made) <= 30 + 10 * 4
+        assert [row["row"] for row in rows] == list(range(25, 1000))
 
 
 def test_a_cache_that_cannot_be_written_is_named(tmp_path, monkeypatch):
@@ -218,6 +230,39 @@ def test_loaders_give_whole_batches_as_bytes_and_the_module_scales_them():
     image = data.on_after_batch_transfer(batch, 0)["image"]
     assert image.min() == -1 and image.max() == 1
     assert sum(len(b["image"]) for b in data.val_dataloader()) == 180
+
+
+@pytest.mark.parametrize("world_size, batch_size", [(2, 7), (3, 64), (4, 1000), (7, 13)])
+def test_processes_together_see_each_held_out_image_once_in_as_many_batches(world_size, batch_size, training):
+    seen, batches = [], set()
+    for rank in range(world_size):
+        data = ImageData(Digits(), batch_size=batch_size, flip=False)
+        data.trainer, training.world_size, training.global_rank = training, world_size, rank
+        own = [batch["index"].tolist() for batch in data.test_dataloader()]
+        assert all(0 < len(batch) <= batch_size for batch in own)
+        batches.add(len(own))
+        seen += [index for batch in own for index in batch]
+    assert sorted(seen) == list(range(180)) and len(batches) == 1
+
+
+def test_a_few_images_of_a_validation_batch_are_looked_at_alone():
+    asked, split = [], Digits().split("val")
+
+    class Counted(Digits):
+        def split(self, name):
+            return self
+
+        def __len__(self):
+            return len(split)
+
+        def __getitem__(self, index):
+            asked.append(index)
+            return split[index]
+
+    data = ImageData(Counted(), batch_size=128, flip=False)
+    few = data.validation_batch(1, 8)
+    assert len(asked) == 8
+    assert torch.equal(few["image"], data.validation_batch(1)["image"][:8])
 
 
 def test_training_images_are_mirrored_at_random_and_others_never(training):

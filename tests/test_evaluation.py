@@ -9,23 +9,30 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from commands import REPOSITORY, command, configuration, succeed
 from PIL import Image
+from torch import nn
 
+from spnn.data import Digits, Source
+from spnn.data.arrays import ArrayDataset
 from spnn.errors import InputError
 from spnn.evaluation import evaluate
 from spnn.evaluation.findings import Bars, Findings, Lines, Matrix, Pictures, Table, Vectors
 from spnn.evaluation.judge import attribute_resnet18
 from spnn.evaluation.results import save_findings
+from spnn.evaluation.run import _sample
+from spnn.evaluation.study import Request, Study
 from spnn.evaluation.subject import Subject
 from spnn.evaluation.tables import cells, save_table
+from spnn.readout import Binary
 from spnn.runs import Run
 from spnn.sampling.images import held_out
-from spnn.sampling.models import load_models
+from spnn.sampling.models import Models, load_models
 
 
 def evaluated(folder: Path, run: Run, *overrides: str) -> tuple[list[dict], Path]:
@@ -453,4 +460,86 @@ def test_real_images_to_compare_with_are_not_those_held_out_and_are_told_well(ru
     assert subject.verdict(subject.realism(subject.images)) is None
     assert "fine detail" in subject.verdict(subject.realism(torch.randn(12, 1, 8, 8)))
     few = Subject(load_models(configuration("evaluate", f"run={run.folder}")), count=100, resamples=10)
-    assert len(few.real) == len(few.real_labels) == 180  # too few are left: all of them
+    assert len(few.real) == len(few.real_labels) == 80 + 180  # too few are left: those of the validation split, too
+
+
+class Pixels(nn.Module):
+    """Ten pixels of an image as its outputs."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.flatten(1)[:, 20:30]
+
+
+def subject_of(names: tuple[str, ...], count: int, source: Source | None = None) -> Subject:
+    run = SimpleNamespace(source=source or Digits(), folder="a/run")
+    return Subject(Models(None, Pixels(), Binary(names), None, run), count=count, resamples=10)
+
+
+@pytest.mark.parametrize("count, left", [(90, 90), (91, 89 + 180), (180, 180)])
+def test_other_real_images_are_none_of_the_held_out_ones(count, left):
+    subject = subject_of(Digits.label_names, count)
+    assert len(subject.real) == len(subject.real_labels) == left
+    held_out = {image.numpy().tobytes() for image in subject.images}
+    assert not any(image.numpy().tobytes() in held_out for image in subject.real)
+
+
+def test_an_operator_of_other_labels_is_refused_and_one_of_another_order_compared_in_its_own():
+    names = Digits.label_names
+    usual, turned = subject_of(names, 20), subject_of(names[::-1], 20)
+    for what in ("labels", "real_labels"):
+        assert torch.equal(getattr(turned, what), getattr(usual, what).flip(1))
+    assert torch.equal(turned.baseline, usual.baseline.flip(0))
+    assert torch.equal(subject_of(names[3:5], 20).labels, usual.labels[:, 3:5])
+    with pytest.raises(InputError, match=r"but a/run has no label Hat: study a run"):
+        subject_of(("digit_1", "Hat"), 20)
+
+
+def test_held_out_images_are_decoded_once():
+    read = []
+
+    class Counted(ArrayDataset):
+        def __getitems__(self, indices):
+            read.extend(indices)
+            return super().__getitems__(indices)
+
+    source = Digits()
+    test = source.splits["test"]
+    source.splits["test"] = Counted(test.images, test.labels)
+    subject = subject_of(source.label_names, 30, source)
+    assert len(subject.labels) == 30 and len(subject.real) == len(subject.real_labels) == 150
+    assert sorted(read) == list(range(180))
+
+
+def test_an_interrupted_study_goes_on_with_a_method_more_and_draws_what_has_changed(tmp_path, monkeypatch):
+    class Few(Study):
+        name = "few"
+
+        def requests(self):
+            rows = {"names": self.subject.names, "seeds": torch.arange(2), "y": self.subject.y}
+            return {f"{name}_x": Request(guidance, **rows) for name, guidance in self.methods().items()}
+
+        def conclude(self, samples):
+            return samples
+
+    subject, drawn = subject_of(Digits.label_names, 2), []
+
+    def draw(study, name, request, models, store):
+        drawn.append((name, len(store.missing())))
+        if store.missing():
+            store.add({"index": torch.arange(2), "image": torch.zeros(2, 1, 8, 8)})
+
+    def interrupted(*words):
+        drawn.clear()
+        config = configuration("evaluate", "run=x", "study=steps", f"folder={tmp_path}", *words)
+        study = Few()
+        study.begin(subject, config)
+        _sample(study, study.requests(), subject.models, tmp_path / "few", tmp_path)
+        return dict(drawn)
+
+    monkeypatch.setattr("spnn.evaluation.run._draw", draw)
+    monkeypatch.setattr(Models, "fingerprint", lambda _: torch.zeros(1, 2))
+    assert interrupted() == {"nlbp_gentle_x": 2}
+    added = "+guidance@methods.nlbp=nlbp", "+guidance@methods.nlbp_gentle_more=naive"
+    assert interrupted(*added) == {"nlbp_gentle_x": 0, "nlbp_x": 2, "nlbp_gentle_more_x": 2}
+    assert interrupted(*added, "methods.nlbp.stop=0.5") == {"nlbp_gentle_x": 0, "nlbp_x": 2, "nlbp_gentle_more_x": 0}
+    assert interrupted(*added, "sampler.steps=9") == {"nlbp_gentle_x": 2, "nlbp_x": 2, "nlbp_gentle_more_x": 2}

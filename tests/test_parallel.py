@@ -1,16 +1,22 @@
 """Training in two processes, each with half of the batch, is training in one."""
 
 import csv
+import math
 import socket
+from functools import partial
 
+import lightning as L
 import pytest
 import torch
 import torch.distributed as dist
 from commands import succeed
 from safetensors.torch import load_file
+from torch.multiprocessing import ProcessRaisedException
 from torch.nn.parallel import DistributedDataParallel
 
 from spnn import SPNN
+from spnn.data import Digits, ImageData
+from spnn.training import TaskStage
 
 
 def build(mixing: str) -> SPNN:
@@ -65,6 +71,37 @@ def test_two_processes_train_the_network_that_one_trains(mixing, tmp_path):
     together = torch.load(tmp_path / "net.pt", weights_only=True)
     torch.testing.assert_close(together, dict(alone.state_dict()), rtol=0, atol=1e-5)
     assert (together["parts.0.mixing.parameter"] - start).abs().max() > 1e-3
+
+
+class SpoiledInTheSecond(TaskStage):
+    """A stage whose loss is not a number at the fourth step of the second process."""
+
+    def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
+        loss = super().training_step(batch, batch_idx)
+        return loss * math.nan if (batch_idx, self.global_rank) == (3, 1) else loss
+
+
+@pytest.mark.slow
+def test_all_processes_halt_at_a_loss_of_one_that_is_not_a_number(tmp_path):
+    torch.manual_seed(0)
+    block = {"st": "conv1 8, conv1", "r": "conv1 8, conv1"}
+    net = SPNN((1, 8, 8), [{"unshuffle": 8, "channels": 20, **block}, block], outputs=10)
+    trainer = L.Trainer(
+        accelerator="cpu",
+        devices=2,
+        strategy="ddp_spawn",
+        max_steps=8,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        default_root_dir=tmp_path,
+    )
+    stage = SpoiledInTheSecond(net, reconstruction_weight=1.0, optimizer=partial(torch.optim.SGD, lr=1e-3))
+    with pytest.raises(ProcessRaisedException, match=r"the loss is nan at step 3\. The batch's images:"):
+        trainer.fit(stage, datamodule=ImageData(Digits(), 32, flip=False))
 
 
 @pytest.mark.slow

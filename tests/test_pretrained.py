@@ -1,5 +1,6 @@
 """Networks saved as a folder, and loaded from folders and hub repositories."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from spnn import SPNN
+from spnn.data import CELEBA_ATTRIBUTES
 from spnn.errors import InputError
+from spnn.sampling.models import readout_of
 
 
 @pytest.fixture
@@ -71,6 +74,38 @@ def test_networks_come_from_the_hub(net, folder, reference, hub, tmp_path):
     hub("yamitehr/SPNN", spnn_celebahq_256__pth=tmp_path / "weights.pth", other__pth=tmp_path / "weights.pth")
     for source in ("yamitehr/SPNN", "yamitehr/SPNN/other.pth"):
         torch.testing.assert_close(SPNN.from_published(source)(case["x"]), case["y"], rtol=0, atol=1e-4)
+
+
+def test_names_of_outputs_are_those_that_a_network_is_saved_with(net, folder):
+    assert SPNN.from_pretrained(folder).names == () and readout_of(net).names[0] == "output_0"
+    net.names = names = ("Lächeln", "Hat", "a/b", "true", "5")
+    net.save_pretrained(folder)
+    loaded = SPNN.from_pretrained(folder)
+    assert loaded.names == copy.deepcopy(loaded).names == names == readout_of(loaded).names
+    with pytest.raises(InputError, match="expected 5 different names of the outputs, got"):
+        loaded.names = ["a", "b"]
+
+
+def test_forty_outputs_are_celebas_attributes_only_of_published_weights_that_say_no_other(tmp_path):
+    forty = SPNN((3, 8, 8), [{"unshuffle": 8}], outputs=40, hidden=8)
+    assert forty.names == () and readout_of(forty).names[-1] == "output_39"
+
+    widths = {"s": (8, 16, 40), "t": (8, 16, 40), "r": (40, 16, 8)}
+    state = {"pinn.blocks.1.mix.A_unconstrained": torch.zeros(48, 48)}
+    for part, (before, between, after) in widths.items():
+        for place, rows, columns in ((0, between, before), (2, after, between)):
+            state[f"pinn.blocks.1.{part}.net.{place}.weight"] = torch.zeros(rows, columns, 1, 1)
+            state[f"pinn.blocks.1.{part}.net.{place}.bias"] = torch.zeros(rows)
+    assert SPNN.from_published(state).names == CELEBA_ATTRIBUTES
+
+    torch.save(state, tmp_path / "weights.pth")
+    assert SPNN.from_published(tmp_path / "weights.pth").names == CELEBA_ATTRIBUTES
+    own = [f"own {i}" for i in range(40)]
+    (tmp_path / "config.json").write_text(json.dumps({"names": own}))
+    assert SPNN.from_published(tmp_path / "weights.pth").names == tuple(own)
+    (tmp_path / "config.json").write_text(json.dumps({"names": own[1:]}))
+    with pytest.raises(InputError, match="expected 40 different names of the outputs"):
+        SPNN.from_published(tmp_path / "weights.pth")
 
 
 def test_what_can_not_be_loaded_is_named(folder, hub, tmp_path):

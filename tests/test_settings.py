@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 from spnn.entry import fast_precision
 from spnn.errors import InputError
+from spnn.sampling.generate import check_common
 from spnn.settings import settings, working_device
 from spnn.training import train
 
@@ -75,3 +76,12 @@ def test_precisions_that_training_can_not_do_are_refused(option, tmp_path):
     with pytest.raises(InputError, match=r"trainer.precision=.* can't be trained in: choose 32-true or bf16-mixed"):
         train(configuration("train", "experiment=digits", option), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_sampling_takes_lightnings_short_names_of_precisions_and_no_inference_mode():
+    for precision in ("32", "bf16", "16", "bf16-mixed"):
+        check_common(configuration("sample", f"trainer.precision={precision}"))
+    with pytest.raises(InputError, match=r"trainer\.precision=bf16-true would convert"):
+        check_common(configuration("sample", "trainer.precision=bf16-true"))
+    with pytest.raises(InputError, match=r"trainer\.inference_mode=true allows no gradients"):
+        check_common(configuration("sample", "trainer.inference_mode=true"))

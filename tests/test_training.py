@@ -1,6 +1,7 @@
 import math
 import os
 from functools import partial
+from types import SimpleNamespace
 
 import lightning as L
 import pytest
@@ -13,12 +14,14 @@ from torch import nn
 from spnn import SPNN
 from spnn.data import Digits, ImageData
 from spnn.data.order import ShuffledBatches
-from spnn.diffusion import NoiseSchedule, UNetPrior
+from spnn.diffusion import NoiseSchedule, Sampler, UNetPrior
+from spnn.diffusion.guidance import unguided
 from spnn.errors import InputError, NonFiniteLossError
 from spnn.runs import Run
 from spnn.training import AdaptiveWeights, Adversary, InverseStage, PriorStage, TaskStage, train
 from spnn.training.checkpoints import AtomicCheckpoints, LastCheckpoint, steps_in
 from spnn.training.learning_rate import warmup_constant_linear, warmup_cosine
+from spnn.training.pictures import Pictures
 from spnn.training.run import claimed
 
 BLOCK = {"st": "conv1 16, conv1", "r": "conv1 16, conv1"}
@@ -136,6 +139,59 @@ def test_a_loss_that_is_not_a_number_stops_training_and_says_where(tmp_path):
     assert f"The batch's images: {', '.join(map(str, batch[:8]))} and 24 more." in str(caught.value)
     (kept,) = tmp_path.rglob("last.ckpt")
     assert f"The last good checkpoint is {kept}" in str(caught.value) and steps_in(kept) == 4
+
+
+@pytest.mark.parametrize("clip", [None, 1.0])
+def test_a_gradient_that_is_not_a_number_stops_training_before_it_spoils_the_weights(clip, tmp_path):
+    class Rooted(TaskStage):
+        def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
+            loss = super().training_step(batch, batch_idx)
+            return loss + (0 * loss).sqrt() if batch_idx == 2 else loss  # no slope at 0
+
+    stage = Rooted(net(), reconstruction_weight=40.0, optimizer=adam)
+    with pytest.raises(NonFiniteLossError, match="the gradient is not finite at step 2, but the loss is"):
+        fit(stage, tmp_path, gradient_clip_val=clip)
+    assert all(parameter.isfinite().all() for parameter in stage.parameters())
+
+
+def test_the_images_of_a_loss_that_is_not_a_number_are_those_of_its_part_of_the_step(tmp_path):
+    stage = Spoiled(net(), reconstruction_weight=40.0, optimizer=adam)
+    with pytest.raises(NonFiniteLossError, match="the loss is nan at step 1") as caught:
+        fit(stage, tmp_path, steps=9, accumulate_grad_batches=4)
+    batch = list(ShuffledBatches(1437, 32, 44, 0))[5]
+    assert f"The batch's images: {', '.join(map(str, batch[:8]))} and 24 more." in str(caught.value)
+
+
+def prior() -> UNetPrior:
+    blocks = {"down_block_types": ("DownBlock2D",) * 2, "up_block_types": ("UpBlock2D",) * 2}
+    return UNetPrior((1, 8, 8), block_out_channels=(8, 8), norm_num_groups=4, layers_per_block=1, **blocks)
+
+
+def test_pictures_of_a_prior_load_the_runs_network_once():
+    loaded = []
+    run = SimpleNamespace(surjection=lambda: loaded.append(net()) or loaded[0], has=lambda _: True, source=Digits())
+    pictures = Pictures(run, images=2, sampler=partial(Sampler, steps=1), guidance=unguided, logit=4.0)
+    stage = PriorStage(prior(), optimizer=adam)
+    stage.log = lambda *_, **__: None
+    with torch.no_grad():
+        for _ in range(2):
+            pictures._of_prior(stage, torch.rand(2, 1, 8, 8))
+    assert len(loaded) == 1
+
+
+@pytest.mark.parametrize("stage", ["inverse", "prior"])
+def test_stages_are_tested_in_full_precision(stage):
+    made = {
+        "inverse": lambda: InverseStage(net(), natural_weight=1.0, reconstruction_weight=1.0, optimizer=adam),
+        "prior": lambda: PriorStage(prior(), optimizer=adam),
+    }[stage]()
+    images, logged = torch.rand(4, 1, 8, 8), {}
+    made.log = lambda name, value, **_: logged.update({name: value})
+    with torch.autocast("cpu", torch.bfloat16):
+        made.test_step({"image": images}, 0)
+    rough = dict(logged)
+    made.test_step({"image": images}, 0)
+    assert logged == rough
 
 
 def test_attributes_that_are_hard_and_move_weigh_more():

@@ -2,10 +2,12 @@
 
 import hashlib
 import logging
+import os
 import shutil
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -112,7 +114,7 @@ def _make(place: Path, key: str, items: Sequence, make_row: Callable, chunk: int
         pool = stack.enter_context(ProcessPoolExecutor())
         # After an error, the rest is not made. Its processes are waited for: one that ends before they do may hang.
         stack.callback(pool.shutdown, wait=True, cancel_futures=True)
-        for number, row in enumerate(pool.map(make_row, items[done:], chunksize=chunk), done):
+        for number, row in enumerate(_rows(pool, make_row, items[done:], chunk), done):
             if not files:
                 _check_space(place.parent, (len(items) - done) * sum(array.nbytes for array in row.values()))
                 for name, array in row.items():
@@ -131,6 +133,22 @@ def _make(place: Path, key: str, items: Sequence, make_row: Callable, chunk: int
                     last = now
     done_file.unlink(missing_ok=True)
     unfinished.rename(place)
+
+
+def _rows(pool: Executor, make_row: Callable, items: Sequence, chunk: int) -> Iterator[dict]:
+    """The rows in order, made in chunks, not more than some of these before they are asked for: a disk may be slower
+    than all cores, and what waits for it lies in memory."""
+    waiting: deque[Future] = deque()
+    for first in range(0, len(items), chunk):
+        waiting.append(pool.submit(_chunk, make_row, items[first : first + chunk]))
+        if len(waiting) > (os.cpu_count() or 1) + 2:
+            yield from waiting.popleft().result()
+    while waiting:
+        yield from waiting.popleft().result()
+
+
+def _chunk(make_row: Callable, items: Sequence) -> list[dict]:
+    return [make_row(item) for item in items]
 
 
 def _open_at(path: Path, number: int, count: int, row: np.ndarray) -> BinaryIO:

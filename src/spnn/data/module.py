@@ -1,5 +1,6 @@
 """A Lightning data module over any source: loaders, scaling to [-1, 1], random changes of training images."""
 
+import math
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -8,7 +9,7 @@ import lightning as L
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, DistributedSampler, default_collate
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from spnn.data.order import ShuffledBatches
 from spnn.data.sources import SPLITS, Source, Split, check_split
@@ -85,10 +86,14 @@ class ImageData(L.LightningDataModule):
         return self._in_order("test")
 
     def _in_order(self, split: Split) -> DataLoader:
-        dataset, sampler = self.source.split(split), None
-        if self.trainer is not None and self.trainer.world_size > 1:
-            sampler = DistributedSampler(dataset, self.trainer.world_size, self.trainer.global_rank, shuffle=False)
-        return self._loader(dataset, batch_size=min(self.batch_size, len(dataset)), sampler=sampler)
+        dataset = self.source.split(split)
+        if self.trainer is None or self.trainer.world_size == 1:
+            return self._loader(dataset, batch_size=min(self.batch_size, len(dataset)))
+        # Each image once, and as many batches in each process, which may wait for the others at each.
+        size, rank = self.trainer.world_size, self.trainer.global_rank
+        own = range(rank % len(dataset), len(dataset), size)
+        batches = math.ceil(math.ceil(len(dataset) / size) / self.batch_size)
+        return self._loader(dataset, batch_sampler=[list(own[i::batches]) for i in range(batches)])
 
     def _loader(self, dataset: Dataset, **options: Any) -> DataLoader:
         in_arrays = isinstance(getattr(dataset, "images", None), np.ndarray)  # one indexing needs no process
@@ -102,12 +107,12 @@ class ImageData(L.LightningDataModule):
             **options,
         )
 
-    def validation_batch(self, number: int) -> Batch:
-        """The images of one batch of the validation split, scaled; numbers beyond the last go round."""
+    def validation_batch(self, number: int, most: int | None = None) -> Batch:
+        """The images of one batch of the validation split, or the first few of them, scaled; numbers beyond the last go
+        round."""
         dataset = self.source.split("val")
-        first = number * self.batch_size
-        items = [dataset[i % len(dataset)] for i in range(first, first + min(self.batch_size, len(dataset)))]
-        batch = default_collate(items)
+        first, count = number * self.batch_size, min(self.batch_size, len(dataset), most or self.batch_size)
+        batch = default_collate([dataset[i % len(dataset)] for i in range(first, first + count)])
         return {**batch, "image": scale_to_unit_range(batch["image"])}
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from spnn.configs import instantiate
 from spnn.errors import InputError
@@ -121,7 +121,10 @@ def _sample(
     weights = {"weights": models.fingerprint()}
     whole.open(config, _MARKER, {"y": study.subject.y} | weights)
     for name, store in stores.items():
-        store.open(config, _MARKER, requests[name].rows() | weights)
+        # Of its own method alone: others may be added before an interrupted study goes on.
+        own = [config.methods[method] for method, made in study.methods().items() if made is requests[name].guidance]
+        asked = OmegaConf.merge({"guidance": own or config.methods}, config)
+        store.open(asked, _MARKER, requests[name].rows() | weights)
     samples = {name: _draw(study, name, request, models, stores[name]) for name, request in requests.items()}
     return samples, [*stores.values(), whole]
 

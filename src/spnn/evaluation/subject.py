@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from spnn.data import Source
 from spnn.data.module import scale_to_unit_range
-from spnn.errors import InputError
+from spnn.errors import InputError, some_of
 from spnn.metrics import (
     agreement,
     agreement_intervals,
@@ -47,6 +49,13 @@ class Subject:
             )
         self.models, self.run, self.resamples = models, models.run, resamples
         self.readout = models.readout
+        known = self.run.source.label_names
+        if unknown := [name for name in self.readout.names if name not in known]:
+            raise InputError(
+                f"the operator's outputs are compared with the labels of the run's images, but {self.run.folder} has "
+                f"no label {some_of(unknown)}: study a run that was trained on the same labels."
+            )
+        self._columns = [known.index(name) for name in self.readout.names]  # whose order may be another
         self.names, self.images = held_out(self.source, 0, count, usual=100)  # [N], [N, C, H, W] in [-1, 1]
 
     @property
@@ -54,26 +63,34 @@ class Subject:
         """Where the run's images come from."""
         return self.run.source
 
+    def _labels(self, dataset: Dataset) -> Tensor:
+        """All labels of a data set, in the order of the operator's outputs, [N, K]."""
+        return torch.from_numpy(np.asarray(dataset.labels)[:, self._columns]).float()
+
     @cached_property
     def labels(self) -> Tensor:
         """The held-out images' labels, [N, K]."""
-        test = self.source.split("test")
-        return torch.stack([test[index]["labels"] for index in range(len(self.images))])
+        return self._labels(self.source.split("test"))[: len(self.images)]
+
+    @cached_property
+    def _others(self) -> list[tuple[Dataset, range]]:
+        """Data sets and places of real images that are not held out here: of the test split, and, where these are fewer
+        than the held-out ones, of the validation split, too."""
+        count, test, val = len(self.images), self.source.split("test"), self.source.split("val")
+        left = [(test, range(count, len(test))[:_REAL])]
+        return left if len(test) >= 2 * count else [*left, (val, range(len(val))[: _REAL - len(left[0][1])])]
 
     @cached_property
     def real(self) -> Tensor:
-        """Other real images to compare sets of samples with: of the test split, those that are not held out here, at
-        most 2,000, [M, C, H, W] in [-1, 1]; all of them if too few are left."""
-        test, count = self.source.split("test"), len(self.images)
-        others = range(count, len(test)) if len(test) >= 2 * count else range(len(test))
-        return scale_to_unit_range(torch.stack([test[index]["image"] for index in others[:_REAL]]))
+        """Other real images to compare sets of samples with, at most 2,000, [M, C, H, W] in [-1, 1]: none of those that
+        are held out here, nor any of the training split."""
+        images = [dataset[index]["image"] for dataset, places in self._others for index in places]
+        return scale_to_unit_range(torch.stack(images))
 
     @cached_property
     def real_labels(self) -> Tensor:
         """Their labels, [M, K]."""
-        test, count = self.source.split("test"), len(self.images)
-        first = count if len(test) >= 2 * count else 0
-        return torch.tensor(test.labels[first : first + len(self.real)]).float()
+        return torch.cat([self._labels(dataset)[list(places)] for dataset, places in self._others])
 
     @cached_property
     def real_judged(self) -> Tensor:
@@ -177,7 +194,7 @@ class Subject:
     @cached_property
     def baseline(self) -> Tensor:
         """The best answer without any image, by the training images' labels: decoded, [K]."""
-        return self.readout.baseline(torch.from_numpy(self.source.split("train").labels).float())
+        return self.readout.baseline(self._labels(self.source.split("train")))
 
     def right(self, seen: dict[str, Tensor]) -> dict[str, Tensor]:
         """Where each classifier sees the same in samples, outputs [N, K], as in the held-out images: masks."""

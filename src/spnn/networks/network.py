@@ -35,6 +35,7 @@ class SPNN(
             :class:`~spnn.networks.coupling.SurjectiveCoupling` but ``in_channels`` and ``size``. The last block's
             ``channels`` is K; it must leave one pixel.
         outputs: K, where the last block of the plan doesn't say ``channels``.
+        names: What the outputs are called, as ``config.json`` will say; none if that isn't known.
         **defaults: Arguments for every block whose plan doesn't give them (``mixing``, ``hidden``, ...).
 
     Raises:
@@ -58,6 +59,7 @@ class SPNN(
         image_shape: Sequence[int],
         plan: Sequence[Mapping[str, Any]],
         outputs: int | None = None,
+        names: Sequence[str] = (),
         **defaults: Any,
     ):
         if len(image_shape) != 3:
@@ -83,10 +85,23 @@ class SPNN(
         super().__init__(*blocks, _OnePixel(channels))
         self.num_outputs = channels
         self._hub_mixin_config = {"image_shape": list(self.image_shape), "plan": plan}  # what config.json will hold
+        self.names = names
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the K outputs are called; empty if that isn't known."""
+        return tuple(self._hub_mixin_config.get("names", ()))
+
+    @names.setter
+    def names(self, names: Sequence[str]) -> None:
+        if names and (len(names) != self.num_outputs or len(set(names)) < len(names)):
+            raise InputError(f"expected {self.num_outputs} different names of the outputs, got {list(names)}.")
+        self._hub_mixin_config |= {"names": list(names)} if names else {}
 
     @classmethod
     def from_published(cls, source: str | Path | Mapping[str, Tensor]) -> "SPNN":
-        """Build the network of a published state dict and load its weights; the plan is inferred from the tensors.
+        """Build the network of a published state dict and load its weights; the plan is inferred from the tensors. The
+        outputs' names are those of a ``config.json`` beside the file; else CelebA's, where there are as many.
 
         Arguments:
             source: A file saved by ``torch.save``, a state dict, or a repository of the hub, ``"yamitehr/SPNN"`` (a
@@ -95,10 +110,13 @@ class SPNN(
         Raises:
             InputError: See :func:`~spnn.networks.published.read_published`.
         """
-        arguments, state = read_published(source)
+        from spnn.data import CELEBA_ATTRIBUTES  # here, for networks need no Lightning
+
+        arguments, state, names = read_published(source)
         with clear_errors("the state dict" if isinstance(source, Mapping) else source):
             network = cls(**arguments)
             network.load_state_dict(state)
+            network.names = names or (CELEBA_ATTRIBUTES if network.num_outputs == len(CELEBA_ATTRIBUTES) else ())
         return network.eval()
 
     @classmethod
@@ -117,13 +135,15 @@ class SPNN(
             return super().from_pretrained(folder_or_repository, **options)
 
     @classmethod
-    def _from_pretrained(cls, *, model_id: str, image_shape: Any = None, plan: Any = None, **options: Any) -> "SPNN":
+    def _from_pretrained(
+        cls, *, model_id: str, image_shape: Any = None, plan: Any = None, names: Any = (), **options: Any
+    ) -> "SPNN":
         if image_shape is None or plan is None:
             raise InputError(
                 f"{model_id} has no config.json with an `image_shape` and a `plan`: `save_pretrained` writes one. "
                 "For published weights use `from_published`."
             )
-        network = cls(image_shape, plan)
+        network = cls(image_shape, plan, names=names)
         network.load_state_dict(read_safetensors(model_id, **options))
         return network.eval()
 

@@ -6,12 +6,15 @@ count their activations. Their Cayley transform adds 1e-6 to the diagonal; ours 
 that.
 """
 
+import json
 import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import torch
+from huggingface_hub.errors import EntryNotFoundError
 from torch import Tensor
 
 from spnn.errors import InputError
@@ -29,8 +32,9 @@ _SHUFFLING = (
 )
 
 
-def read_published(source: str | Path | Mapping[str, Tensor]) -> tuple[dict, dict[str, Tensor]]:
-    """Return the arguments that build the network of a published state dict, and the state dict in our names.
+def read_published(source: str | Path | Mapping[str, Tensor]) -> tuple[dict, dict[str, Tensor], list[str]]:
+    """Return the arguments that build the network of a published state dict, the state dict in our names, and what its
+    outputs are called, if a ``config.json`` beside it says so under ``names``.
 
     Arguments:
         source: A file saved by ``torch.save``; the state dict itself; or a repository of the hub, ``owner/name`` or
@@ -40,10 +44,13 @@ def read_published(source: str | Path | Mapping[str, Tensor]) -> tuple[dict, dic
     Raises:
         InputError: If the file can't be read safely, or a key or shape doesn't belong to a published network.
     """
-    tensors = source
+    tensors, names = source, []
     if not isinstance(source, Mapping):
         with clear_errors(source):
-            tensors = torch.load(_locate(source), map_location="cpu", weights_only=True)
+            path = _locate(source)
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
+            if (beside := path.with_name("config.json")).exists():
+                names = json.loads(beside.read_text(encoding="utf-8")).get("names", [])
     if not isinstance(tensors, Mapping) or not all(isinstance(tensor, Tensor) for tensor in tensors.values()):
         raise InputError(f"expected a dictionary of tensors, got {_describe(tensors)} in {source}.")
     blocks: dict[int, dict] = {}
@@ -77,7 +84,7 @@ def read_published(source: str | Path | Mapping[str, Tensor]) -> tuple[dict, dic
         plan.append({"channels": kept, "unshuffle": factor, "mixing": mixing, **texts})
         state |= {f"parts.{place}.{name}": tensor for name, tensor in block.items()}
         channels, size = kept, size * factor
-    return {"image_shape": (3, size, size), "plan": plan, "scale_bound": 2.0, "shift_bound": 1.0}, state
+    return {"image_shape": (3, size, size), "plan": plan, "scale_bound": 2.0, "shift_bound": 1.0}, state, names
 
 
 def _locate(source: str | Path) -> Path:
@@ -86,6 +93,8 @@ def _locate(source: str | Path) -> Path:
     named = Path(source).suffix in (".pth", ".pt", ".ckpt", ".bin")
     if Path(source).is_file() or len(parts) != (3 if named else 2):
         return Path(source)
+    with suppress(EntryNotFoundError):  # not every repository has one
+        find_file("/".join(parts[:2]), "config.json")
     return find_file("/".join(parts[:2]), parts[2] if named else _RELEASED_FILE)
 
 

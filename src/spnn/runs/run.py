@@ -16,6 +16,7 @@ from torch import nn
 
 from spnn.configs import blanks, check_trust, instantiate, needs_training
 from spnn.errors import InputError
+from spnn.networks import SPNN
 from spnn.outputs import TrainingOutputs
 from spnn.saving import replacing, save_json
 from spnn.surjection import Surjection
@@ -160,7 +161,10 @@ class Run:
     def build(self, model: str) -> nn.Module:
         """Build the run's ``surjection``, ``prior`` or ``judge`` with new weights, or those that its config names."""
         section = self.config[_SECTION_OF[model]]
-        return self.instantiate(section, **({} if model == "prior" else {"outputs": len(self.source.label_names)}))
+        made = self.instantiate(section, **({} if model == "prior" else {"outputs": len(self.source.label_names)}))
+        if isinstance(made, SPNN):
+            made.names = self.source.label_names
+        return made
 
     def instantiate(self, config: DictConfig, **arguments: Any) -> Any:
         """Instantiate a model's config for the run's data."""

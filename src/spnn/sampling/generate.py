@@ -78,11 +78,13 @@ def check_common(config: DictConfig, *counts: str) -> None:
         config: Of a command.
         counts: Options that are whole numbers of at least 1.
     """
-    if config.trainer.precision not in ("32-true", "bf16-mixed", "16-mixed", 32, "32"):
+    if str(config.trainer.precision) not in ("32-true", "bf16-mixed", "16-mixed", "32", "bf16", "16"):
         raise InputError(
             f"trainer.precision={config.trainer.precision} would convert the operator's weights, and guidance would "
             "miss its target: choose 32-true, bf16-mixed or 16-mixed."
         )
+    if config.trainer.get("inference_mode"):
+        raise InputError("trainer.inference_mode=true allows no gradients, which some guidances take: leave it false.")
     for option in ("batch_size", "shown", *counts):
         if option == "count" and config.count is None:
             continue

@@ -8,7 +8,6 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from spnn.configs import blanks, instantiate, needs_training
-from spnn.data import CELEBA_ATTRIBUTES
 from spnn.errors import InputError
 from spnn.networks import SPNN
 from spnn.outputs import TrainingOutputs
@@ -122,11 +121,10 @@ def _load_prior(config: DictConfig, run: Run | None) -> nn.Module:
 
 
 def readout_of(operator: Surjection | None) -> Readout:
-    """What an operator's outputs say: of a network, logits, with CelebA's names where there are 40; else values."""
+    """What an operator's outputs say: of a network, logits, with its names or else numbers; else values."""
     if not isinstance(operator, SPNN):
         return VALUES
-    known = operator.num_outputs == len(CELEBA_ATTRIBUTES)
-    return Binary(CELEBA_ATTRIBUTES if known else [f"output_{i}" for i in range(operator.num_outputs)])
+    return Binary(operator.names or [f"output_{i}" for i in range(operator.num_outputs)])
 
 
 def _need(folder: str | Path | None, run: Run | None, what: str) -> Run:

@@ -21,8 +21,9 @@ from spnn.saving import replacing
 
 __all__ = ["MemoryStore", "SampleStore"]
 
-# Options without effect on the samples; of the trainer's, the precision has one.
-_WITHOUT_EFFECT = ("batch_size", "compile", "download", "folder", "logger", "report", "save", "shown", "trainer")
+# Options without effect on the samples: of the trainer's, the precision has one; of a study's methods, the one that a
+# store's samples are by, which is its `guidance`.
+_WITHOUT_EFFECT = {"batch_size", "compile", "download", "folder", "logger", "methods", "report", "save", "shown"}
 
 
 class MemoryStore:
@@ -85,6 +86,8 @@ class SampleStore(MemoryStore):
         if self.parts.is_dir() and (self.folder / marker).is_file() and (self.parts / "asked").is_file():
             before = OmegaConf.load(self.folder / marker)
             if _with_effect(before) == _with_effect(config) and _same(load_file(self.parts / "asked"), asked):
+                with replacing(self.folder / marker) as unfinished:  # what has no effect may be otherwise now
+                    OmegaConf.save(config, unfinished, resolve=True)
                 return True
         fresh_folder(self.folder)
         self.parts.mkdir()
@@ -116,7 +119,7 @@ class SampleStore(MemoryStore):
 def _with_effect(config: DictConfig) -> dict:
     options = OmegaConf.to_container(config, resolve=True)
     precision = options.get("trainer", {}).get("precision")
-    return {key: value for key, value in options.items() if key not in _WITHOUT_EFFECT} | {"precision": precision}
+    return {key: options[key] for key in options.keys() - _WITHOUT_EFFECT - {"trainer"}} | {"precision": precision}
 
 
 def _same(before: Mapping[str, Tensor], now: Mapping[str, Tensor]) -> bool:

@@ -69,7 +69,8 @@ class InverseStage(Stage):
         self.log_losses("val", self.losses(batch["image"]), len(batch["image"]))
 
     def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        self.log_losses("test", self.losses(batch["image"]), len(batch["image"]))
+        with torch.autocast(self.device.type, enabled=False):  # the figures to report are those of full precision
+            self.log_losses("test", self.losses(batch["image"]), len(batch["image"]))
 
 
 def _in_rows(latents: list[Tensor]) -> Tensor:

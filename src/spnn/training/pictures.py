@@ -1,6 +1,7 @@
 """Pictures of what a stage has learnt so far, at each validation: reconstructions and edits of validation images."""
 
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
 import lightning as L
@@ -47,10 +48,15 @@ class Pictures(Callback):
         self.run, self.count, self.logit = run, images, logit
         self.make_sampler, self.make_guidance = sampler, guidance
 
+    @cached_property
+    def surjection(self) -> Surjection:
+        """The run's, which doesn't change while a prior is trained."""
+        return self.run.surjection()
+
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: Stage) -> None:
         if not trainer.is_global_zero or trainer.sanity_checking or pl_module.trains == "judge":
             return
-        images = trainer.datamodule.validation_batch(0)["image"][: self.count].to(pl_module.device)
+        images = trainer.datamodule.validation_batch(0, self.count)["image"].to(pl_module.device)
         with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
             if pl_module.trains == "surjection":
                 rows, captions = self._of_surjection(pl_module.model, images)
@@ -73,7 +79,7 @@ class Pictures(Callback):
     def _of_prior(self, stage: Stage, images: Tensor) -> tuple[dict[str, Tensor], list[str]]:
         if not self.run.has("surjection"):
             return {"sample": self._sample(stage.model, images)}, [""] * len(images)
-        g = self.run.surjection().to(images.device)
+        g = self.surjection.to(images.device)
         y = g(images)
         reconstructed = self._sample(stage.model, images, g, y)
         readout = self.run.source.readout

@@ -49,7 +49,8 @@ class PriorStage(Stage):
         self.log_losses("val", {"loss": self._fixed_loss(batch["image"], batch_idx)}, len(batch["image"]))
 
     def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        self.log_losses("test", {"loss": self._fixed_loss(batch["image"], batch_idx)}, len(batch["image"]))
+        with torch.autocast(self.device.type, enabled=False):  # the figures to report are those of full precision
+            self.log_losses("test", {"loss": self._fixed_loss(batch["image"], batch_idx)}, len(batch["image"]))
 
     def _fixed_loss(self, image: Tensor, seed: int) -> Tensor:
         # The same noise at each validation, and every level of it: a curve without the noise of the noise.

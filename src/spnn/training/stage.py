@@ -35,6 +35,8 @@ class Stage(L.LightningModule):
     ):
         super().__init__()
         self.make_optimizer, self.make_scheduler = optimizer, scheduler
+        self.since_step: list[tuple[Tensor, Tensor | None]] = []
+        """The losses since the last step, and the places of the images that each is of."""
 
     @property
     def model(self) -> nn.Module:
@@ -53,11 +55,16 @@ class Stage(L.LightningModule):
     ) -> None:
         # Lightning refuses to clip for a fused optimiser in mixed precision, as the loss may be scaled. In bfloat16 it
         # isn't.
+        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         if gradient_clip_val and gradient_clip_algorithm in (None, "norm") and self.trainer.scaler is None:
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            torch.nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
+            size = torch.nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
         else:
+            size = torch.nn.utils.get_total_norm([p.grad for p in parameters])
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        # Of the gradient, which is the same in all processes: where one alone halted, the others would wait for it.
+        since, self.since_step = self.since_step, []
+        if not size.isfinite():
+            raise NonFiniteLossError(self._what_is_not_finite(since))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on at a whole step: what was accumulated for the next one is not in the checkpoint."""
@@ -74,18 +81,28 @@ class Stage(L.LightningModule):
         self.seen = batch.get("index")  # to say which images it was, should the loss not be a number
 
     def on_before_backward(self, loss: Tensor) -> None:
-        if torch.isfinite(loss):
-            return
-        message = [f"the loss is {loss.item()} at step {self.global_step}."]
-        if self.seen is not None and self.trainer.datamodule is not None:
-            names = [self.trainer.datamodule.train.name(index) for index in self.seen.tolist()]
-            more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-            message.append(f"The batch's images: {', '.join(names[:8])}{more}.")
+        self.since_step.append((loss.detach(), self.seen))
+
+    def _what_is_not_finite(self, since: list[tuple[Tensor, Tensor | None]]) -> str:
+        """Which of the losses since the last step made the gradient NaN or infinite, and of which images it is."""
+        lost = [(loss, seen) for loss, seen in since if not loss.isfinite()]
+        message = [f"the gradient is not finite at step {self.global_step}, but the loss is."]
+        if lost:
+            loss, seen = lost[0]
+            message = [f"the loss is {loss.item()} at step {self.global_step}."]
+            if seen is not None and self.trainer.datamodule is not None:
+                names = [self.trainer.datamodule.train.name(index) for index in seen.tolist()]
+                more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+                message.append(f"The batch's images: {', '.join(names[:8])}{more}.")
+        if self.trainer.world_size > 1:  # all say what the one has found whose loss it is
+            found = [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(found, (not lost, message))
+            message = min(found, key=lambda pair: pair[0])[1]
         callbacks = [callback for callback in self.trainer.checkpoint_callbacks if isinstance(callback, LastCheckpoint)]
         if last := next((callback.best_model_path for callback in callbacks if callback.best_model_path), None):
             message.append(f"The last good checkpoint is {last}; resume=true goes on from it.")
         message.append("Train in full precision (trainer.precision=32-true), or with a lower learning rate.")
-        raise NonFiniteLossError(" ".join(message))
+        return " ".join(message)
 
     def log_losses(self, split: str, losses: dict[str, Tensor], batch_size: int) -> None:
         """Log each as ``split/name``; the total on the progress bar too."""
