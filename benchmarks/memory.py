@@ -1,6 +1,6 @@
 """How much memory 10,000 samples at 256 px take after they are drawn: collected, looked at, and written down.
 
-    python -m benchmarks.memory                        # some minutes, 8 GB of disk
+    python -m benchmarks.memory                        # some minutes, 16 GB of disk
     python -m benchmarks.memory --count 1000
 
 The samples are made up, as drawing them takes hours, and the operator is a small one. What is counted is memory that
