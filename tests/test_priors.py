@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +11,15 @@ from commands import REPOSITORY
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
 from spnn.data import Digits
-from spnn.diffusion import BackProjection, ConstantStrength, GaussianMixturePrior, ImageNoise, NoiseSchedule, UNetPrior
+from spnn.diffusion import (
+    BackProjection,
+    ConstantStrength,
+    GaussianMixturePrior,
+    ImageNoise,
+    NoiseSchedule,
+    UNetPrior,
+    gaussian,
+)
 from spnn.diffusion.sampler import Sampler
 from spnn.errors import InputError
 from spnn.operators import Matrix
@@ -282,3 +291,19 @@ def test_a_small_cluster_takes_no_axes_from_the_others():
     assert (prior.axes[small] == 0).all() and prior.rest[small] > 0
     drawn = Sampler(prior.schedule, 50)(prior, ImageNoise(range(64), (1, 8, 8)))
     assert drawn.isfinite().all()
+
+
+@pytest.mark.parametrize("count, shape", [(30, (3, 8, 8)), (200, (1, 4, 4))], ids=["more pixels", "more images"])
+def test_principal_axes_in_windows_are_those_of_the_whole(count, shape, monkeypatch):
+    monkeypatch.setattr(gaussian, "_NUMBERS", 7 * count)
+    pixels = torch.randint(0, 256, (count, math.prod(shape)), dtype=torch.uint8)
+    mean, axes, variances, total = gaussian._principal(pixels, 5)
+    x = pixels.double() / 127.5 - 1
+    covariance = torch.cov(x.T, correction=0)
+    torch.testing.assert_close(mean, x.mean(0))
+    torch.testing.assert_close(axes.T @ axes, torch.eye(5).double())
+    torch.testing.assert_close(covariance @ axes, axes * variances)
+    torch.testing.assert_close(variances, torch.linalg.eigvalsh(covariance).flip(0)[:5])
+    torch.testing.assert_close(total, covariance.trace())
+    _, none, _, _ = gaussian._principal(pixels[:1].expand(count, -1), 5)  # all the same
+    assert none.isfinite().all()

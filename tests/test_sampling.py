@@ -1,7 +1,9 @@
 """What samples are asked for, what they are taken from, and how they are kept."""
 
+import errno
 import json
 import math
+import os
 from functools import partial
 from types import SimpleNamespace
 
@@ -11,7 +13,8 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
-from spnn.data import CELEBA_ATTRIBUTES
+from spnn import saving
+from spnn.data import CELEBA_ATTRIBUTES, Digits
 from spnn.data.files import find_images, load_image
 from spnn.diffusion import BackProjection, NoiseSchedule, PiecewiseStrength, Sampler
 from spnn.errors import InputError
@@ -22,7 +25,7 @@ from spnn.readout import LOGITS, VALUES, Binary
 from spnn.runs import alone_in
 from spnn.sampling.drawn import Drawn, View
 from spnn.sampling.generate import Request, check_guidance
-from spnn.sampling.images import own_images
+from spnn.sampling.images import held_out, own_images
 from spnn.sampling.models import Models
 from spnn.sampling.pictures import file_name, save_animation
 from spnn.sampling.run import request
@@ -336,6 +339,29 @@ def test_an_interrupted_sampling_goes_on_with_what_is_missing(tmp_path):
     again.close()
     assert not store(tmp_path / "s").open(CONFIG, "sample.yaml", ASKED)  # a finished one is kept beside
     assert len(list(tmp_path.glob("s.*/00004.png"))) == 1
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["in a file", "in memory as the disk is full"])
+def test_many_images_lie_in_a_file_and_are_the_same(full, tmp_path, monkeypatch):
+    def no_space(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(saving, "_LARGE", 0)
+    if full:
+        monkeypatch.setattr(os, "posix_fallocate", no_space)
+    drawn = store(tmp_path / "s")
+    drawn.open(CONFIG, "sample.yaml", ASKED)
+    drawn.add({**batch(3, 1), "frames": torch.tensor([1.0])[:, None]})  # of the first two samples alone
+    drawn.add({**batch(4, 0, 2), "frames": torch.tensor([0.0])[:, None]})
+    found = drawn.collect()
+    assert found["image"][:, 0, 0, 0].tolist() == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
+    assert found["frames"].tolist() == [[0], [1]]
+    picture(tmp_path / "own/a.png")
+    names, images = own_images(str(tmp_path / "own"), 0, None, (3, 8, 8))
+    assert names == ["a"] and torch.equal(images[0], load_image(tmp_path / "own/a.png", (3, 8, 8)))
+    names, images = held_out(Digits(), 2, 3)
+    test = Digits().split("test")
+    assert torch.equal(images[1], test[3]["image"] / 127.5 - 1) and names == ["00002", "00003", "00004"]
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,12 @@ References:
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from sklearn.cluster import KMeans
 from torch import Tensor, nn
 from torch.utils.data import Dataset
@@ -27,6 +29,11 @@ from spnn.diffusion.schedule import NoiseSchedule
 from spnn.errors import InputError
 
 __all__ = ["GaussianMixturePrior"]
+
+_COARSE = 32  # pixels, height and width of the images that clusters are found by
+_WINDOW = 64  # images,
+_NUMBERS = 4_000_000  # or numbers of them, at a time
+_ROUNDING = 1e-10  # of the largest variance; what is smaller has no direction
 
 
 class GaussianMixturePrior(nn.Module):
@@ -123,24 +130,28 @@ class GaussianMixturePrior(nn.Module):
             schedule: The noise schedule; by default DDPM's.
         """
         dataset: Dataset = source.split("train")
-        pixels = [dataset[index]["image"] for index in range(min(images, len(dataset)))]
-        x = torch.stack(pixels).flatten(1).double() / 127.5 - 1
-        labels = KMeans(min(components, len(x)), n_init=1, random_state=0).fit_predict(x.numpy())
-        clusters = [x[torch.from_numpy(labels == k)] for k in range(labels.max() + 1)]
-        clusters = [cluster for cluster in clusters if len(cluster) > 1]
-        rank = min(rank, x.shape[1] - 1, (max(map(len, clusters)) - 1) // 2)
+        x = torch.empty(min(images, len(dataset)), *source.image_shape, dtype=torch.uint8)
+        for index, row in enumerate(x):
+            row.copy_(dataset[index]["image"])
+        # Clusters of large images are those of small ones: what tells these apart is coarse.
+        size = [min(side, _COARSE) for side in source.image_shape[1:]]
+        coarse = torch.cat([F.adaptive_avg_pool2d(_scaled(some), size) for some in x.split(_WINDOW)]).flatten(1)
+        labels = KMeans(min(components, len(x)), n_init=1, random_state=0).fit_predict(coarse.numpy())
+        sizes = np.bincount(labels)
+        clusters = [k for k, size in enumerate(sizes) if size > 1]
+        dimension = x[0].numel()
+        rank = min(rank, dimension - 1, (int(sizes.max()) - 1) // 2)
         parts = []
-        for cluster in clusters:
-            mean = cluster.mean(0)
-            _, values, axes = torch.linalg.svd((cluster - mean) / math.sqrt(len(cluster)), full_matrices=False)
-            variances, own = values.square(), min(rank, (len(cluster) - 1) // 2)
-            rest = variances[own:].sum() / (x.shape[1] - own)
-            padded = torch.zeros(x.shape[1], rank, dtype=x.dtype), rest.repeat(rank)  # no axes, of the rest's variance
-            padded[0][:, :own], padded[1][:own] = axes[:own].T, variances[:own]
-            parts.append((mean.unflatten(0, source.image_shape), *padded, rest))
-        sizes = torch.tensor([len(cluster) for cluster in clusters], dtype=x.dtype)
-        tensors = [torch.stack(part).float() for part in zip(*parts, strict=True)]
-        return cls((sizes / sizes.sum()).float(), *tensors, schedule=schedule)
+        for k in clusters:
+            own = min(rank, (int(sizes[k]) - 1) // 2)
+            mean, axes, variances, total = _principal(x[torch.from_numpy(labels == k)].flatten(1), own)
+            own = len(variances)
+            rest = (total - variances.sum()).clamp(min=0) / (dimension - own)
+            padded = torch.zeros(dimension, rank), rest.float().repeat(rank)  # no axes, of the rest's variance
+            padded[0][:, :own], padded[1][:own] = axes, variances
+            parts.append((mean.unflatten(0, source.image_shape).float(), *padded, rest.float()))
+        weights = torch.from_numpy(sizes[clusters] / sizes[clusters].sum()).float()
+        return cls(weights, *(torch.stack(part) for part in zip(*parts, strict=True)), schedule=schedule)
 
     def forward(self, x: Tensor, t: Tensor) -> Denoised:
         """Take ``x`` [B, C, H, W] apart, the images at steps ``t`` [B]."""
@@ -163,3 +174,29 @@ class GaussianMixturePrior(nn.Module):
             along = torch.einsum("bkr,kdr->bkd", share * (gain - gain_rest) * along, self.axes)
             x0 = (share * (self.means + gain_rest * offset) + along).sum(1)
         return Denoised.of_mean(x, x0.unflatten(1, self.image_shape), *scales)
+
+
+def _scaled(pixels: Tensor) -> Tensor:
+    return pixels.double() / 127.5 - 1
+
+
+def _principal(pixels: Tensor, most: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The mean of images uint8 [N, D], [D]; the principal axes along which they vary, R of them or fewer, [D, R]; the
+    variances along these, [R], and in all directions together. Of their scaled values, some columns at a time: those of
+    large images, in double precision, are eight times the memory of their bytes."""
+    columns = [_scaled(some).mean(0) for some in pixels.split(max(1, _NUMBERS // len(pixels)), dim=1)]
+    mean = torch.cat(columns)
+
+    def centred() -> Iterator[Tensor]:
+        for some, its_mean in zip(pixels.split(len(columns[0]), dim=1), columns, strict=True):
+            yield (_scaled(some) - its_mean) / math.sqrt(len(pixels))
+
+    if len(pixels) > pixels.shape[1]:
+        _, deviations, axes = torch.linalg.svd(torch.cat(list(centred()), dim=1), full_matrices=False)
+        return mean, axes[:most].T, deviations[:most].square(), deviations.square().sum()
+    products = sum(some @ some.T for some in centred())  # [N, N], whose eigenvectors are those of the covariance
+    values, vectors = torch.linalg.eigh(products)
+    values, vectors = values.flip(0)[:most], vectors.flip(1)[:, :most]
+    there = values > _ROUNDING * values[:1]
+    values, vectors = values[there], vectors[:, there] / values[there].sqrt()
+    return mean, torch.cat([some.T @ vectors for some in centred()]), values, products.trace()

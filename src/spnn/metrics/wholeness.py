@@ -14,7 +14,7 @@ from torch import Tensor
 __all__ = ["Fault", "faults", "fine_energy", "saturated", "verdict"]
 
 _EXTREME = 1 - 1 / 255  # beyond it, a value is 0 or 255 as a byte
-_WINDOW = 64  # images at a time, which what is computed of them takes many times the memory of
+_WINDOW = 16  # images at a time, which what is computed of them takes many times the memory of
 
 
 def saturated(images: Tensor) -> Tensor:

@@ -5,13 +5,13 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from spnn.data import Source
 from spnn.data.files import find_images, load_image
 from spnn.data.module import scale_to_unit_range
 from spnn.errors import InputError
+from spnn.saving import room
 
 __all__ = ["held_out", "own_images"]
 
@@ -38,8 +38,10 @@ def held_out(source: Source, first: int, count: int | None, usual: int = 16) -> 
         raise InputError(
             f"the test split has images 0 to {len(dataset) - 1}; {first} to {first + count - 1} were requested."
         )
-    images = torch.stack([dataset[index]["image"] for index in range(first, first + count)])
-    return [f"{index:05d}" for index in range(first, first + count)], scale_to_unit_range(images).contiguous()
+    images = room(count, *source.image_shape)
+    for place, image in enumerate(images):
+        image.copy_(scale_to_unit_range(dataset[first + place]["image"]))
+    return [f"{index:05d}" for index in range(first, first + count)], images
 
 
 def own_images(
@@ -69,4 +71,7 @@ def own_images(
     ]
     if len({name.casefold() for name in names}) < len(names):  # some systems' files would be the same
         names = [f"{i:05d}_{name}" for i, name in enumerate(names)]
-    return names, torch.stack([load_image(path, image_shape) for path in paths])
+    images = room(len(paths), *image_shape)
+    for image, path in zip(images, paths, strict=True):
+        image.copy_(load_image(path, image_shape))
+    return names, images

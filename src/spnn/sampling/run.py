@@ -81,7 +81,10 @@ def request(
 ) -> Request:
     """``config.n_per_target`` samples of each target."""
     copies = config.n_per_target
-    y, images = (None if x is None else x.repeat_interleave(copies, 0) for x in (problem.y, problem.images))
+    y = None if problem.y is None else problem.y.repeat_interleave(copies, 0)
+    images = None if sampler is None or sampler.start is None else problem.images
+    if copies > 1 and images is not None:
+        images = images.repeat_interleave(copies, 0)
     return Request(
         guidance,
         problem.names if copies == 1 else [f"{name}_{copy}" for name in problem.names for copy in range(copies)],
@@ -89,7 +92,7 @@ def request(
         y,
         None if problem.free is None else problem.free.expand_as(y),
         sampler,
-        None if sampler is None or sampler.start is None else images,
+        images,
         _FRAMES[config.trajectory],
     )
 

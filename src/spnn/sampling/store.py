@@ -5,7 +5,7 @@ step, and a PNG per image. The folder ``unfinished`` is removed when all are the
 """
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from spnn.runs import fresh_folder
 from spnn.sampling.pictures import save_image
-from spnn.saving import replacing
+from spnn.saving import replacing, room
 
 __all__ = ["MemoryStore", "SampleStore"]
 
@@ -47,15 +47,22 @@ class MemoryStore:
 
     def collect(self) -> dict[str, Tensor]:
         """All samples, in order."""
-        batches = self._all()
-        together = {name: torch.cat([batch[name] for batch in batches]) for name in batches[0]}
+        images, rest = None, []
+        for batch in self._all():
+            batch = dict(batch)
+            image = batch.pop("image")
+            images = room(len(self.names), *image.shape[1:]) if images is None else images
+            images[batch["index"]] = image
+            rest.append(batch)
+        together = {name: torch.cat([batch[name] for batch in rest]) for name in rest[0]}
         index = together.pop("index")  # of which the first alone may have frames
-        return {name: tensor[index[index < len(tensor)].argsort()] for name, tensor in together.items()}
+        others = {name: tensor[index[index < len(tensor)].argsort()] for name, tensor in together.items()}
+        return {"image": images, **others}
 
     def _indices(self) -> list[Tensor]:
         return [batch["index"] for batch in self._batches]
 
-    def _all(self) -> list[Mapping[str, Tensor]]:
+    def _all(self) -> Iterable[Mapping[str, Tensor]]:
         return self._batches
 
 
@@ -109,8 +116,8 @@ class SampleStore(MemoryStore):
     def _indices(self) -> list[Tensor]:
         return [safe_open(path, framework="pt").get_tensor("index") for path in self._files()]
 
-    def _all(self) -> list[Mapping[str, Tensor]]:
-        return [load_file(path) for path in self._files()]
+    def _all(self) -> Iterable[Mapping[str, Tensor]]:
+        return map(load_file, self._files())
 
     def _files(self) -> list[Path]:
         return sorted(self.parts.glob("*.safetensors"))
