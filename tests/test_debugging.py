@@ -8,6 +8,7 @@ import pytest
 import torch
 from commands import REPOSITORY, check_configuration, succeed
 from omegaconf import DictConfig
+from PIL import Image
 
 from spnn.data.layouts import write_faces
 from spnn.training import train
@@ -17,16 +18,25 @@ EXPERIMENTS = sorted(path.stem for path in (REPOSITORY / "conf/experiment").glob
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory) -> dict[str, str]:
-    """A few rendered faces in the layouts of CelebA and CelebA-HQ: the option that names their folder."""
+    """A few rendered faces in the layouts of CelebA and CelebA-HQ, and pictures in class folders: how experiments
+    begin, and the option that names their folder."""
     folder = tmp_path_factory.mktemp("images")
     write_faces(folder / "celeba", "celeba", train=4, val=2, test=2)
     write_faces(folder / "celebahq", "celebahq", train=16, val=2, test=2, size=256)
-    return {name: f"data.root={folder / name}" for name in ("celeba", "celebahq")}
+    for i, name in enumerate(("train/cat", "train/dog", "test/cat", "test/dog")):
+        (folder / "classes" / name).mkdir(parents=True)
+        for number in range(20):
+            Image.new("RGB", (32, 32), (60 * i, 10 * number, 0)).save(folder / "classes" / name / f"{number}.png")
+    names = {"celeba_": "celeba", "celebahq_": "celebahq", "cifar10": "classes", "imagenet_": "classes"}
+    return {beginning: f"data.root={folder / name}" for beginning, name in names.items()}
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.parametrize(
+    "experiment",
+    [pytest.param(name, marks=[pytest.mark.nightly] * name.startswith("imagenet")) for name in EXPERIMENTS],
+)
 def test_every_experiment_trains(experiment, images, tmp_path):
-    options = [option for name, option in images.items() if experiment.startswith(f"{name}_")]
+    options = [option for beginning, option in images.items() if experiment.startswith(beginning)]
     if experiment.startswith("synthetic_faces"):
         options = [f"data.source.cache={tmp_path}"]
     config = narrowed(check_configuration("train", f"experiment={experiment}", "debug=fast", *options))
@@ -38,6 +48,8 @@ def test_every_experiment_trains(experiment, images, tmp_path):
 def narrowed(config: DictConfig) -> DictConfig:
     """The large architectures with a sixteenth of the channels inside, which take minutes else; the blocks, the layers
     and what passes between them stay. Mixing thousands of channels takes long, too, so they are not mixed."""
+    if config.network.get("hidden"):
+        config.network.mixing, config.network.hidden = "identity", 16
     if "s" in config.network.plan[0]:
         config.network.mixing = "identity"
         for block in config.network.plan:

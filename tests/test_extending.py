@@ -65,6 +65,20 @@ class Broken(TargetGuidance):
         return x0 - gradient
 
 
+class Forgotten(TargetGuidance):
+    """Doesn't call its base."""
+
+    def __init__(self, operator, target, **_):
+        pass
+
+
+class Single(TargetGuidance):
+    """Gives fewer images than it gets."""
+
+    def correct(self, x0, here, which, strength):
+        return x0[:1]
+
+
 class Unwritten(TargetGuidance):
     """Says nothing."""
 
@@ -82,6 +96,8 @@ def test_a_guidance_that_fails_leaves_finished_results_where_they_are(run, tmp_p
     for config, message in (
         ({"_target_": "test_extending.Broken", "schedule": schedule}, "Broken fails on .* torch.enable_grad"),
         ({"_target_": "test_extending.Unwritten", "schedule": schedule}, "must implement correct"),
+        ({"_target_": "test_extending.Forgotten"}, "Forgotten fails on .* no attribute"),
+        ({"_target_": "test_extending.Single", "schedule": schedule}, r"Single must give .* of shape \[2, 1, 8, 8\]"),
         ({"_target_": "test_extending.Unwritten"}, "can't be made: .*'schedule'"),
         ({"_target_": "test_extending.wants_more"}, "can't be made: .*'length'"),
         ({"_target_": "test_extending.wants_more", "length": 3}, "but 3 can't be called"),

@@ -42,6 +42,7 @@ def test_class_folders_are_shuffled_and_split_within_each_class(tmp_path):
         split = source.split(name)
         assert split.labels.sum(0).tolist() == [each, each]
         assert all((split.labels[i, 0] == ("/cat/" in split.name(i))) for i in range(len(split)))
+    assert len(set(source.split("train").labels[:10, 0].tolist())) == 2  # the first are not of one class
     again = ClassFolders(tmp_path, size=8)
     assert again.split("test").labels.tolist() == source.split("test").labels.tolist()
     assert list(again.listing.names) == list(source.listing.names)
@@ -137,6 +138,8 @@ def test_the_user_can_say_what_a_column_holds(tmp_path):
     [
         ([f"note {i}" for i in TEN], {}, r"column x holds neither .* it has 'note 0', 'note 1', 'note 2', \.\.\. \(10"),
         ([*range(8), "many", "few"], {}, "column x holds neither .* 8 of 10 are numbers"),
+        ([*range(9), "9 mm"], {}, "x of 9.png is '9 mm', expected a finite number"),
+        (TEN, {"x": {"kind": "number", "range": [9, 0]}}, "gives x the range from 9 to 0: the lower end comes first"),
         (["red"] * 5 + [""] * 5, {}, "x of 5.png is empty"),
         (["1"] * 9 + ["perhaps"], {}, "x of 9.png is 'perhaps', expected 0 or 1"),
         ([*range(9), "nan"], {"x": "number"}, "x of 9.png is 'nan', expected a finite number"),

@@ -221,7 +221,7 @@ def test_back_projected_samples_of_a_gaussian_are_those_of_its_posterior(eta, co
     samples = Sampler(SCHEDULE, 1000, eta=eta)(prior, lambda: torch.randn(3000, 1, 3, 3), guidance)
     torch.testing.assert_close(operator(samples), y.expand(3000, -1), rtol=0, atol=1e-4)
     mean, covariance = moments(samples)
-    expected_mean, expected_covariance = prior.posterior(operator.matrix, y[0]).mean_and_covariance()
+    expected_mean, expected_covariance = prior.posterior(operator.matrix.values, y[0]).mean_and_covariance()
     assert (expected_mean - prior.means[0]).abs().max() > 0.2  # y tells something
     torch.testing.assert_close(mean.float(), expected_mean, rtol=0, atol=0.12)
     largest = expected_covariance.abs().max().item()
@@ -231,7 +231,7 @@ def test_back_projected_samples_of_a_gaussian_are_those_of_its_posterior(eta, co
 def test_the_error_of_the_posteriors_mean_vanishes_as_steps_become_many():
     prior, operator = gaussian_and_operator(correlated=True)
     y = operator(prior.means.unflatten(1, (1, 3, 3))) + 0.3
-    expected, _ = prior.posterior(operator.matrix, y[0]).mean_and_covariance()
+    expected, _ = prior.posterior(operator.matrix.values, y[0]).mean_and_covariance()
 
     def error(steps):  # all is linear: without noise, sampling gives the mean of what it gives with noise
         guidance = BackProjection(operator, y, schedule=ConstantStrength(1.0), readout=VALUES)

@@ -120,6 +120,8 @@ def test_numbers_are_read_and_worded_in_their_unit():
     assert NUMBERS.words(torch.tensor([0.5, torch.nan])) == "yaw 15 deg"
     assert NUMBERS.text(0, -0.1) == "-3 deg" and NUMBERS.text(1, False) == "low"
     assert NUMBERS.error(torch.tensor([3.0, 1.0]), torch.tensor([0.0, 0.0])).tolist() == pytest.approx([0.05, 0.25])
+    with pytest.raises(InputError, match="got '15 px'; its unit is deg"):
+        NUMBERS.read("yaw", "15 px")
     for wrong in (True, "yes", "90%", "15 px", float("nan"), None):
         with pytest.raises(InputError, match="the value of yaw must be a finite number, low or high"):
             NUMBERS.read("yaw", wrong)
@@ -210,6 +212,7 @@ def test_back_projection_gives_each_kind_what_it_is_set_to(readout):
 def test_mixed_readouts_pass_each_label_to_its_own_kind():
     read = MIXED.settings({"hat": "yes", "class": "eel", "yaw": "3 deg"})
     assert read == {5: True, 2: True, 3: pytest.approx(0.1)}
+    assert MIXED.places("class") == [0, 1, 2] and MIXED.places("size") == [4]
     assert MIXED.together(2) == [0, 1, 2] and MIXED.together(4) == [4] and MIXED.part(5).poles == ("no", "yes")
     y = MIXED.settled(torch.tensor([[5.0, 1, 2, 0.1, 0.0, -1.0]]), list(read))
     assert y[0, :3].argmax() == 2 and y[0, 3:].tolist() == pytest.approx([0.1, 0.0, -1.0])
@@ -266,6 +269,7 @@ def test_a_readout_of_ones_own_is_tried_before_anything_is_trained(method, fault
         (np.zeros(6), None, r"has labels of shape \(6,\), expected a row for each of its 6 images"),
         (np.zeros((6, 1)), np.zeros((6, 4, 4, 1), np.float32), r"is torch.float32 \[1, 4, 4\], expected torch.uint8"),
         (np.zeros((0, 1)), None, "has no images"),
+        (np.zeros((6, 1)), np.zeros((5, 4, 4, 1), np.uint8), "can't be had|5 images, but labels of 6"),
     ],
 )
 def test_a_source_of_ones_own_is_looked_at_before_it_is_trained(labels, images, message):
@@ -277,6 +281,25 @@ def test_a_source_of_ones_own_is_looked_at_before_it_is_trained(labels, images, 
 
     with pytest.raises(InputError, match=message):
         check_split(Mine(), "train")
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (lambda name: None, "must be a data set with `labels`, .* got NoneType"),
+        (lambda name: (np.zeros((1, 4, 4, 1), np.uint8), np.zeros((1, 1))), "must be a data set .* got tuple"),
+        (lambda name: {}["valid"], r"the split 'val' of Mine can't be had: KeyError\('valid'\)"),
+    ],
+)
+def test_a_split_that_is_none_is_told(made, message):
+    class Mine(Source):
+        label_names, image_shape = ("a",), (1, 4, 4)
+
+        def split(self, name):
+            return made(name)
+
+    with pytest.raises(InputError, match=message):
+        check_split(Mine(), "val")
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from spnn import SPNN
+from spnn.data import CELEBA_ATTRIBUTES
 from spnn.errors import InputError
 from spnn.runs import Run
 from spnn.sampling import sample
@@ -356,7 +357,7 @@ def test_prior_and_operator_from_elsewhere_need_no_run(tmp_path):
     options = ("task=restore", "operator=super_resolution", f"images={tmp_path / 'mine.png'}", "restore.degraded=true")
     metrics, _, _ = sampled(tmp_path / "r", *prior, *options, "guidance.clip=false")
     assert metrics["gap"] < 1e-4 and "psnr" not in metrics
-    net = SPNN((3, 8, 8), [{"unshuffle": 8, "hidden": 8}], outputs=40)
+    net = SPNN((3, 8, 8), [{"unshuffle": 8, "hidden": 8}], outputs=40, names=CELEBA_ATTRIBUTES)
     net.save_pretrained(tmp_path / "net")
     options = ("operator=spnn_celebahq_256", "+operator.folder_or_repository=" + str(tmp_path / "net"))
     options += ("operator._target_=spnn.SPNN.from_pretrained", "~operator.source", f"images={tmp_path / 'mine.png'}")
@@ -380,8 +381,12 @@ def test_misuse_is_answered_before_anything_is_sampled_or_moved(run, tmp_path):
     refused(r"'digit8' \(did you mean digit_8", "task=edit", "edit.set={digit8: 4}")
     refused("nothing to set", "task=edit")
     refused("must be yes or no, a logit", "task=edit", "edit.set={digit_8: high}")
-    refused("edit.others must be keep, follow, free", "task=edit", "edit.set={digit_8: yes}", "edit.others=most")
-    refused("edit.others must be keep, follow, free", "task=edit", "edit.set={digit_8: yes}", "edit.others=false")
+    refused(
+        "edit.others must be keep, likely, follow, free", "task=edit", "edit.set={digit_8: yes}", "edit.others=most"
+    )
+    refused(
+        "edit.others must be keep, likely, follow, free", "task=edit", "edit.set={digit_8: yes}", "edit.others=false"
+    )
     refused("edit.quantile must lie between 0 and 1", "task=edit", "edit.set={digit_8: yes}", "edit.quantile=80")
     refused("generate.quantile must lie", "task=generate", "generate.set={digit_8: yes}", "generate.quantile=1")
     refused("test split has images 0 to", "count=1000")

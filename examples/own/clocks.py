@@ -13,7 +13,8 @@ from spnn.readout import Readout
 class Direction(Readout):
     """A direction as its cosine and sine, which a user sets as an ``angle`` in degrees, clockwise from noon."""
 
-    noun, flips = "direction", ()  # what a study sets one coordinate to: that makes no sense here
+    noun, keys = "direction", ("angle",)
+    flips = ()  # what a study sets one coordinate to: that makes no sense here
 
     def __init__(self, tolerance: float = 10.0):
         super().__init__(("cos", "sin"))

@@ -80,7 +80,7 @@ class Session:
         operator: The surjection ``g``; None to draw from the prior alone.
         judge: A classifier of the same labels that guidance never sees: images [N, C, H, W] to logits [N, K].
         readout: What the operator's outputs say, or their names alone, if these are logits; by default, of a network,
-            logits with numbers, or with CelebA's names where there are 40.
+            logits with its own names, else with numbers.
 
     Raises:
         InputError: If a model or the names don't fit the others.

@@ -35,6 +35,9 @@ class ArrayDataset(Dataset):
         labels: [N, K]: bool, or numbers.
         names: Of the M images; by default their places.
         rows: Which of the M images are the N; by default all, in order.
+
+    Raises:
+        InputError: If there are more images than labels, or fewer.
     """
 
     def __init__(
@@ -44,6 +47,10 @@ class ArrayDataset(Dataset):
         names: Sequence[str] | None = None,
         rows: np.ndarray | None = None,
     ):
+        if rows is None and hasattr(images, "__len__") and len(images) != len(labels):
+            raise InputError(
+                f"there are {len(images)} images, but labels of {len(labels)}: each needs a row of labels."
+            )
         self.images, self.labels, self.names = images, labels, names
         self.rows = np.arange(len(labels)) if rows is None else rows
 

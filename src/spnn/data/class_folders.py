@@ -86,7 +86,8 @@ class ClassFolders(ListedImages):
                 f"{self.root}: {some_of([self.label_names[k] for k in untrained], 5)} has too few images for one to be "
                 "trained on: add some, or take the folder out."
             )
-        return Listing(Path(self.where).expanduser(), np.array(names), labels, split)
+        order = random.permutation(len(names))  # so that the first images of a split are of all classes
+        return Listing(Path(self.where).expanduser(), np.array(names)[order], labels[order], split[order])
 
     def _split_of(self, split: int | None, count: int, random: np.random.Generator) -> list[int]:
         """The splits of a class's images."""

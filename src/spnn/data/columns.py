@@ -80,8 +80,13 @@ def columns_of(table: Table, training: np.ndarray, said: Mapping[str, Any]) -> l
             numbers = _numbers(table, name)[training]
             options.setdefault("range", (float(numbers.min()), float(numbers.max())))
             options["range"] = tuple(map(float, options["range"]))
-            if not options["range"][0] < options["range"][1]:
-                raise InputError(f"{table.path}: {name} is {numbers[0]:g} in all training images, which says nothing.")
+            low, high = options["range"]
+            if not low < high:
+                raise InputError(
+                    f"{table.path}: {name} is {low:g} in all training images, which says nothing."
+                    if low == high
+                    else f"data.readout gives {name} the range from {low:g} to {high:g}: the lower end comes first."
+                )
         elif kind == "class":
             options["classes"] = tuple(sorted(set(values[training].tolist())))
             strange = ~np.isin(values, options["classes"])
@@ -135,7 +140,7 @@ def _recognised(table: Table, name: str, values: np.ndarray) -> str:
     different = sorted(set(values.tolist()))
     if answers == len(plain) or (answers > len(plain) / 2 and numbers < len(plain)):  # a slip is told by its row
         return "yes_no"
-    if numbers == len(plain):
+    if numbers > 0.8 * len(plain):  # here, too
         return "number"
     if numbers == 0 and len(different) <= min(_MOST_CLASSES, len(plain) / 2):
         return "class"

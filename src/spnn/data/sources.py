@@ -74,7 +74,18 @@ def check_split(source: Source, name: Split) -> None:
         InputError: If the split is empty, its labels are not what the readout takes them for, or the image is not of
             bytes and of the source's shape.
     """
-    split, of = source.split(name), f"the split {name!r} of {type(source).__name__}"
+    of = f"the split {name!r} of {type(source).__name__}"
+    try:
+        split = source.split(name)
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{of} can't be had: {error!r}.") from error
+    if not hasattr(split, "__getitem__") or not hasattr(split, "labels"):
+        raise InputError(
+            f"{of} must be a data set with `labels`, such as spnn.data.ArrayDataset(images, labels), got "
+            f"{type(split).__name__}."
+        )
     if len(split) == 0:
         raise InputError(f"{of} has no images.")
     labels = torch.as_tensor(np.asarray(split.labels))
@@ -222,6 +233,7 @@ class Digits(Source):
         InputError: If there are no such labels.
     """
 
+    label_names = tuple(f"digit_{i}" for i in range(10))
     image_shape = (1, 8, 8)
 
     def __init__(self, seed: int = 0, labels: Literal["attributes", "classes", "ink", "mixed"] = "attributes"):
@@ -232,7 +244,7 @@ class Digits(Source):
         classes = Classes([str(i) for i in range(10)], group="digit")
         amount = Values(["ink"], ranges={"ink": (20, 40)}, units={"ink": "%"})
         kinds: dict[str, tuple[Readout, np.ndarray]] = {
-            "attributes": (Binary([f"digit_{i}" for i in range(10)]), digit),
+            "attributes": (Binary(self.label_names), digit),
             "classes": (classes, digit),
             "ink": (amount, ink),
             "mixed": (Mixed([classes, amount]), np.concatenate([digit, ink], axis=1)),

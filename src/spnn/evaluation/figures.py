@@ -137,7 +137,7 @@ def _vectors(vectors: Vectors) -> Figure:
 
 
 def _squares(axis: Axes, probability: Tensor, reference: Tensor, columns: int) -> None:
-    """A square per label, from violet (absent) to orange (present); framed where it differs from the reference."""
+    """A square per label, from violet (absent, low) to orange (present, high); framed where it differs from another."""
     count = len(probability)
     rows = -(-count // columns)
     values = np.full(rows * columns, np.nan)
@@ -157,7 +157,7 @@ def _squares(axis: Axes, probability: Tensor, reference: Tensor, columns: int) -
 def _legend(labels: Sequence[str]) -> str:
     names = [f"{i} {name.replace('_', ' ')}" for i, name in enumerate(labels, start=1)]
     unbroken = "   ".join(name.replace(" ", "\xa0") for name in names)
-    meaning = "orange: present, violet: absent; framed where a sample differs from the held-out image"
+    meaning = "orange: present or high, violet: absent or low; framed where a sample differs from the held-out image"
     return "\n".join([*textwrap.wrap(unbroken, 150), meaning])
 
 

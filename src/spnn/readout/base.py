@@ -78,6 +78,10 @@ class Readout(ABC):
         """Which coordinates changed from decoded outputs [..., K] to others: a mask, [..., K]."""
         return ~self.agrees(found, other)
 
+    def level(self, y: Tensor) -> Tensor:
+        """Outputs [..., K] as shares from 0 (absent, low) to 1 (present, high), for pictures."""
+        return self.decode(y).clamp(0, 1)
+
     def error(self, found: Tensor, wanted: Tensor) -> Tensor:
         """How far decoded outputs are from others, or from labels: [..., K]. As a share of the range that there is, so
         that errors of several coordinates can be averaged, and a guidance's ``stop`` means the same for all."""
@@ -139,9 +143,13 @@ class Readout(ABC):
             InputError: If there is none of that name; the message has the nearest ones.
         """
         if name not in self.names:
-            hint = nearest(name, self.names) or f"; choose from {', '.join(self.names)}"
+            hint = nearest(name, self.keys) or f"; choose from {', '.join(self.keys)}"
             raise InputError(f"there is no {self.noun} {name!r}{hint}.")
         return self.names.index(name)
+
+    def places(self, key: str) -> list[int]:
+        """The places of what one of :attr:`keys` sets."""
+        return [self.place(key)]
 
     def read(self, name: str, value: float | str | bool) -> Setting:
         """Read what a user sets a coordinate to: here ``low``, ``high``, or a number in the labels' unit.

@@ -49,6 +49,9 @@ class Classes(OneOfMany):
                 f"{labels[row].tolist()[:10]}."
             )
 
+    def places(self, key: str) -> list[int]:
+        return list(range(len(self.names))) if key == self.group else super().places(key)
+
     def read(self, name: str, value: float | str | bool) -> Setting:
         """``yes`` alone: an image that isn't of a class must be of another."""
         if value in (True, "yes"):

@@ -57,6 +57,9 @@ class Mixed(Readout):
     def shown(self, y: Tensor) -> Tensor:
         return self._each("shown", y)
 
+    def level(self, y: Tensor) -> Tensor:
+        return self._each("level", y)
+
     def error(self, found: Tensor, wanted: Tensor) -> Tensor:
         return self._each("error", found, wanted)
 
@@ -117,6 +120,12 @@ class Mixed(Readout):
             if name not in self.keys:
                 self.place(str(name))  # which says what there is
         return read
+
+    def places(self, key: str) -> list[int]:
+        for part, place in self._pairs:
+            if key in part.keys:
+                return [place.start + k for k in part.places(key)]
+        return super().places(key)  # which says what there is
 
     def together(self, place: int) -> list[int]:
         part, start = self.part(place), self._start(place)

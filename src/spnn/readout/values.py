@@ -62,6 +62,9 @@ class Values(Readout):
         low, high = self.low.to(labels), self.high.to(labels)
         return (2 * labels - low - high) / (high - low)
 
+    def level(self, y: Tensor) -> Tensor:
+        return ((y + 1) / 2).clamp(0, 1) if self.ranges else super().level(y)
+
     def error(self, found: Tensor, wanted: Tensor) -> Tensor:
         difference = (found - wanted).abs()
         return difference / (self.high - self.low).to(difference) if self.ranges else difference
@@ -75,7 +78,10 @@ class Values(Readout):
         if isinstance(value, str) and unit and (match := re.fullmatch(rf"\s*(\S+?)\s*{re.escape(unit)}\s*", value)):
             with suppress(ValueError):
                 value = float(match[1])
-        return super().read(name, value)
+        try:
+            return super().read(name, value)
+        except InputError as error:
+            raise InputError(f"{str(error)[:-1]}; its unit is {unit}.") if unit else error  # noqa: B904
 
     def number(self, place: int, value: float) -> str:
         unit = self.units.get(self.names[place], "")

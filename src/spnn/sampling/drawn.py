@@ -154,10 +154,10 @@ class Drawn:
         said += f"; missing: {_counts(map(listed, failed))}" * bool(len(listed(edited)) > 1 and failed.any())
         sentences = [f"{said[0].upper()}{said[1:]}."]
         if (changed := view.changed(edited)) is not None and changed.any():
+            count, many = len(listed(~edited)), view.side_effects(edited).mean()
             sentences.append(
-                f"{view.side_effects(edited).mean():.1f} of the {len(listed(~edited))} others differ from the given "
-                f"image, on average: {_counts(map(listed, changed))}. (study=edit measures how many of them are the "
-                "edit's.)"
+                f"{many:.1f} of the {count} other{'s' * (count != 1)} differ from the given image, on average: "
+                f"{_counts(map(listed, changed))}. (study=edit measures how many of them are the edit's.)"
             )
         return sentences
 
@@ -198,7 +198,7 @@ def look_at(images: Tensor, problem: Problem, models: Models, *, download: bool 
     if known is not None and known.whole.isfinite().all():
         metrics |= {f"training_{name}": value for name, value in zip(_WHOLE, known.whole.tolist(), strict=True)}
     if seen and not models.readout.names:
-        clean = problem.images.repeat_interleave(len(images) // len(problem.names), 0) if problem.clean else None
+        clean = _repeated(problem.images, len(images) // len(problem.names)) if problem.clean else None
         metrics = dict(measurement_metrics(seen[0].found, seen[0].wanted, images, clean, download=download)) | metrics
     elif seen:
         for view in seen:
@@ -226,9 +226,13 @@ def _views(images: Tensor, outputs: Tensor | None, problem: Problem, models: Mod
         if prefix and given is not None:
             y = given if problem.edited is None else torch.where(problem.edited, y, given)
         found = outputs if network is models.operator else outputs_of(network, images)
-        repeated = (None if x is None else x.repeat_interleave(per_target, 0) for x in (y, given))
+        repeated = (None if x is None else _repeated(x, per_target) for x in (y, given))
         views.append(View(by, prefix, models.readout, found, *repeated))
     return views
+
+
+def _repeated(rows: Tensor, times: int) -> Tensor:
+    return rows if times == 1 else rows.repeat_interleave(times, 0)  # which would copy them
 
 
 def _counts(listed: Iterable[list[str]], most: int = 4) -> str:

@@ -123,15 +123,16 @@ def _tried_guidance(models: Models, request: Request) -> Guidance | None:
     Raises:
         InputError: If it can't be made, or fails.
     """
-    free = None if request.free is None else request.free[:1]
+    y, free = (None if rows is None else rows[[0, 0]] for rows in (request.y, request.free))
     try:
-        made = request.guidance(models.operator.cpu(), request.y[:1], free=free, readout=models.readout)
+        made = request.guidance(models.operator.cpu(), y, free=free, readout=models.readout)
     except InputError:
         raise
     except Exception as error:
         raise InputError(
             f"the guidance can't be made: {error!r}. It is called as (operator, y, free=..., readout=...) and gives "
-            "what guides: its config needs `_partial_: true` and all other arguments, such as `schedule`."
+            "what guides: its config needs `_partial_: true` and all other arguments, such as `schedule`; a class of "
+            "your own passes `**options` on to TargetGuidance."
         ) from error
     if made is not None and not callable(made) and not hasattr(made, "guide"):
         raise InputError(
@@ -140,11 +141,11 @@ def _tried_guidance(models: Models, request: Request) -> Guidance | None:
         )
     if made is None or type(made).__module__.startswith("spnn."):
         return made
-    strength = made.schedule if isinstance(made, TargetGuidance) else lambda t: 1.0
+    strength = getattr(made, "schedule", lambda t: 1.0)
     t = max(request.sampler.levels(), key=strength)
     alpha = models.prior.schedule.alpha_bar(t)
     level = Level(t, alpha**0.5, (1 - alpha) ** 0.5, alpha**0.5)
-    x = torch.zeros(1, *models.prior.image_shape)
+    x = torch.zeros(2, *models.prior.image_shape)
     try:
         with torch.no_grad():
             guide(made, lambda x: Denoised.of_mean(x, 0.5 * x, level.signal, level.sigma), x, level)

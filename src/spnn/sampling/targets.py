@@ -56,7 +56,7 @@ def set_values(
     """
     given, values = values, by_name(values, option)
     if not values:
-        example = f"{option}='{{{readout.names[0]}: {readout.poles[1]}}}'"
+        example = f"{option}='{{{readout.names[0]}: {readout.part(0).poles[1]}}}'"
         raise InputError(
             f"nothing to set: give `{option}={{Name: value, ...}}`, e.g. {example}. Got "
             f"{given}{', without a value' * isinstance(given, str)}."

@@ -30,10 +30,11 @@ _HARD = "hard_"  # the prefix of what is counted over labels that the judge does
 
 @dataclass(frozen=True)
 class Flip:
-    """One edit: labels of a held-out image, by their places, and what each is set to."""
+    """One edit: labels of a held-out image, by their places, what each is set to, and what was said of it."""
 
     image: int
     values: Mapping[int, Setting]
+    said: Mapping[int, Setting]
 
 
 class Edit(Study):
@@ -98,9 +99,10 @@ class Edit(Study):
     def flips(self) -> list[Flip]:
         """The edits to make."""
         readout, flips = self.subject.readout, []
-        for k in map(readout.place, self.names or readout.names):
+        for k in [k for name in self.names or readout.names for k in readout.places(name)]:
             values = [readout.part(k).read(readout.names[k], value) for value in self.values or readout.part(k).flips]
-            for value in dict.fromkeys(self.resolved(k, value) for value in values):
+            for said in dict.fromkeys(values):
+                value = self.resolved(k, said)
                 met = [readout.met(y, {k: value})[:, 0] for y in self.subject.decoded(self.subject.seen).values()]
                 images = (~torch.stack(met)).all(0).nonzero().squeeze(1).tolist()
                 if not images:
@@ -108,7 +110,7 @@ class Edit(Study):
                 few = min(self.each, len(images))
                 # From another one on for each label: most images show the opposite of all that is rare.
                 spread = [(j * len(images) // few + k) % len(images) for j in range(few)]
-                flips += [Flip(images[place], {k: value}) for place in sorted(spread)]
+                flips += [Flip(images[place], {k: value}, {k: said}) for place in sorted(spread)]
         if not flips and not self.values and not any(readout.part(k).flips for k in range(len(readout.names))):
             raise InputError(
                 f"study={self.name} sets one label at a time, but {', '.join(readout.names)} are only set together: "
@@ -149,8 +151,8 @@ class Edit(Study):
         few = min(8, len(among))
         self.pictured = [among[i * len(among) // few] for i in range(few)]
         if self.shown:
-            self.pictured = [self.subject.readout.place(name) for name in self.shown]
-            if not set(self.pictured) <= set(self.edited):
+            self.pictured = [k for name in self.shown for k in self.subject.readout.places(name) if k in self.edited]
+            if not self.pictured:
                 names = [self.subject.readout.names[k] for k in self.edited]
                 raise InputError(
                     f"study.shown must be among those that are edited, {', '.join(names)}; got {self.shown}."
@@ -235,7 +237,7 @@ class Edit(Study):
             row = {
                 "image": self.subject.names[flip.image],
                 "edit": self._label(flip),
-                "set": len(places),
+                "set": len(readout.listed(self._which(flip))),
                 "direction": "yes" if all(on) else "both" if any(on) else "no",
                 "well_judged": bool(self.told[places].all()),
                 "real_share": self._showing(flip).double().mean().item(),
@@ -382,7 +384,7 @@ class Edit(Study):
         return "" if self.starts == [None] else f"{comma}from {'noise' if start is None else f't = {start}'}"
 
     def _label(self, flip: Flip) -> str:
-        return "__".join(self.subject.readout.said(*item).replace(" ", "_") for item in flip.values.items())
+        return "__".join(self.subject.readout.said(*item).replace(" ", "_") for item in flip.said.items())
 
     def _compared(self) -> str:
         by = self.subject.judged_by

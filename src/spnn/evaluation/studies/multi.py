@@ -49,7 +49,7 @@ class Multi(Edit):
     def flips(self) -> list[Flip]:
         images = range(len(self.subject.names))
         if self.settings is not None:
-            return [Flip(i, setting) for setting in map(self._read, self.settings) for i in images]
+            return [Flip(i, self._resolved(read), read) for read in map(self._read, self.settings) for i in images]
         readout = self.subject.readout
         labels = list(dict.fromkeys(tuple(readout.together(k)) for k in range(len(readout.names))))
         told = [label for label in labels if self.told[list(label)].all()]
@@ -60,7 +60,8 @@ class Multi(Edit):
         for size in self.sizes:
             for i in images:
                 drawn = torch.randperm(len(among), generator=generator)[:size].sort().values.tolist()
-                flips.append(Flip(i, dict(self._other(i, among[d], generator) for d in drawn)))
+                others = dict(self._other(i, among[d], generator) for d in drawn)
+                flips.append(Flip(i, self._resolved(others), others))
         return flips
 
     def _other(self, image: int, label: Sequence[int], generator: torch.Generator) -> tuple[int, Setting]:
@@ -72,13 +73,15 @@ class Multi(Edit):
             return others[torch.randint(len(others), (), generator=generator)], True
         (k,) = label
         on = has[k] if readout.part(k).grouped else self.is_on(k, y[0, k].item())
-        return k, self.resolved(k, not bool(on))
+        return k, not bool(on)
+
+    def _resolved(self, said: Mapping[int, Setting]) -> dict[int, Setting]:
+        return {k: self.resolved(k, value) for k, value in said.items()}
 
     def _read(self, setting: Mapping[str, float | str | bool]) -> dict[int, Any]:
         if not setting or not isinstance(setting, Mapping):
             raise InputError(f"study.settings is a list of {{Name: value, ...}}; one of them is {setting!r}.")
-        read = self.subject.readout.settings(setting)
-        return {k: self.resolved(k, value) for k, value in read.items()}
+        return self.subject.readout.settings(setting)
 
     def _entries(self, rows: list[dict], images: Tensor, unedited: Tensor) -> list[dict[str, Any]]:
         entries = []

@@ -184,10 +184,10 @@ class Reconstruction(Study):
 
     def _vectors(self, images: dict[str, Tensor], seen: dict[str, dict[str, Tensor]]) -> Vectors:
         few, method = slice(0, 4), next(iter(images))
-        prefix, decode = self.subject.most_trusted, self.subject.readout.decode
+        prefix, level = self.subject.most_trusted, self.subject.readout.level
         rows = {
-            "held-out": (self.subject.images[few], decode(self.subject.seen[prefix][few])),
-            method: (images[method][few], decode(seen[method][prefix][few])),
+            "held-out": (self.subject.images[few], level(self.subject.seen[prefix][few])),
+            method: (images[method][few], level(seen[method][prefix][few])),
         }
         title = f"What is in the images, as the {self.subject.judged_by} sees them"
         return Vectors("vectors", title, rows, self.subject.readout.names)
