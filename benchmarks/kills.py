@@ -115,7 +115,8 @@ def main() -> int:
         folder = place / f"disturbed_{trainings}"
         faults += disturbed(folder, sent, options.kills, generator, (0.8 * begins, ends))
         faults += differing(folder, reference) if finished(folder) else [f"{folder} wasn't finished"]
-        print(f"after {trainings} trainings: {', '.join(f'{count} {name}' for name, count in sent.items())}", flush=True)
+        kinds = ", ".join(f"{count} {name}" for name, count in sent.items())
+        print(f"after {trainings} trainings: {kinds}", flush=True)
     for fault in faults:
         print(f"FAULT  {fault}")
     if faults:
