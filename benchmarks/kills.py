@@ -1,5 +1,5 @@
 """Kill a training again and again at random moments, resume it each time, and hold its weights against an undisturbed
-run's, bit for bit.
+run's, bit for bit; a training that gets to its end is followed by another, until there were enough kills.
 
     python -m benchmarks.kills --kills 50
 
@@ -50,13 +50,13 @@ def finished(folder: Path) -> bool:
 
 
 def disturbed(
-    folder: Path, kills: int, generator: random.Random, seconds: tuple[float, float]
-) -> tuple[Counter, list[str]]:
-    """Train with interruptions; return how often each signal was sent, and what went wrong on the way."""
-    sent, faults = Counter(), []
+    folder: Path, sent: Counter, kills: int, generator: random.Random, seconds: tuple[float, float]
+) -> list[str]:
+    """Train with interruptions, while fewer than so many signals were ``sent``; return what went wrong on the way."""
+    faults = []
     while not finished(folder):
         words = ("resume=true",) if (folder / "config.yaml").exists() else ()
-        process = start(folder, *words)
+        process, killed = start(folder, *words), False
         if sent.total() < kills:
             try:  # sometimes while it starts, sometimes while it trains
                 process.wait(generator.uniform(*seconds))
@@ -64,6 +64,7 @@ def disturbed(
                 name = generator.choice(("SIGKILL", "SIGTERM", "SIGINT"))
                 process.send_signal(getattr(signal, name))
                 sent[name] += 1
+                killed = True
                 try:
                     process.wait(60)
                 except subprocess.TimeoutExpired:  # Python can lose a KeyboardInterrupt while it imports
@@ -74,10 +75,10 @@ def disturbed(
         )  # Python's own, before there is a training
         if process.returncode not in (0, 1, 130, 143, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT) or not expected:
             faults.append(f"after {sent.total()} kills, exit status {process.returncode}: {printed[-600:]}")
-        if process.returncode == 1 and sent.total() >= kills and not finished(folder):
+        if process.returncode and not killed:
             faults.append(f"doesn't go on: {printed[-600:]}")
             break
-    return sent, faults
+    return faults
 
 
 def differing(folder: Path, reference: Path) -> list[str]:
@@ -96,7 +97,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     place = Path(tempfile.mkdtemp(prefix="kills_"))
-    reference, folder = place / "reference", place / "disturbed"
+    reference = place / "reference"
     began = time.perf_counter()
     undisturbed = start(reference)
     while undisturbed.poll() is None and not (reference / "config.yaml").exists():
@@ -108,17 +109,22 @@ def main() -> int:
     whole = time.perf_counter() - began
     print(f"undisturbed: {whole:.0f} s, {begins:.0f} s of them until it begins", flush=True)
     ends = begins + 2.5 * (whole - begins) / options.kills  # so that most kills fall into the training
-    sent, faults = disturbed(folder, options.kills, random.Random(options.seed), (0.8 * begins, ends))
-    print(f"killed {sent.total()} times ({', '.join(f'{count} {name}' for name, count in sent.items())})")
-    differs = differing(folder, reference) if finished(folder) else ["it wasn't finished"]
-    for fault in (*faults, *differs):
+    sent, faults, generator, trainings = Counter(), [], random.Random(options.seed), 0
+    while sent.total() < options.kills and not faults:
+        trainings += 1
+        folder = place / f"disturbed_{trainings}"
+        faults += disturbed(folder, sent, options.kills, generator, (0.8 * begins, ends))
+        faults += differing(folder, reference) if finished(folder) else [f"{folder} wasn't finished"]
+        kinds = ", ".join(f"{count} {name}" for name, count in sent.items())
+        print(f"after {trainings} trainings: {kinds}", flush=True)
+    for fault in faults:
         print(f"FAULT  {fault}")
-    print(
-        "the same weights and metrics, bit for bit" if not differs else f"{len(differs)} differences; kept in {place}"
-    )
-    if not (faults or differs):
-        shutil.rmtree(place)
-    return 1 if faults or differs else 0
+    if faults:
+        print(f"kept in {place}")
+        return 1
+    print(f"killed {sent.total()} times, and each training has the same weights and metrics, bit for bit")
+    shutil.rmtree(place)
+    return 0
 
 
 if __name__ == "__main__":
