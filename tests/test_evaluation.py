@@ -345,7 +345,7 @@ def test_studies_stand_beside_each_other_and_earlier_results_stay(run, tmp_path)
         evaluated(tmp_path, run, *short)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_jobs_of_a_multirun_stay_apart_and_end_with_one_table(run, tmp_path):
     words = (f"run={run.folder}", "seed=1,2", "study=edit", "count=2", "sampler.steps=10", "study.others=[keep]")
     printed = succeed("evaluate.py", "-m", *words, "hydra/launcher=joblib", f"hydra.sweep.dir={tmp_path}")

@@ -87,6 +87,7 @@ def test_a_sweep_finds_the_launcher_and_ones_own_code(spnn, tmp_path):
     assert len(list(tmp_path.glob("outputs/**/weights.safetensors"))) == 2
 
 
+@pytest.mark.nightly
 def test_ones_own_options_are_in_the_menu_and_in_the_hints(spnn, tmp_path):
     write_own(tmp_path)
     printed = spnn("train", "--help").stdout

@@ -58,7 +58,7 @@ def work(rank: int, port: int, mixing: str, x: torch.Tensor, result: str) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mixing", ["cayley", "exponential"])
+@pytest.mark.parametrize("mixing", ["cayley", pytest.param("exponential", marks=pytest.mark.nightly)])
 def test_two_processes_train_the_network_that_one_trains(mixing, tmp_path):
     x = torch.randn(4, 3, 8, 8)
     with socket.socket() as probe:

@@ -66,7 +66,7 @@ def test_keys_of_a_parallel_wrapper_and_files_are_read(case, net, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [32, 64])
+@pytest.mark.parametrize("size", [32, pytest.param(64, marks=pytest.mark.nightly)])
 def test_published_architectures_compute_what_their_formulas_say(size):
     literal = LiteralSPNN(size, outputs=7).requires_grad_(False)
     for block in literal.pinn.blocks:

@@ -52,7 +52,7 @@ def ink(tmp_path_factory) -> Run:
     return Run(folder)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_value_trains_samples_and_is_edited(ink):
     logged = ink.all_metrics()
     assert logged["task"]["error"] == logged["task"]["error/ink"] and "accuracy" not in logged["task"]
@@ -69,7 +69,7 @@ def test_a_value_trains_samples_and_is_edited(ink):
         session.edit(images, {"ink": "yes"})
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_value_is_studied_and_reported(ink, tmp_path):
     where = (f"run={ink.folder}", f"folder={tmp_path}/e", f"report={tmp_path}/report.html", "trainer.precision=32-true")
     entries = evaluate(configuration("evaluate", *where, "count=24", "sampler.steps=20", "study.diversity_targets=2"))

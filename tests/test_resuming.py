@@ -151,7 +151,7 @@ def test_a_killed_run_goes_on_to_the_weights_of_an_uninterrupted_one(uninterrupt
     assert "stage" not in succeed("train.py", f"folder={folder}", "resume=true").partition("resuming")[2]  # all is done
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_terminated_run_writes_a_checkpoint_before_it_ends(uninterrupted, tmp_path):
     folder = tmp_path / "run"
     process = start(folder, "callbacks.last.every_n_train_steps=100000")
