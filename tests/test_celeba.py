@@ -1,5 +1,6 @@
 """Readers of data sets on disk, in each layout, whole and damaged."""
 
+import json
 import os
 import re
 import shutil
@@ -12,9 +13,11 @@ from PIL import Image
 
 from spnn.data import CELEBA_ATTRIBUTES, CelebA, CelebAMaskHQ, ImageData, ImageFolder
 from spnn.data.faces import make_face
+from spnn.data.faces.measures import POINTS, face_points
 from spnn.data.files import decode_image
 from spnn.data.layouts import write_faces
 from spnn.errors import InputError
+from spnn.readout import Values
 
 READERS = {"celeba": CelebA, "celeba_kaggle": CelebA, "celebahq": CelebAMaskHQ, "image_folder": ImageFolder}
 COUNTS = {"train": 16, "val": 2, "test": 2}
@@ -53,6 +56,48 @@ def test_every_layout_is_read(layout, cache, whole, tmp_path):
         expected = np.asarray(Image.fromarray(face).resize((16, 16), Image.Resampling.BICUBIC)).astype(float)
         assert abs(item["image"].permute(1, 2, 0).numpy() - expected).mean() < 4  # but for JPEG
         assert item["index"] == place and Path(source.split(split).name(place)).is_file()
+
+
+@pytest.mark.parametrize("layout", ["celeba", "celeba_kaggle"])
+def test_points_of_celeba_are_those_of_the_faces_and_mirrored_with_them(layout, whole):
+    source = CelebA(whole / layout, 32, labels="points")
+    source.check()
+    labels = source.split("train").labels
+    expected = np.stack([face_points(3, index).reshape(-1) for index in range(len(labels))])
+    assert np.abs(labels - expected).max() < 0.5 / 178  # they are written in whole pixels
+    readout = source.readout
+    assert isinstance(readout, Values) and readout.names == source.label_names == tuple(POINTS)
+    low, high = readout.ranges["left_eye_x"]
+    assert 0.3 < low < high < 0.45
+    again = CelebA(whole / layout, 32, labels="points")
+    again.recall(json.loads(json.dumps(source.facts())))  # as a run keeps it
+    assert again.readout.ranges.keys() == readout.ranges.keys() and list(again.readout.ranges["nose_y"]) == list(
+        readout.ranges["nose_y"]
+    )
+    mirrored = dict(zip(source.label_names, source.mirror(torch.from_numpy(labels))[0].tolist(), strict=True))
+    plain = dict(zip(source.label_names, labels[0].tolist(), strict=True))
+    assert mirrored["left_eye_x"] == pytest.approx(1 - plain["right_eye_x"])
+    assert mirrored["left_eye_y"] == pytest.approx(plain["right_eye_y"])
+
+
+def test_points_that_are_missing_or_no_numbers_are_named(copied):
+    root = copied("celeba")
+    path = root / "list_landmarks_align_celeba.txt"
+    text = path.read_text()
+    for changed, message in (
+        (text.replace("lefteye_x", "eye_x"), "must have the columns .* but lacks lefteye_x"),
+        (text.replace("000002.jpg", "900002.jpg"), "has no points of 1 images: 000002.jpg"),
+        (re.sub(r"(000002.jpg +)\d+", r"\1x", text), "must hold numbers of pixels"),
+    ):
+        path.write_text(changed)
+        with pytest.raises(InputError, match=message):
+            CelebA(root, 32, labels="points").check()
+    path.unlink()
+    with pytest.raises(InputError, match=r"points: MISSING, list_landmarks_align_celeba.txt"):
+        CelebA(root, 32, labels="points").check()
+    CelebA(root, 32).check()  # attributes need none
+    with pytest.raises(InputError, match="attributes or points, not 'dots'"):
+        CelebA(root, 32, labels="dots")
 
 
 @pytest.mark.parametrize("layout", READERS)

@@ -5,6 +5,7 @@
     img_align_celeba/000001.jpg ...     178x218 pixels         CelebA-HQ-img/0.jpg ...      1024x1024 pixels
     list_attr_celeba.txt (or .csv)                             CelebAMask-HQ-attribute-anno.txt
     list_eval_partition.txt (or .csv)   train, val, test
+    list_landmarks_align_celeba.txt (or .csv)   if labels are points
 
 References:
     Deep Learning Face Attributes in the Wild (Liu et al., 2015), https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html
@@ -12,18 +13,26 @@ References:
 """
 
 from abc import abstractmethod
+from functools import cached_property
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
+from torch import Tensor
 
 from spnn.data.attributes import CELEBA_ATTRIBUTES
+from spnn.data.face_labels import mirrored_points
+from spnn.data.faces.measures import POINTS
 from spnn.data.listed import ListedImages, Listing, in_order
 from spnn.data.search import Search
 from spnn.data.tables import Table, read_table
 from spnn.errors import InputError, some_of
+from spnn.readout import Readout, Values
 
-__all__ = ["CelebA", "CelebAMaskHQ"]
+__all__ = ["ALIGNED", "CelebA", "CelebAMaskHQ"]
+
+ALIGNED = (178, 218)
+"""Width and height of CelebA's aligned images, in pixels."""
 
 
 class _Faces(ListedImages):
@@ -69,14 +78,19 @@ class _Faces(ListedImages):
                 f"{'; '.join(f'{what}: {some_of(sorted(some), 5)}' for what, some in found.items() if some)}. Other "
                 "attributes are read by data=image_folder."
             )
-        attributes = table.select(CELEBA_ATTRIBUTES).binary()
-        return Listing(folder, np.array(names), attributes, self.splits(table, places))
+        return Listing(folder, np.array(names), self.labels(table, places), self.splits(table, places))
+
+    def labels(self, attributes: Table, places: dict[str, Path]) -> np.ndarray:
+        """The labels of each row of the attributes, [N, K]."""
+        return attributes.select(CELEBA_ATTRIBUTES).binary()
 
 
 class CelebA(_Faces):
     """CelebA's aligned and cropped faces, of which the central square is taken; the official partition.
 
     Arguments:
+        labels: ``attributes``, the forty; or ``points``, where eyes, nose and the mouth's corners are, as ``nose_x`` in
+            [0, 1] of the square's width. Points' ranges are those of all but one in fifty training images.
         root, size, cache, cache_folder, on_bad_image: See :class:`~spnn.data.listed.ListedImages`.
     """
 
@@ -84,6 +98,65 @@ class CelebA(_Faces):
     tables: ClassVar = {"attributes": "list_attr_celeba", "partition": "list_eval_partition"}
     first_image = "000001.jpg"
     origin = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
+
+    def __init__(
+        self,
+        root: str | Path | None,
+        size: int,
+        *,
+        labels: Literal["attributes", "points"] = "attributes",
+        **options: Any,
+    ):
+        super().__init__(root, size, **options)
+        if labels not in ("attributes", "points"):
+            raise InputError(f"CelebA's labels are attributes or points, not {labels!r}.")
+        self.ranges: dict[str, list[float]] | None = None  # of points, once they are known
+        self.has_points = labels == "points"
+        if self.has_points:
+            self.label_names = tuple(POINTS)
+            self.tables = {**self.tables, "points": "list_landmarks_align_celeba"}
+
+    @cached_property
+    def readout(self) -> Readout:
+        if not self.has_points:
+            return super().readout
+        if self.ranges is None:
+            training = self.listing.labels[self.listing.split == 0]
+            ends = np.quantile(training, [0.01, 0.99], axis=0).T.tolist()
+            self.ranges = dict(zip(self.label_names, ends, strict=True))
+        return Values(self.label_names, ranges=self.ranges, units=dict.fromkeys(self.label_names, "of the square"))
+
+    def facts(self) -> list:
+        return [*self.readout.ranges.items()] if self.has_points else super().facts()
+
+    def recall(self, facts: list) -> None:
+        if self.has_points:
+            self.ranges = dict(facts)
+        else:
+            super().recall(facts)
+
+    def mirror(self, labels: Tensor) -> Tensor:
+        return mirrored_points(self.label_names, labels) if self.has_points else labels
+
+    def labels(self, attributes: Table, places: dict[str, Path]) -> np.ndarray:
+        if not self.has_points:
+            return super().labels(attributes, places)
+        table = read_table(places["points"])
+        columns = [name.replace("_", "", name.count("_") - 1) for name in POINTS]  # lefteye_x
+        if missing := [name for name in columns if name not in table.columns]:
+            raise InputError(
+                f"{table.path} must have the columns {', '.join(columns)}, but lacks {some_of(missing, 5)}."
+            )
+        rows = dict(zip(table.names, table.select(columns).values.tolist(), strict=True))
+        if unknown := [name for name in attributes.names if name not in rows]:
+            raise InputError(f"{table.path} has no points of {len(unknown)} images: {some_of(unknown)}.")
+        try:
+            pixels = np.array([rows[name] for name in attributes.names], dtype=np.float32)
+        except ValueError as error:
+            raise InputError(f"{table.path} must hold numbers of pixels: {error}.") from None
+        width, height = ALIGNED
+        down = np.array([(height - width) / 2 if name.endswith("_y") else 0 for name in POINTS], dtype=np.float32)
+        return (pixels - down) / width
 
     def splits(self, attributes: Table, places: dict[str, Path]) -> np.ndarray:
         partition = read_table(places["partition"], columns=("partition",))

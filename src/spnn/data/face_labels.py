@@ -1,7 +1,7 @@
 """What rendered faces can be labelled with, besides their attributes: values, points, or a map of regions."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import Tensor
 from spnn.data.faces.measures import POINTS, REGIONS, VALUES, Measure, coarse, face_points, face_regions, face_values
 from spnn.readout import ClassMap, Readout, Values
 
-__all__ = ["FACE_LABELS", "FaceLabels", "PointLabels", "RegionLabels", "ValueLabels"]
+__all__ = ["FACE_LABELS", "FaceLabels", "PointLabels", "RegionLabels", "ValueLabels", "mirrored_points"]
 
 _TURNED = ("yaw", "tilt")  # values that change their sign in the mirror
 
@@ -76,11 +76,17 @@ class PointLabels(FaceLabels):
         return face_points(seed, index).reshape(-1)
 
     def mirror(self, labels: Tensor) -> Tensor:
-        other = {"left": "right", "right": "left"}
-        partners = ["_".join(other.get(word, word) for word in name.split("_")) for name in self.names]
-        swapped = labels[..., [self.names.index(name) for name in partners]]
-        across = torch.tensor([name.endswith("_x") for name in self.names], device=labels.device)
-        return torch.where(across, 1 - swapped, swapped)
+        return mirrored_points(self.names, labels)
+
+
+def mirrored_points(names: Sequence[str], points: Tensor) -> Tensor:
+    """Coordinates [..., K], such as ``left_eye_x`` in [0, 1] of the width, of the mirrored picture: what was left is
+    right."""
+    other = {"left": "right", "right": "left"}
+    partners = ["_".join(other.get(word, word) for word in name.split("_")) for name in names]
+    swapped = points[..., [names.index(name) for name in partners]]
+    across = torch.tensor([name.endswith("_x") for name in names], device=points.device)
+    return torch.where(across, 1 - swapped, swapped)
 
 
 class RegionLabels(FaceLabels):

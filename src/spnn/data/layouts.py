@@ -15,14 +15,16 @@ import numpy as np
 from PIL import Image
 
 from spnn.data.attributes import CELEBA_ATTRIBUTES
+from spnn.data.celeba import ALIGNED
 from spnn.data.faces import make_face
+from spnn.data.faces.measures import POINTS, face_points
 from spnn.errors import InputError
 
 __all__ = ["LAYOUTS", "write_faces"]
 
 LAYOUTS = ("celeba", "celeba_kaggle", "celebahq", "image_folder")
 
-_ALIGNED = (178, 218)  # width and height of CelebA's aligned images
+_POINTS = [name.replace("_", "", name.count("_") - 1) for name in POINTS]  # as CelebA calls them: lefteye_x
 _FOLDERS = {
     "celeba": "img_align_celeba",
     "celeba_kaggle": "img_align_celeba/img_align_celeba",
@@ -57,12 +59,14 @@ def write_faces(
     folder = root / _FOLDERS[layout]
     folder.mkdir(parents=True, exist_ok=True)
     aligned = layout in ("celeba", "celeba_kaggle")
-    names, rows = [], []
+    names, rows, points = [], [], []
     for index in range(train + val + test):
-        face, attributes = make_face(seed, index, _ALIGNED[0] if aligned else size)
+        face, attributes = make_face(seed, index, ALIGNED[0] if aligned else size)
         if aligned:
-            border = (_ALIGNED[1] - _ALIGNED[0]) // 2
+            border = (ALIGNED[1] - ALIGNED[0]) // 2
             face = np.pad(face, ((border, border), (0, 0), (0, 0)), mode="edge")
+            pixels = face_points(seed, index) * ALIGNED[0] + [0, border]
+            points.append(np.rint(pixels).astype(int).reshape(-1).tolist())
         names.append(f"{index}.jpg" if layout == "celebahq" else f"{index + 1:06d}.jpg")
         rows.append([1 if value else -1 for value in attributes])
         Image.fromarray(face).save(folder / names[-1], quality=95)
@@ -70,11 +74,13 @@ def write_faces(
     if layout == "celeba":
         _write_text(root / "list_attr_celeba.txt", names, rows, CELEBA_ATTRIBUTES)
         _write_text(root / "list_eval_partition.txt", names, [[part] for part in parts])
+        _write_text(root / "list_landmarks_align_celeba.txt", names, points, _POINTS)
     elif layout == "celebahq":
         _write_text(root / "CelebAMask-HQ-attribute-anno.txt", names, rows, CELEBA_ATTRIBUTES)
     elif layout == "celeba_kaggle":
         _write_csv(root / "list_attr_celeba.csv", ["image_id", *CELEBA_ATTRIBUTES], names, rows)
         _write_csv(root / "list_eval_partition.csv", ["image_id", "partition"], names, [[part] for part in parts])
+        _write_csv(root / "list_landmarks_align_celeba.csv", ["image_id", *_POINTS], names, points)
     else:
         rows = [[*row, ("train", "val", "test")[part]] for row, part in zip(rows, parts, strict=True)]
         _write_csv(root / "attributes.csv", ["image", *CELEBA_ATTRIBUTES, "split"], names, rows)
