@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -10,6 +11,8 @@ from spnn.data import Digits
 from spnn.data.module import collate, scale_to_unit_range
 from spnn.metrics import fine_energy
 from spnn.outputs import TrainingOutputs, outputs_of
+from spnn.readout import Classes, Mixed, Values
+from spnn.sampling.targets import set_values
 
 
 def logits(count: int = 400, attributes: int = 5) -> tuple[Tensor, Tensor]:
@@ -166,3 +169,32 @@ def test_the_outputs_of_images_are_described_whatever_the_batches():
     for name in ("mean", "covariance", "balanced", "present", "absent", "distance"):
         torch.testing.assert_close(getattr(found, name), getattr(expected, name), rtol=1e-4, atol=1e-4, equal_nan=True)
     assert not torch.allclose(expected.mean, TrainingOutputs.of(-y, whole["labels"]).mean, atol=1e-2)
+
+
+def test_a_class_is_swapped_by_the_difference_of_class_means():
+    labels = torch.eye(3)[torch.arange(300) % 3]
+    centres = torch.tensor([[4.0, 0, 0, 1], [0, 4, 0, 2], [0, 0, 4, 3]])  # of three classes, and of a value beside them
+    y = labels @ centres + 0.3 * torch.randn(300, 4)
+    readout = Mixed([Classes(("a", "b", "c")), Values(("v",))])
+    outputs = TrainingOutputs.of(y, torch.cat([labels, y[:, 3:]], dim=1), readout)
+    torch.testing.assert_close(outputs.means[:3], torch.stack([y[labels[:, k] > 0].mean(0) for k in range(3)]))
+    moved = outputs.swap(y[:3], 2, [0, 1, 2], all_follow=True)
+    torch.testing.assert_close(moved - y[:3], outputs.means[2] - outputs.means[:3])
+    assert torch.equal(moved[2], y[2])  # which is of that class already
+    alone = outputs.swap(y[:3], 2, [0, 1, 2], all_follow=False)
+    assert torch.equal(alone[:, :3], moved[:, :3]) and torch.equal(alone[:, 3], y[:3, 3])
+    set_, which = set_values(y[:3], readout, {"class": "c"}, "edit.set", outputs, share=1.0)
+    assert torch.equal(set_, moved) and which.tolist() == [True, True, True, False]
+    assert (outputs.far(moved)[0] <= outputs.distance[99]).all()
+
+
+def test_outputs_of_an_earlier_version_are_read_without_class_means(tmp_path):
+    outputs = TrainingOutputs.of(torch.randn(50, 3), (torch.randn(50, 3) > 0).float())
+    outputs.save(tmp_path / "outputs.safetensors")
+    tensors = load_file(tmp_path / "outputs.safetensors")
+    del tensors["means"]
+    save_file(tensors, tmp_path / "outputs.safetensors")
+    again = TrainingOutputs.load(tmp_path / "outputs.safetensors")
+    assert torch.equal(again.mean, outputs.mean) and again.means.isnan().all()
+    y = torch.randn(2, 3)
+    assert torch.equal(again.swap(y, 1, [0, 1, 2], all_follow=True), y)

@@ -63,6 +63,8 @@ class TrainingOutputs:
         together: Shares of the images that have two labels, [K, K]; that have one, on the diagonal.
         whole: The images' mean :func:`~spnn.metrics.saturated` and :func:`~spnn.metrics.fine_energy`, [2]; NaN where
             only outputs are known.
+        means: The mean outputs of images that have a label, [K, K]; NaN where no image has it, or an earlier version
+            wrote the file.
     """
 
     mean: Tensor
@@ -74,6 +76,7 @@ class TrainingOutputs:
     distance: Tensor
     together: Tensor
     whole: Tensor
+    means: Tensor
 
     @classmethod
     def of(cls, y: Tensor, labels: Tensor, readout: Readout = LOGITS, whole: Tensor | None = None) -> "TrainingOutputs":
@@ -89,7 +92,8 @@ class TrainingOutputs:
         typical = _quantiles(y, has, seen), _quantiles(y, lacks, unseen)
         together = has.double().T @ has.double() / len(has)
         whole = torch.full((2,), torch.nan) if whole is None else whole.mean(0)
-        found = mean, ends, covariance, balanced, *typical, distance, together, whole
+        means = (has.double().T @ y) / has.double().sum(0)[:, None]
+        found = mean, ends, covariance, balanced, *typical, distance, together, whole, means
         return cls(*(tensor.float() for tensor in found))
 
     @classmethod
@@ -116,6 +120,8 @@ class TrainingOutputs:
     def load(cls, path: Path) -> "TrainingOutputs | None":
         """Read what :meth:`save` wrote; None if an earlier version did, which knew less."""
         found = load_file(path)
+        if "mean" in found:
+            found.setdefault("means", torch.full([len(found["mean"])] * 2, torch.nan))
         return cls(**found) if found.keys() == {field.name for field in fields(cls)} else None
 
     def typical(self, place: int, has: bool, quantile: float) -> float:
@@ -148,6 +154,26 @@ class TrainingOutputs:
         moved = y + share * ((values - y[:, places]).double() @ slopes).to(y)
         moved[:, places] = values
         return moved
+
+    def swap(self, y: Tensor, place: int, group: Sequence[int], *, all_follow: bool) -> Tensor:
+        """Give images another class: outputs move by the difference between its mean outputs and those of the class
+        that they show, so that what sets an image apart from others of its class stays.
+
+        Arguments:
+            y: Outputs, [N, K].
+            place: Of the class.
+            group: The places of all classes, one of which an image has.
+            all_follow: Whether the other outputs move, too.
+
+        Returns:
+            The new outputs, [N, K].
+        """
+        shown = torch.tensor(group)[y[:, group].argmax(1)]
+        moved = y + (self.means[place] - self.means[shown]).nan_to_num()
+        if all_follow:
+            return moved
+        kept = torch.ones(y.shape[1], dtype=torch.bool).index_fill(0, torch.tensor(group), False)
+        return torch.where(kept, y, moved)
 
     def likely(self, y: Tensor, places: Sequence[int], values: Tensor) -> Tensor:
         """Set coordinates, and let the others follow no further than needed for a target that is as likely as all but

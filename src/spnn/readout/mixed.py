@@ -22,7 +22,7 @@ class Mixed(Readout):
         parts: The readouts; no name may be in two of them.
     """
 
-    noun, score, trivial, poles = "label", "score", "trivial answer", ("no or low", "yes or high")
+    noun, score, trivial, poles = "label", "score", "best guess", ("no or low", "yes or high")
 
     def __init__(self, parts: Sequence[Readout]):
         super().__init__([name for part in parts for name in part.names])

@@ -37,7 +37,8 @@ def set_values(
 
     ``yes`` is the given quantile of what training images that have the label show of it, ``no`` the same of those
     that lack it; of a number, ``high`` and ``low`` are that quantile of all, and the opposite one. An image that shows
-    it as clearly as most of them keeps its output: there is nothing to edit.
+    it as clearly as most of them keeps its output: there is nothing to edit. To a class, an image's outputs move by the
+    difference between the mean outputs of two classes, see :meth:`~spnn.outputs.TrainingOutputs.swap`.
 
     Arguments:
         y: Outputs, [N, K].
@@ -88,9 +89,15 @@ def set_places(
             f"`{high}`, `{low}` and others that follow need to know the outputs of training images, which only a run's "
             f"own network has (operator=trained): give numbers in `{option}`, and edit.others=keep."
         )
+    classes = {k: readout.together(k) for k, value in read.items() if isinstance(value, bool)}
+    classes = {k: group for k, group in classes.items() if len(group) > 1}
+    for k, group in classes.items():  # the image's class becomes another; of one of many cells, that cell's alone
+        y = outputs.swap(y, k, group, all_follow=share != 0 and len(classes) == 1)
     columns = []
     for k, value in read.items():
-        if isinstance(value, bool):
+        if k in classes:
+            columns.append(y[:, k])
+        elif isinstance(value, bool):
             typical = outputs.typical(k, value, quantile)
             if math.isnan(typical):
                 raise InputError(
