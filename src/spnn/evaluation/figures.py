@@ -32,6 +32,9 @@ def save_figure(part: Bars | Lines | Matrix | Pictures | Vectors, folder: Path) 
     return path
 
 
+_HALF_LINE = 50  # letters of a legend that two columns have room for
+
+
 def draw(*parts: Bars | Lines | Matrix | Vectors) -> Figure:
     """The drawing of a chart; of curves, several beside each other."""
     return {Bars: _bars, Lines: _lines, Matrix: _matrix, Vectors: _vectors}[type(parts[0])](*parts)
@@ -57,7 +60,9 @@ def _bars(bars: Bars) -> Figure:
     axis.set_xlabel(f"{bars.title}, %" if bars.percent else bars.title)
     axis.grid(axis="x", alpha=0.3)
     _tidy(axis)
-    figure.legend(loc="outside upper center", ncols=min(2, len(bars.series)), frameon=False, fontsize=8)
+    longest = max(len(text) for text in axis.get_legend_handles_labels()[1])
+    columns = 1 if longest > _HALF_LINE else min(2, len(bars.series))
+    figure.legend(loc="outside upper center", ncols=columns, frameon=False, fontsize=8)
     return figure
 
 

@@ -1,5 +1,6 @@
 """What sampling works with: a prior, an operator, a judge; from a run or from elsewhere."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from spnn.outputs import TrainingOutputs
 from spnn.readout import VALUES, Binary, Readout
 from spnn.runs import Run
 from spnn.surjection import Surjection
+
+log = logging.getLogger(__name__)
 
 __all__ = ["Models", "freeze", "load_models", "readout_of"]
 
@@ -74,6 +77,10 @@ def load_models(config: DictConfig) -> Models:
         operator, readout = owner.surjection(), owner.source.readout
     shape = getattr(operator, "image_shape", prior.image_shape)
     judged = run is not None and readout.names == run.source.readout.names and shape == run.source.image_shape
+    if run is not None and readout.names and not judged and run.has("judge"):
+        log.warning(
+            "the judge of %s is for other labels, another order of them or another size: it is left out", run.folder
+        )
     return freeze(Models(prior, operator, readout, run.judge() if judged else None, run, owner))
 
 
