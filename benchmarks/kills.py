@@ -8,6 +8,7 @@ It takes some twenty minutes on two cores. Each fault is named; the exit status 
 
 import argparse
 import json
+import os
 import random
 import shutil
 import signal
@@ -41,6 +42,7 @@ def start(folder: Path, *words: str) -> subprocess.Popen:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},  # sums are rounded otherwise by another number of threads
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # which shells switch off in the background
     )
 
