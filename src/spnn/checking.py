@@ -22,7 +22,7 @@ from hydra.errors import (
 from omegaconf import DictConfig, OmegaConf
 
 from spnn.configs import WHERE
-from spnn.errors import InputError, nearest, nearest_path
+from spnn.errors import InputError, choice, nearest, nearest_path
 from spnn.search_path import searching
 from spnn.signatures import KINDS, MAPPING, NUMBER, WHOLE, kinds, parameters
 
@@ -72,8 +72,7 @@ def hint(error: BaseException | None, name: str, folders: Sequence[Path], words:
     """
     if isinstance(error, MissingConfigException) and error.options:
         option = str(error.missing_cfg_file).rpartition("/")[2]
-        near = nearest(option, error.options) or f"; choose from {', '.join(error.options)}"
-        return f"No option {option!r}{near}."
+        return f"No option {option!r}{choice(option, error.options)}."
     if isinstance(error, OverrideParseException):
         reason = next(line for line in error.message.splitlines() if not line.startswith("Error parsing"))
         return (

@@ -10,7 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 import spnn.entry  # noqa: F401 - registers the resolvers that configs use
 from spnn.checking import check, names_of
-from spnn.errors import InputError, nearest, nearest_path
+from spnn.errors import InputError, choice, nearest_path
 from spnn.search_path import config_folders, searching
 
 __all__ = ["composed"]
@@ -34,9 +34,7 @@ def composed(name: str, choices: Sequence[str] = (), values: Mapping[str, Any] |
             config = compose(name, list(choices), return_hydra_config=True)
         except MissingConfigException as error:
             option = str(error.missing_cfg_file).rpartition("/")[2]
-            options = error.options or []
-            hint = nearest(option, options) or f"; choose from {', '.join(options)}"
-            raise InputError(f"no option {option!r}{hint}.") from None
+            raise InputError(f"no option {option!r}{choice(option, error.options or [])}.") from None
         except (HydraException, ConfigCompositionException, ValueError) as error:
             raise InputError(f"can't compose {' '.join(choices)}: {error}") from None
         values = dict(values or {})

@@ -1,9 +1,10 @@
 """The errors whose message is all that a user needs: entry scripts print it alone, without a traceback."""
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
-__all__ = ["InputError", "NonFiniteLossError", "nearest", "nearest_path", "some_of"]
+__all__ = ["InputError", "NonFiniteLossError", "choice", "nearest", "nearest_path", "some_of", "told"]
 
 
 class InputError(ValueError):
@@ -18,6 +19,18 @@ class NonFiniteLossError(RuntimeError):
     """Training reached a loss that is NaN or infinite."""
 
 
+@contextmanager
+def told(what: str, then: str = "") -> Iterator[None]:
+    """Turn what the user's own code raises into an InputError: ``what`` failed, by which error, and ``then``
+    what to do. An InputError stays as it is."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{what}: {error!r}.{then}") from error
+
+
 def some_of(names: Sequence[str], most: int = 3) -> str:
     """The first of a list of names, for a message."""
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
@@ -28,6 +41,11 @@ def nearest(name: str, names: Iterable[str], most: int = 3) -> str:
     known = {known.lower(): known for known in sorted(names)}
     found = [known[match] for match in difflib.get_close_matches(name.lower(), known, n=most)]
     return f" (did you mean {' or '.join(found)}?)" if found else ""
+
+
+def choice(name: str, names: Sequence[str]) -> str:
+    """What to choose instead of an unknown name, for a message: the nearest ones, or else all that there are."""
+    return nearest(name, names) or f"; choose from {', '.join(names)}"
 
 
 def nearest_path(path: str, paths: Iterable[str]) -> str:

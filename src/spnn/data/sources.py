@@ -19,7 +19,7 @@ from spnn.data import faces
 from spnn.data.arrays import ArrayDataset, cached_arrays
 from spnn.data.attributes import CELEBA_ATTRIBUTES
 from spnn.data.face_labels import FACE_LABELS, FaceLabels
-from spnn.errors import InputError
+from spnn.errors import InputError, told
 from spnn.readout import Binary, Classes, Mixed, Readout, Values
 
 __all__ = ["SPLITS", "Digits", "Source", "Split", "SyntheticFaces", "check_split"]
@@ -75,12 +75,8 @@ def check_split(source: Source, name: Split) -> None:
             bytes and of the source's shape.
     """
     of = f"the split {name!r} of {type(source).__name__}"
-    try:
+    with told(f"{of} can't be had"):
         split = source.split(name)
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(f"{of} can't be had: {error!r}.") from error
     if not hasattr(split, "__getitem__") or not hasattr(split, "labels"):
         raise InputError(
             f"{of} must be a data set with `labels`, such as spnn.data.ArrayDataset(images, labels), got "

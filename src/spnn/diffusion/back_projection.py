@@ -1,5 +1,6 @@
 """Guidance by back-projection: Definition 4.3 of the paper, at each step of sampling."""
 
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -43,14 +44,15 @@ class BackProjection(TargetGuidance):
             raise InputError("only rule=nlbp satisfies g(x) = y exactly: set exact=false, or choose that rule.")
         super().__init__(with_pinv(surjection, pinv), target, **options)
         self.move = self.surjection.back_project if rule == "nlbp" else self.surjection.naive_back_project
-        self.exact, self.completed_target = exact, None
-        if self.free is None:
-            with torch.autocast(target.device.type, enabled=False):
-                self.completed_target = self.surjection.complete_pinv(target)
+        self.exact = exact
+
+    @cached_property
+    def completed_target(self) -> Completion:
+        """The pseudo-inverse's completion of the batch's targets, for which it is computed once."""
+        with torch.autocast(self.target.device.type, enabled=False):
+            return self.surjection.complete_pinv(self.target)
 
     def correct(self, x0: Tensor, here: Completion, which: Tensor, strength: float) -> Tensor:
-        if self.completed_target is not None:
-            target = self.completed_target.select(which)
-        else:  # with free coordinates it changes at each step
-            target = self.wanted(here.y, which)
+        # With free coordinates the target changes at each step.
+        target = self.completed_target.select(which) if self.free is None else self.wanted(here.y, which)
         return self.move(x0, target, strength, completed=here)

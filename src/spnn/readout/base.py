@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from spnn.errors import InputError, nearest
+from spnn.errors import InputError, choice
 
 __all__ = ["Readout", "Setting", "checked"]
 
@@ -143,8 +143,7 @@ class Readout(ABC):
             InputError: If there is none of that name; the message has the nearest ones.
         """
         if name not in self.names:
-            hint = nearest(name, self.keys) or f"; choose from {', '.join(self.keys)}"
-            raise InputError(f"there is no {self.noun} {name!r}{hint}.")
+            raise InputError(f"there is no {self.noun} {name!r}{choice(name, self.keys)}.")
         return self.names.index(name)
 
     def places(self, key: str) -> list[int]:

@@ -6,7 +6,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy
 
-from spnn.errors import InputError, nearest
+from spnn.errors import InputError, choice
 from spnn.readout.base import Setting
 from spnn.readout.one_of_many import OneOfMany
 
@@ -65,8 +65,7 @@ class Classes(OneOfMany):
             if name == self.group:
                 known = [name.removeprefix(f"{self.group}_") for name in self.names]
                 if str(value) not in known:
-                    hint = nearest(str(value), known) or f"; choose from {', '.join(known)}"
-                    raise InputError(f"there is no {self.group} {value!r}{hint}.")
+                    raise InputError(f"there is no {self.group} {value!r}{choice(str(value), known)}.")
                 name, value = self.names[known.index(str(value))], True
             read[self.place(str(name))] = self.read(str(name), value)
         if len(read) > 1:

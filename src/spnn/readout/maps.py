@@ -12,7 +12,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassJaccardIndex
 
-from spnn.errors import InputError, nearest
+from spnn.errors import InputError, choice
 from spnn.readout.base import Setting
 from spnn.readout.one_of_many import OneOfMany
 
@@ -68,8 +68,7 @@ class ClassMap(OneOfMany):
                 continue
             if re.fullmatch(r"\[\d+,\s*\d+\]", str(name)):
                 if value not in self.classes:
-                    hint = nearest(str(value), self.classes) or f"; choose from {', '.join(self.classes)}"
-                    raise InputError(f"there is no class {value!r}{hint}.")
+                    raise InputError(f"there is no class {value!r}{choice(str(value), self.classes)}.")
                 name, value = f"{value}{str(name).replace(' ', '')}", True
             read[self.place(str(name))] = self.read(str(name), value)
         cells = [k % (self.height * self.width) for k in read]

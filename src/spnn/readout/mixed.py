@@ -1,8 +1,7 @@
 """Several kinds of labels in one network."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -139,7 +138,7 @@ class Mixed(Readout):
         return torch.cat(columns, dim=1)
 
     def doubt(self, name: str, value: float | str | bool) -> str | None:
-        return self._of(name, lambda part: part.doubt(name, value))
+        return next((part.doubt(name, value) for part in self.parts if name in part.names), None)
 
     def read(self, name: str, value: float | str | bool) -> Setting:
         return self.part(self.place(name)).read(name, value)
@@ -166,9 +165,6 @@ class Mixed(Readout):
 
     def _start(self, place: int) -> int:
         return self.slices[self._number(place)].start
-
-    def _of(self, name: str, ask: Callable[[Readout], Any]) -> Any:
-        return next((ask(part) for part in self.parts if name in part.names), None)
 
     def _has_output(self, place: int, output: float) -> bool:
         return self.part(place)._has_output(place - self._start(place), output)

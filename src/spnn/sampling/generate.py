@@ -21,7 +21,7 @@ from spnn.diffusion.denoiser import Denoised
 from spnn.diffusion.guidance import Guidance, Level, TargetGuidance, guide
 from spnn.diffusion.latent import LatentPrior
 from spnn.diffusion.sampler import ImageNoise, Sampler
-from spnn.errors import InputError
+from spnn.errors import InputError, told
 from spnn.sampling.models import Models
 from spnn.sampling.progress import SamplingProgress
 from spnn.sampling.store import MemoryStore
@@ -124,16 +124,13 @@ def _tried_guidance(models: Models, request: Request) -> Guidance | None:
         InputError: If it can't be made, or fails.
     """
     y, free = (None if rows is None else rows[[0, 0]] for rows in (request.y, request.free))
-    try:
+    needs = (
+        " It is called as (operator, y, free=..., readout=...) and gives what guides: its config needs "
+        "`_partial_: true` and all other arguments, such as `schedule`; a class of your own passes `**options` on to "
+        "TargetGuidance."
+    )
+    with told("the guidance can't be made", needs):
         made = request.guidance(models.operator.cpu(), y, free=free, readout=models.readout)
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(
-            f"the guidance can't be made: {error!r}. It is called as (operator, y, free=..., readout=...) and gives "
-            "what guides: its config needs `_partial_: true` and all other arguments, such as `schedule`; a class of "
-            "your own passes `**options` on to TargetGuidance."
-        ) from error
     if made is not None and not callable(made) and not hasattr(made, "guide"):
         raise InputError(
             f"a guidance is called as (operator, y, free=..., readout=...) and gives what guides, but {made!r} can't "

@@ -11,7 +11,7 @@ import yaml
 from omegaconf import DictConfig
 from torch import Tensor
 
-from spnn.errors import InputError
+from spnn.errors import InputError, told
 from spnn.outputs import TrainingOutputs
 from spnn.readout import Readout, Setting
 
@@ -62,12 +62,8 @@ def set_values(
             f"nothing to set: give `{option}={{Name: value, ...}}`, e.g. {example}. Got "
             f"{given}{', without a value' * isinstance(given, str)}."
         )
-    try:
+    with told(f"{option}={dict(values)} can't be read by {type(readout).__name__}"):
         read = readout.settings(values)
-    except InputError:
-        raise
-    except Exception as error:
-        raise InputError(f"{option}={dict(values)} can't be read by {type(readout).__name__}: {error!r}.") from error
     return set_places(y, readout, read, option, outputs, quantile=quantile, share=share)
 
 
