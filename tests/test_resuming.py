@@ -14,7 +14,7 @@ import lightning as L
 import pytest
 import torch
 from commands import REPOSITORY, configuration, fail, succeed
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
 from safetensors.torch import load_file
 
 from spnn.data import Digits, ImageData
@@ -118,6 +118,56 @@ def test_an_error_within_a_step_costs_no_batch_and_no_validation(accumulate, tmp
         assert torch.load(folder / "best.ckpt", weights_only=True)["global_step"] == 8
         begins = second.images[0][0]
         assert first.images[:begins] + second.images == whole.images
+
+
+class Interrupting(Stage):
+    """A stage of one weight that is averaged, whose batches are counted, and that Ctrl-C reaches within a step."""
+
+    trains = "weight"
+
+    def __init__(self, at: int | None = None):
+        super().__init__(optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1))
+        self.weight, self.at = torch.nn.Linear(1, 1, bias=False), at
+        torch.nn.init.zeros_(self.weight.weight)
+        self.register_buffer("batches", torch.zeros(()))
+
+    def training_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> torch.Tensor:
+        self.batches += 1
+        return (self.weight(torch.ones(1, 1)) - batch["index"].sum()).square().sum() * 1e-3
+
+    def optimizer_step(self, *arguments) -> None:
+        super().optimizer_step(*arguments)
+        if self.global_step + 1 == self.at:  # the weights have moved, their average has not
+            signal.raise_signal(signal.SIGINT)
+
+    def validation_step(self, batch: dict[str, torch.Tensor], batch_idx: int) -> None:
+        self.log("val/loss", 1.0)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("at", [1, 3, 4, 6, 12])
+def test_ctrl_c_within_a_step_ends_it_first(accumulate, at, tmp_path):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def fit(folder: Path, stage: Stage, **resumed) -> dict:
+        trainer = toy(folder, 12, {}, accumulate_grad_batches=accumulate)
+        trainer.callbacks.insert(0, EMAWeightAveraging(decay=0.5, update_every_n_steps=1))
+        torch.manual_seed(0)
+        trainer.fit(stage, datamodule=ImageData(Digits(), batch_size=8, batches=12 * accumulate), **resumed)
+        checkpoint = torch.load(folder / "last.ckpt", weights_only=True)
+        return {key: checkpoint[key] for key in ("state_dict", "current_model_state", "optimizer_states")}
+
+    try:
+        whole = fit(tmp_path / "whole", Interrupting())
+        with pytest.raises(SystemExit):
+            fit(tmp_path, Interrupting(at))
+        assert steps_in(tmp_path / "last.ckpt") == at
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        resumed = fit(tmp_path, Interrupting(), ckpt_path=tmp_path / "last.ckpt", weights_only=True)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        torch.testing.assert_close(resumed, whole, rtol=0, atol=0)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def rows(path: Path) -> list[dict[str, str]]:

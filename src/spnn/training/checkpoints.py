@@ -2,6 +2,8 @@
 
 import logging
 import os
+import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +70,10 @@ def _moved(value: Any, there: str, here: str) -> Any:
 
 class LastCheckpoint(ModelCheckpoint):
     """``last.ckpt``, from which ``resume=true`` goes on: written at intervals, and when training is interrupted by a
-    signal or an error, unless the weights may be what is wrong.
+    signal or an error between two steps, unless the weights may be what is wrong.
+
+    Within a step, weights, their average and the statistics of batches are changed one after the other, so Ctrl-C
+    takes effect when the step ends; a second one takes effect at once, and costs the steps since the last checkpoint.
 
     Arguments:
         every_n_train_steps: The interval, in steps of the optimiser.
@@ -82,24 +87,68 @@ class LastCheckpoint(ModelCheckpoint):
             save_top_k=1,
             enable_version_counter=False,
         )
+        self.between_steps = self.interrupted = False
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        self.trainer, self.between_steps, self.interrupted = trainer, True, False
+        in_main = threading.current_thread() is threading.main_thread()  # where alone Python takes signals
+        if in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self.interrupt)
+
+    def interrupt(self, *received: Any) -> None:
+        """What Ctrl-C does while training."""
+        if self.interrupted or not self.trainer.training:
+            signal.default_int_handler(*received)
+        self.interrupted = True
+
+    def stop_listening(self) -> None:
+        """Give Ctrl-C its usual effect, unless Lightning has given it another since."""
+        if signal.getsignal(signal.SIGINT) == self.interrupt:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def on_train_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
+        if self.between_steps and trainer.strategy.reduce_boolean_decision(self.interrupted, all=False):
+            raise KeyboardInterrupt  # in all processes at the same step
+        self.between_steps = False
 
     def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
+        batches = trainer.fit_loop.epoch_loop.total_batch_idx + 1
+        validates = batches % trainer.val_check_batch == 0
+        self.between_steps = not validates and batches % trainer.accumulate_grad_batches == 0
         due = trainer.global_step % self._every_n_train_steps == 0 and not self._should_skip_saving_checkpoint(trainer)
-        if due and (trainer.fit_loop.epoch_loop.total_batch_idx + 1) % trainer.val_check_batch == 0:
+        if due and validates:
             # After the validation that follows: a run that goes on would leave it out, and must know its score.
             self._defer_save_until_validation = True
         else:
             super().on_train_batch_end(trainer, *args)
 
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        super().on_validation_end(trainer, pl_module)
+        batches = trainer.fit_loop.epoch_loop.total_batch_idx + 1
+        self.between_steps = batches % trainer.accumulate_grad_batches == 0
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        super().on_train_end(trainer, pl_module)
+        self.between_steps = False  # averaged weights were copied over those that are trained
+        self.stop_listening()
+        if self.interrupted:
+            raise KeyboardInterrupt
+
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
+        self.stop_listening()
+        if isinstance(exception, NonFiniteLossError | InputError):
+            return
         # During validation averaged weights are swapped in; where one of several processes fails, saving would wait
         # for the others.
         alone = trainer.world_size == 1 or not isinstance(exception, Exception)
-        if trainer.training and alone and not isinstance(exception, NonFiniteLossError | InputError):
+        if trainer.training and self.between_steps and alone:
             super().on_exception(trainer, pl_module, exception)
+        if (last := Path(self.dirpath or "", "last.ckpt")).exists():
             log.warning(
-                "interrupted at step %d: go on with `python train.py folder=%s resume=true`",
+                "interrupted at step %d: go on from step %d with `python train.py folder=%s resume=true`",
                 trainer.global_step,
+                steps_in(last),
                 Path(trainer.default_root_dir).parent,
             )
 

@@ -301,12 +301,13 @@ def fit_and_test(
     trainer.fit(stage, datamodule=data, ckpt_path=checkpoint if steps_before else None, weights_only=True)
     memory = peak_memory(trainer.strategy.root_device) / 2**30
     best = folder / "checkpoints/best.ckpt"
-    if best.exists():  # not `ckpt_path="best"`: where weights are averaged, Lightning would load those that are not
-        stage.load_state_dict(torch.load(best, map_location="cpu", weights_only=True, mmap=True)["state_dict"])
-    else:
+    if not best.exists():
         log.warning(
             "stage %s: no validation chose the best weights (there is no %s), so the last are taken", name, best
         )
+    if best.exists() or steps_before == trainer.max_steps:  # not `ckpt_path="best"`: where weights are averaged, Lightning would load those that are not
+        chosen = best if best.exists() else checkpoint
+        stage.load_state_dict(torch.load(chosen, map_location="cpu", weights_only=True, mmap=True)["state_dict"])
     (logged,) = trainer.test(stage, datamodule=data, verbose=False)
     metrics = {key.removeprefix("test/"): value for key, value in logged.items()}
     shown = "  ".join(f"{key} {value:.4g}" for key, value in metrics.items() if "/" not in key)
