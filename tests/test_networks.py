@@ -289,8 +289,28 @@ def test_every_network_config_can_be_built(path):
     arguments = yaml.safe_load(path.read_text())
     arguments.pop("_target_")
     size = int(path.stem.rpartition("_")[2]) if path.stem != "digits" else 8
+    outputs = 7 * arguments.get("grid", 1) ** 2
     with torch.device("meta"):
-        assert SPNN((1 if size == 8 else 3, size, size), outputs=10, **arguments).num_outputs == 10
+        assert SPNN((1 if size == 8 else 3, size, size), outputs=outputs, **arguments).num_outputs == outputs
+
+
+def test_outputs_can_be_maps():
+    plan = [{"unshuffle": 2, "channels": 9}, {"channels": 5}]
+    net = SPNN((3, 8, 12), plan, outputs=120, grid=(4, 6), hidden=8)
+    x, y = torch.randn(2, 3, 8, 12), torch.randn(2, 120)
+    torch.testing.assert_close(net(net.pinv(y)), y, rtol=0, atol=1e-5)
+    torch.testing.assert_close(net(x).unflatten(1, (5, 4, 6)), nn.Sequential(*net.parts[:-1])(x))
+    with pytest.raises(InputError, match="61 outputs are no maps of 4x6: choose another `grid`"):
+        SPNN((3, 8, 12), plan, outputs=61, grid=(4, 6), hidden=8)
+    with pytest.raises(InputError, match="leaves 4x6 pixels of an image of .*, not the 1x1 of `grid`"):
+        SPNN((3, 8, 12), plan, hidden=8)
+
+
+def test_maps_are_kept_by_a_saved_network(tmp_path):
+    net = SPNN((3, 8, 8), [{"unshuffle": 2, "channels": 5}], grid=4, hidden=8)
+    net.save_pretrained(tmp_path)
+    x = torch.randn(1, 3, 8, 8)
+    torch.testing.assert_close(SPNN.from_pretrained(tmp_path)(x), net(x))
 
 
 @pytest.mark.parametrize(
@@ -321,7 +341,7 @@ def test_wrong_outputs_and_inputs_are_named():
         network(outputs=5)
     with pytest.raises(InputError, match=r"expected images of shape \[B, 3, 8, 8\]"):
         network()(torch.randn(1, 3, 16, 16))
-    with pytest.raises(InputError, match=r"expected logits of shape \[B, 4\]"):
+    with pytest.raises(InputError, match=r"expected outputs of shape \[B, 4\]"):
         network().pinv(torch.randn(1, 5))
 
 

@@ -84,7 +84,7 @@ def check_split(source: Source, name: Split) -> None:
         )
     if len(split) == 0:
         raise InputError(f"{of} has no images.")
-    labels = torch.as_tensor(np.asarray(split.labels))
+    labels = torch.as_tensor(np.array(split.labels))  # a copy: those on a disk may be read-only
     if labels.shape != (len(split), len(source.label_names)):
         raise InputError(
             f"{of} has labels of shape {tuple(labels.shape)}, expected a row for each of its {len(split)} images and a "

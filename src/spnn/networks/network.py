@@ -1,5 +1,6 @@
-"""SPNN: surjective coupling blocks in a row, from an image to a vector of logits, built from a plan."""
+"""SPNN: surjective coupling blocks in a row, from an image to a vector of outputs, built from a plan."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,8 +34,10 @@ class SPNN(
         image_shape: (C, H, W) of the images.
         plan: One mapping per block, outermost first: the arguments of
             :class:`~spnn.networks.coupling.SurjectiveCoupling` but ``in_channels`` and ``size``. The last block's
-            ``channels`` is K; it must leave one pixel.
+            ``channels`` is K; it must leave one pixel, or ``grid``.
         outputs: K, where the last block of the plan doesn't say ``channels``.
+        grid: (rows, columns) that the plan leaves, or their one number, for outputs that are maps: the K outputs are
+            ``K / (rows columns)`` maps, one after the other, row by row.
         names: What the outputs are called, as ``config.json`` will say; none if that isn't known.
         **defaults: Arguments for every block whose plan doesn't give them (``mixing``, ``hidden``, ...).
 
@@ -60,6 +63,7 @@ class SPNN(
         plan: Sequence[Mapping[str, Any]],
         outputs: int | None = None,
         names: Sequence[str] = (),
+        grid: int | Sequence[int] = 1,
         **defaults: Any,
     ):
         if len(image_shape) != 3:
@@ -68,23 +72,30 @@ class SPNN(
         plan = [{**defaults, **arguments} for arguments in plan]
         if not plan:
             raise InputError("the plan has no blocks.")
-        if outputs is not None and plan[-1].setdefault("channels", outputs) != outputs:
-            raise InputError(f"the plan's last block gives {plan[-1]['channels']} outputs; {outputs} were requested.")
+        grid = (grid, grid) if isinstance(grid, int) else tuple(grid)
+        cells = math.prod(grid)
+        if outputs is not None:
+            if outputs % cells:
+                raise InputError(f"{outputs} outputs are no maps of {grid[0]}x{grid[1]}: choose another `grid`.")
+            if (found := plan[-1].setdefault("channels", outputs // cells) * cells) != outputs:
+                raise InputError(f"the plan's last block gives {found} outputs; {outputs} were requested.")
         blocks = []
         for i, arguments in enumerate(plan):
             try:
                 blocks.append(SurjectiveCoupling(channels, size=tuple(size), **arguments))
             except (InputError, TypeError) as error:
-                raise InputError(f"block {i} of the plan: {error}") from error
+                of = f" ({outputs} outputs were requested)" if outputs is not None and i == len(plan) - 1 else ""
+                raise InputError(f"block {i} of the plan{of}: {error}") from error
             channels, size = blocks[-1].channels, [n // blocks[-1].unshuffle for n in size]
-        if size != [1, 1]:
+        if tuple(size) != grid:
             raise InputError(
-                f"the plan leaves {size[0]}x{size[1]} pixels of an image of {self.image_shape}: its unshuffles must "
-                "multiply to the image's size."
+                f"the plan leaves {size[0]}x{size[1]} pixels of an image of {self.image_shape}, not the "
+                f"{grid[0]}x{grid[1]} of `grid`: its unshuffles must multiply to the image's size over the grid's."
             )
-        super().__init__(*blocks, _OnePixel(channels))
-        self.num_outputs = channels
+        super().__init__(*blocks, _Flat(channels, *grid))
+        self.num_outputs = channels * cells
         self._hub_mixin_config = {"image_shape": list(self.image_shape), "plan": plan}  # what config.json will hold
+        self._hub_mixin_config |= {"grid": list(grid)} if cells > 1 else {}
         self.names = names
 
     @property
@@ -136,14 +147,14 @@ class SPNN(
 
     @classmethod
     def _from_pretrained(
-        cls, *, model_id: str, image_shape: Any = None, plan: Any = None, names: Any = (), **options: Any
+        cls, *, model_id: str, image_shape: Any = None, plan: Any = None, names: Any = (), grid: Any = 1, **options: Any
     ) -> "SPNN":
         if image_shape is None or plan is None:
             raise InputError(
                 f"{model_id} has no config.json with an `image_shape` and a `plan`: `save_pretrained` writes one. "
                 "For published weights use `from_published`."
             )
-        network = cls(image_shape, plan, names=names)
+        network = cls(image_shape, plan, names=names, grid=grid)
         network.load_state_dict(read_safetensors(model_id, **options))
         return network.eval()
 
@@ -156,17 +167,17 @@ class SPNN(
         return super().complete(x)
 
 
-class _OnePixel(Bijection):
-    """From maps of one pixel to vectors, [B, K, 1, 1] -> [B, K]."""
+class _Flat(Bijection):
+    """From maps to vectors, [B, C, H, W] -> [B, C H W]."""
 
-    def __init__(self, channels: int):
+    def __init__(self, *shape: int):
         super().__init__()
-        self.channels = channels
+        self.shape = shape
 
     def forward(self, x: Tensor) -> Tensor:
-        return x[:, :, 0, 0]
+        return x.flatten(1)
 
     def inverse(self, y: Tensor) -> Tensor:
-        if y.ndim != 2 or y.shape[1] != self.channels:
-            raise InputError(f"expected logits of shape [B, {self.channels}], got {tuple(y.shape)}.")
-        return y[:, :, None, None]
+        if y.ndim != 2 or y.shape[1] != math.prod(self.shape):
+            raise InputError(f"expected outputs of shape [B, {math.prod(self.shape)}], got {tuple(y.shape)}.")
+        return y.unflatten(1, self.shape)
