@@ -130,11 +130,17 @@ class Drawn:
 
     def save_overview(self, file: Path | BinaryIO, most: int = 16) -> None:
         """Draw the targets' pictures and the samples, of ``most`` targets, as a PNG."""
-        problem = self.problem
-        by_target, label = self.images.unflatten(0, (-1, self.per_target)), problem.label
-        labels = [label] if self.per_target == 1 else [f"{label}\nsample {i + 1}" for i in range(self.per_target)]
-        rows = problem.rows | {label: by_target[:, i] for i, label in enumerate(labels)}
-        save_grid({label: images[:most] for label, images in rows.items()}, self._captions()[:most], file)
+        problem, copies = self.problem, self.per_target
+        series = len(problem.labels)
+        labels = [
+            label if copies == 1 else f"{label}\nsample {i + 1}" for label in problem.labels for i in range(copies)
+        ]
+        below = self.images.unflatten(0, (-1, series * copies)).unbind(1)
+        rows = {label: images[::series] for label, images in problem.rows.items()} | dict(
+            zip(labels, below, strict=True)
+        )
+        captions = self._captions() if series == 1 else [""] * len(below[0])
+        save_grid({label: images[:most] for label, images in rows.items()}, captions[:most], file)
 
     def in_words(self) -> list[str]:
         """How many edits took and what else changed, in sentences; none where nothing was set."""

@@ -66,9 +66,10 @@ class Request:
         return {name: tensor for name, tensor in rows.items() if tensor is not None}
 
 
-def seeds(first: int, targets: int, copies: int = 1) -> Tensor:
-    """Seeds of ``copies`` samples of each target, [N, copies]; the first's don't depend on how many there are."""
-    return first + torch.arange(targets)[:, None] + _SEEDS_APART * torch.arange(copies)
+def seeds(first: int, targets: int, copies: int = 1, series: int = 1) -> Tensor:
+    """Seeds of ``copies`` samples of each target, [N, copies]; the first's don't depend on how many there are.
+    ``series`` targets in a row have the same."""
+    return first + torch.arange(targets)[:, None] // series + _SEEDS_APART * torch.arange(copies)
 
 
 def check_common(config: DictConfig, *counts: str) -> None:

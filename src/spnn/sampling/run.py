@@ -88,7 +88,7 @@ def request(
     return Request(
         guidance,
         problem.names if copies == 1 else [f"{name}_{copy}" for name in problem.names for copy in range(copies)],
-        seeds(config.seed + config.first, len(problem.names), copies).flatten(),
+        seeds(config.seed + config.first, len(problem.names), copies, len(problem.labels)).flatten(),
         y,
         None if problem.free is None else problem.free.expand_as(y),
         sampler,

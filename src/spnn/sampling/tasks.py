@@ -2,7 +2,7 @@
 
 import logging
 import pkgutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,6 +13,8 @@ from torch import Tensor
 from spnn.errors import InputError, nearest
 from spnn.sampling.images import held_out, own_images
 from spnn.sampling.models import Models
+from spnn.sampling.pictures import file_name
+from spnn.sampling.several import at_shares, in_turn
 from spnn.sampling.targets import beyond_range, by_name, contradictions, far_targets, set_values, share_of
 
 log = logging.getLogger(__name__)
@@ -36,7 +38,8 @@ class Problem:
         images: The images that targets were taken from, [N, C, H, W], if any.
         clean: Whether these are what a sample should look like.
         rows: Pictures to show above the samples: label to images, [N, C, H, W].
-        label: Of the samples' row.
+        labels: Of the rows of samples. Where there are several, so many targets in a row are of one image: they start
+            from the same noise, and are shown below each other.
     """
 
     names: list[str]
@@ -46,7 +49,7 @@ class Problem:
     images: Tensor | None = None
     clean: bool = False
     rows: dict[str, Tensor] = field(default_factory=dict)
-    label: str = "sample"
+    labels: Sequence[str] = ("sample",)
 
 
 def pose(config: DictConfig, models: Models, outputs: Outputs, images: Tensor | None = None) -> Problem:
@@ -71,18 +74,41 @@ def reconstruct(config: DictConfig, models: Models, outputs: Outputs, given: Ten
     names, images, label = _given_images(config, models, given)
     y = outputs(images)
     rows = {label: images} if models.readout.names else {label: images, "measured": _picture(models, y)}
-    return Problem(names, y, images=images, clean=True, rows=rows, label="reconstruction")
+    return Problem(names, y, images=images, clean=True, rows=rows, labels=["reconstruction"])
 
 
 def edit(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | None) -> Problem:
     """Draw images from the outputs of given ones, of which some are set; the others are kept, follow, or are free."""
     _need_names(models)
-    known = models.training_outputs
-    others = ("keep" if known is None else "follow") if config.edit.others is None else config.edit.others
+    wanted = by_name(OmegaConf.to_container(config.edit, resolve=True)["set"], "edit.set")
+    return _edited(config, models, outputs, given, [wanted])
+
+
+def sweep(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | None) -> Problem:
+    """Draw images from the outputs of given ones, of which one is set to several values in turn."""
+    _need_names(models)
+    options = OmegaConf.to_container(config.sweep, resolve=True)
+    known, quantile = models.training_outputs, _quantile(config)
+    name, values = in_turn(options["set"], options["values"], models.readout, known, quantile)
+    return _edited(config, models, outputs, given, [{name: value} for value in values])
+
+
+def _edited(
+    config: DictConfig, models: Models, outputs: Outputs, given: Tensor | None, series: Sequence[Mapping[str, Any]]
+) -> Problem:
+    """The problem of given images with some outputs set, in one way or in several."""
+    known, option = models.training_outputs, f"{config.task}.others"
+    others = OmegaConf.select(config, option)
+    others = ("keep" if known is None else "follow") if others is None else others
     free = others == "free"
-    share = 0.0 if free else share_of(others, "edit.others")
+    share = 0.0 if free else share_of(others, option)
     names, images, label = _given_images(config, models, given)
-    y, edited, shown = _set(config, models, outputs(images), share)
+    found, labels = outputs(images), [_settings(wanted) for wanted in series]
+    targets, masks = zip(*(_set(config, models, found, share, wanted) for wanted in series), strict=True)
+    if len(series) > 1:
+        names = [f"{name}_{file_name(text).replace(' ', '_')}" for name in names for text in labels]
+        images = images.repeat_interleave(len(series), 0)
+    y, edited = torch.stack(targets, 1).flatten(0, 1), masks[0]
     if known is not None and not free and (far := far_targets(names, y, models.readout, known, share)):
         log.warning("%s", far)
     return Problem(
@@ -92,7 +118,7 @@ def edit(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | N
         edited=edited,
         images=images,
         rows={label: images},
-        label=shown,
+        labels=labels,
     )
 
 
@@ -108,8 +134,14 @@ def generate(config: DictConfig, models: Models, outputs: Outputs, given: Tensor
         y = torch.zeros(len(names), len(labels))
     else:
         y = known.random([config.seed + config.first + i for i in range(len(names))])
-    y, edited, shown = _set(config, models, y, share=0.0 if free else 1.0)
-    return Problem(names, y, free=~edited if free else None, edited=edited, label=shown)
+    option = "generate.set"
+    wanted = by_name(OmegaConf.to_container(config.generate, resolve=True)["set"], option)
+    rows = at_shares(wanted, len(names), config.seed + config.first)
+    for one in {_settings(row): row for row in rows}.values():
+        which = torch.tensor([row == one for row in rows])
+        y[which], edited = _set(config, models, y[which], 0.0 if free else 1.0, one)
+    label = "sample" if any(isinstance(value, Mapping) for value in wanted.values()) else _settings(wanted)
+    return Problem(names, y, free=~edited if free else None, edited=edited, labels=[label])
 
 
 def restore(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | None) -> Problem:
@@ -133,7 +165,7 @@ def restore(config: DictConfig, models: Models, outputs: Outputs, given: Tensor 
             ]
             problem = replace(problem, y=problem.y + noise * torch.stack(drawn))
             problem.rows["measured"] = _picture(models, problem.y)
-        return replace(problem, label="restored")
+        return replace(problem, labels=["restored"])
     if noise:
         raise InputError("restore.noise is put on measurements of clean images; degraded ones have theirs already.")
     if config.images is None:
@@ -145,7 +177,7 @@ def restore(config: DictConfig, models: Models, outputs: Outputs, given: Tensor 
     else:  # the hidden pixels of an image are not looked at
         names, images = own_images(config.images, config.first, config.count, shape)
         y = outputs(images)
-    return Problem(names, y, rows={"measured": _picture(models, y)}, label="restored")
+    return Problem(names, y, rows={"measured": _picture(models, y)}, labels=["restored"])
 
 
 def unconditional(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | None) -> Problem:
@@ -155,7 +187,7 @@ def unconditional(config: DictConfig, models: Models, outputs: Outputs, given: T
 
 Task = Callable[[DictConfig, Models, Outputs, Tensor | None], Problem]
 
-TASKS: dict[str, Task] = {task.__name__: task for task in (reconstruct, edit, generate, restore, unconditional)}
+TASKS: dict[str, Task] = {task.__name__: task for task in (reconstruct, edit, sweep, generate, restore, unconditional)}
 
 
 def find_task(name: str) -> Task:
@@ -223,16 +255,20 @@ def _numbered(config: DictConfig) -> list[str]:
     return [f"{config.first + i:05d}" for i in range(config.count or 16)]
 
 
-def _set(config: DictConfig, models: Models, y: Tensor, share: float) -> tuple[Tensor, Tensor, str]:
-    """Set what the task sets in outputs, see :func:`set_values`; say what may be meant otherwise, or can't be
-    drawn."""
-    options, known, readout = config[config.task], models.training_outputs, models.readout
-    quantile = options.quantile
+def _quantile(config: DictConfig) -> float:
+    quantile = config[config.task].quantile
     if isinstance(quantile, bool) or not isinstance(quantile, int | float) or not 0 < quantile < 1:
         raise InputError(f"{config.task}.quantile must lie between 0 and 1, got {quantile!r}.")
-    option = f"{config.task}.set"
-    wanted = by_name(OmegaConf.to_container(config[config.task], resolve=True)["set"], option)
-    y, edited = set_values(y, readout, wanted or options.set, option, known, quantile=quantile, share=share)
+    return quantile
+
+
+def _set(
+    config: DictConfig, models: Models, y: Tensor, share: float, wanted: Mapping[str, Any]
+) -> tuple[Tensor, Tensor]:
+    """Set names in outputs, see :func:`set_values`; say what may be meant otherwise, or can't be drawn."""
+    known, readout, option = models.training_outputs, models.readout, f"{config.task}.set"
+    given = wanted or config[config.task].set
+    y, edited = set_values(y, readout, given, option, known, quantile=_quantile(config), share=share)
     said = [readout.doubt(str(name), value) for name, value in wanted.items()]
     if known is not None:
         places = list(readout.settings(wanted))
@@ -240,7 +276,7 @@ def _set(config: DictConfig, models: Models, y: Tensor, share: float) -> tuple[T
         said.append(contradictions(y, places, readout, known))
     for sentence in filter(None, said):
         log.warning("%s", sentence)
-    return y, edited, _settings(wanted)
+    return y, edited
 
 
 def need_operator(models: Models) -> None:
