@@ -302,7 +302,7 @@ def test_outputs_can_be_maps():
     torch.testing.assert_close(net(x).unflatten(1, (5, 4, 6)), nn.Sequential(*net.parts[:-1])(x))
     with pytest.raises(InputError, match="61 outputs are no maps of 4x6: choose another `grid`"):
         SPNN((3, 8, 12), plan, outputs=61, grid=(4, 6), hidden=8)
-    with pytest.raises(InputError, match="leaves 4x6 pixels of an image of .*, not the 1x1 of `grid`"):
+    with pytest.raises(InputError, match=r"leaves 4x6 pixels of an image of .*, not the 1x1 of `grid`"):
         SPNN((3, 8, 12), plan, hidden=8)
 
 

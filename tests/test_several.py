@@ -11,6 +11,7 @@ from spnn.errors import InputError
 from spnn.outputs import TrainingOutputs
 from spnn.readout import Binary, Classes, Values
 from spnn.sampling.several import at_shares, in_turn
+from spnn.session import Session
 
 ANGLES = Values(["yaw", "tilt"], ranges={"yaw": [-10, 30], "tilt": [0, 1]})
 
@@ -48,7 +49,9 @@ def test_a_sweep_of_nothing_is_refused(given, count, message, known):
 
 
 def test_values_are_shared_out_exactly():
-    rows = at_shares({"class": {"cat": "50%", "dog": 0.3, "owl": "20%"}, "hat": {"yes": 0.5, "no": 0.5}, "ink": 3}, 11, 0)
+    rows = at_shares(
+        {"class": {"cat": "50%", "dog": 0.3, "owl": "20%"}, "hat": {"yes": 0.5, "no": 0.5}, "ink": 3}, 11, 0
+    )
     counts = Counter(row["class"] for row in rows)
     assert (counts["cat"], counts["dog"], counts["owl"]) in ((6, 3, 2), (5, 3, 3), (5, 4, 2), (6, 4, 1))
     assert all(abs(counts[name] - share * 11) < 1 for name, share in (("cat", 0.5), ("dog", 0.3), ("owl", 0.2)))
@@ -69,6 +72,10 @@ def test_a_sweep_starts_each_image_from_one_noise_and_shows_a_row_for_each_value
     ]
     torch.testing.assert_close(images[::2], images[1::2])  # without guidance, nothing else is different
     assert not torch.equal(images[0], images[2])
+    labels = (
+        Session.load(run.folder).sweep(None, {"digit_3": ["no", 1.5]}, steps=10, values={"count": 2}).problem.labels
+    )
+    assert labels == ["digit_3 no", "digit_3 +1.5"]
     shares = "generate.set={digit_3: {yes: 50%, no: 50%}}"
     succeed(*words, "task=generate", shares, f"folder={tmp_path}/b")
     assert "add up to 1" in fail(*words, "task=generate", "generate.set={digit_3: {yes: 50%}}", f"folder={tmp_path}/c")

@@ -213,6 +213,18 @@ class Session:
         values = {"edit.set": _plain(set), "edit.others": others, "edit.quantile": quantile}
         return self.draw("edit", images, **_with(options, values))
 
+    def sweep(self, images: Tensor | None, set: str | Mapping[str, Sequence[Any]], **options: Any) -> Drawn:
+        """Set a label of images to several values in turn: ``"Smiling"``, from low to high, or
+        ``{"Smiling": ["no", 0, "yes"]}``. The samples of an image follow each other.
+
+        Arguments:
+            images: See :meth:`draw`.
+            set: A name, or a name and its values, as in :meth:`edit`.
+            **options: Of :meth:`draw`.
+        """
+        given = set if isinstance(set, str) else {name: list(values) for name, values in set.items()}
+        return self.draw("sweep", images, **_with(options, {"sweep.set": given}))
+
     def generate(
         self,
         set: Mapping[str, Any],

@@ -12,10 +12,15 @@ from spnn.readout.base import Readout, Setting
 
 __all__ = ["VALUES", "Values"]
 
+_LEAST = 0.01  # a deviation below which a loss is mostly rounding
+
 
 class Values(Readout):
     """Numbers, such as measurements of an image. With ranges, outputs are -1 at the lower end and 1 at the upper one,
     so that numbers of any unit are trained and guided alike, and errors are shares of the range.
+
+    They are trained as if measured with an error of the tolerance's size: so a number weighs about as much as an
+    attribute or a class beside it, and beside the network's reconstruction.
 
     Arguments:
         names: As in :class:`Readout`.
@@ -51,8 +56,9 @@ class Values(Readout):
         self.ranges = None if ranges is None else {name: tuple(ends) for name, ends in ranges.items()}
 
     def loss(self, y: Tensor, labels: Tensor) -> Tensor:
-        """Half the squared difference of outputs."""
-        return (y - self.encode(labels)).square() / 2
+        """The negative logarithm of a normal likelihood whose deviation is the tolerance, without its constant."""
+        scale = max(self.tolerance, _LEAST) * (2 if self.ranges else 1)  # outputs from -1 to 1 are one range
+        return ((y - self.encode(labels)) / scale).square() / 2
 
     def decode(self, y: Tensor) -> Tensor:
         low, high = self.low.to(y), self.high.to(y)
