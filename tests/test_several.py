@@ -72,10 +72,8 @@ def test_a_sweep_starts_each_image_from_one_noise_and_shows_a_row_for_each_value
     ]
     torch.testing.assert_close(images[::2], images[1::2])  # without guidance, nothing else is different
     assert not torch.equal(images[0], images[2])
-    labels = (
-        Session.load(run.folder).sweep(None, {"digit_3": ["no", 1.5]}, steps=10, values={"count": 2}).problem.labels
-    )
-    assert labels == ["digit_3 no", "digit_3 +1.5"]
+    drawn = Session.load(run.folder).sweep(None, {"digit_3": ["no", 1.5]}, steps=10, values={"count": 2})
+    assert drawn.problem.labels == ["digit_3 no", "digit_3 +1.5"]
     shares = "generate.set={digit_3: {yes: 50%, no: 50%}}"
     succeed(*words, "task=generate", shares, f"folder={tmp_path}/b")
     assert "add up to 1" in fail(*words, "task=generate", "generate.set={digit_3: {yes: 50%}}", f"folder={tmp_path}/c")
