@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 from spnn.errors import InputError
 from spnn.outputs import TrainingOutputs
-from spnn.readout import Binary, Classes, Values
+from spnn.readout import Binary, Classes, ClassMap, Values
 from spnn.sampling.several import at_shares, in_turn
 from spnn.session import Session
 
@@ -44,6 +44,8 @@ def test_a_name_alone_is_swept_from_low_to_high(known):
 def test_a_sweep_of_nothing_is_refused(given, count, message, known):
     with pytest.raises(InputError, match=message):
         in_turn(given, count, ANGLES, known, 0.9)
+    with pytest.raises(InputError, match="can't be swept by its name alone"):
+        in_turn("map", 5, ClassMap(["sky", "sea"], 2, 2), None, 0.9)
     with pytest.raises(InputError, match="low and high of a isn't known"):
         in_turn("a", 5, Binary(["a"]), None, 0.9)
 

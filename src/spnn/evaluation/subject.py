@@ -201,6 +201,17 @@ class Subject:
         wanted = self.decoded(self.seen)
         return {prefix: self.readout.agrees(y, wanted[prefix]) for prefix, y in self.decoded(seen).items()}
 
+    def scores(self, found: dict[str, Tensor]) -> dict[str, float]:
+        """The readout's own score, such as ``iou``, of what each classifier sees in samples, decoded [N, K], by the
+        held-out images' labels: ``<prefix><score>``, the mean over what is scored."""
+        scores = {}
+        for prefix, values in found.items():
+            metric = self.readout.metric()
+            metric.update(values, self.labels)
+            for kind, of_each in self.readout.by_score(metric.compute().reshape(-1)).items():
+                scores[f"{prefix}{kind}"] = torch.stack([*of_each.values()]).nanmean().item()
+        return scores
+
     def compare(self, found: dict[str, Tensor]) -> dict[str, Tensor]:
         """Compare what each classifier sees in samples, decoded [N, K], with what it sees in the held-out images, and
         with their labels.

@@ -97,7 +97,7 @@ class Readout(ABC):
 
     def metric(self) -> Metric:
         """How well outputs predict labels: ``update(decoded, labels)``, then ``compute()``, of each of
-        :attr:`scored`."""
+        :attr:`scored`; NaN where nothing can be said."""
         return _MeanError(self)
 
     @property

@@ -38,7 +38,7 @@ class ClassMap(OneOfMany):
         self.classes, self.height, self.width = tuple(classes), height, width
 
     def metric(self) -> Metric:
-        """Intersection over union of each class, [R]."""
+        """Intersection over union of each class, [R]; NaN of one that is nowhere."""
         return _Overlap(self)
 
     @property
@@ -121,7 +121,7 @@ class ClassMap(OneOfMany):
 
 class _Overlap(MulticlassJaccardIndex):
     def __init__(self, readout: ClassMap):
-        super().__init__(len(readout.classes), average="none")
+        super().__init__(len(readout.classes), average="none", zero_division=float("nan"))
         self.by_cell = readout.by_cell
 
     def update(self, decoded: Tensor, labels: Tensor) -> None:

@@ -40,7 +40,10 @@ def in_turn(
         raise InputError(f"nothing to sweep: {example}. Got {given!r}.")
     places = readout.places(given)
     if len(places) > 1:
-        return given, [readout.chosen(row, row > 0)[given] for row in torch.eye(len(readout.names))[places]]
+        values = [readout.chosen(row, row > 0).get(given) for row in torch.eye(len(readout.names))[places]]
+        if None in values:  # parts of a map, say
+            raise InputError(f"{given} can't be swept by its name alone: give values, sweep.set='{{{given}: [...]}}'.")
+        return given, values
     if isinstance(count, bool) or not isinstance(count, int) or count < 2:
         raise InputError(f"sweep.values must be a whole number of at least 2, got {count!r}.")
     ends = [math.nan] if known is None else [known.typical(places[0], has, quantile) for has in (False, True)]

@@ -74,8 +74,9 @@ class ClassifierStage(Stage):
         """Log the mean of the readout's score, such as ``val/accuracy``, on the progress bar too, and that of each
         coordinate, ``val/accuracy/<name>``; of a mixed readout, of each kind of score."""
         for kind, scores in self.readout.by_score(self.score.compute().reshape(-1)).items():
-            self.log(f"{split}/{kind}", torch.stack([*scores.values()]).mean(), prog_bar=True, sync_dist=True)
-            self.log_dict({f"{split}/{kind}/{name}": value for name, value in scores.items()}, sync_dist=True)
+            known = {name: value for name, value in scores.items() if not value.isnan()}
+            self.log(f"{split}/{kind}", torch.stack([*scores.values()]).nanmean(), prog_bar=True, sync_dist=True)
+            self.log_dict({f"{split}/{kind}/{name}": value for name, value in known.items()}, sync_dist=True)
         self.score.reset()
 
 

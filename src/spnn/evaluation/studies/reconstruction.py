@@ -23,6 +23,8 @@ _COLUMNS = {
     "judge_balanced_agreement": "judge bal. %",
     "judge_mae": "judge MAE",
     "judge_label_agreement": "judge, labels %",
+    "judge_iou": "judge IoU",
+    "judge_map": "judge mAP",
     "diversity": "diversity",
     "judge_frechet": "judge Fréchet",
     "fid": "FID",
@@ -79,11 +81,12 @@ class Reconstruction(Study):
         subject, count, trivial = self.subject, len(self.subject.names), self.subject.readout.trivial
         images = {method: found.images[:count] for method, found in samples.items()}
         seen = {method: subject.views(x) for method, x in images.items()}
-        compared = {method: subject.compare(subject.decoded(views)) for method, views in seen.items()}
-        compared[trivial] = subject.compare(dict.fromkeys(subject.networks, subject.baseline.expand(count, -1)))
+        decoded = {method: subject.decoded(views) for method, views in seen.items()}
+        decoded[trivial] = dict.fromkeys(subject.networks, subject.baseline.expand(count, -1))
+        compared = {method: subject.compare(values) for method, values in decoded.items()}
         entries = []
         for method, values in compared.items():
-            entry = {"guidance": method, **means(values)}
+            entry = {"guidance": method, **means(values), **subject.scores(decoded[method])}
             if method != trivial:
                 entry |= pixel_metrics(images[method]) | {"seconds": samples[method].seconds}
                 if self.several:
@@ -118,7 +121,7 @@ class Reconstruction(Study):
         """Add how samples look, as sets, beside real images, to the entries; say what real ones have, and whose
         pictures look unlike them."""
         real, said = self.subject.real, []
-        floor = self.subject.realism(self.subject.images)
+        floor = self.subject.realism(self.subject.images) | self.subject.scores(self.subject.decoded(self.subject.seen))
         several = len(self.subject.names) > 1
         distances = inception_distances(real, self.subject.images, download=self.config.download) if several else None
         floor |= distances or {}
@@ -129,7 +132,8 @@ class Reconstruction(Study):
                     entry |= inception_distances(real, images[entry["guidance"]])
                 if looks := self.subject.verdict(entry):
                     said.append(f"{entry['guidance']}: {looks}")
-        shown = {"saturated": "share of black or white", "judge_frechet": "judge_frechet", "fid": "fid", "kid": "kid"}
+        shown = {"saturated": "share of black or white"}
+        shown |= {name: name for name in ("judge_frechet", "judge_iou", "judge_map", "fid", "kid")}
         values = ", ".join(f"{title} {floor[name]:.3g}" for name, title in shown.items() if name in floor)
         return [*said, f"The held-out images themselves, beside {len(real)} other real ones: {values}."]
 
