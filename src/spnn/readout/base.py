@@ -117,6 +117,10 @@ class Readout(ABC):
         """Which coordinates images have, by their decoded outputs or labels [N, K]: a mask, [N, K]."""
         return torch.ones_like(decoded, dtype=torch.bool)
 
+    def known(self, labels: Tensor) -> Tensor:
+        """Which labels [N, K] say something: a mask, [N, K]."""
+        return torch.ones_like(labels, dtype=torch.bool)
+
     def groups(self, wanted: Tensor) -> list[Tensor]:
         """Masks [N, K] of the images that weigh alike, together, in a balanced mean of each coordinate; none if it is
         the plain one."""
@@ -166,6 +170,10 @@ class Readout(ABC):
     def keys(self) -> tuple[str, ...]:
         """By what a user may set labels."""
         return self.names
+
+    def takes(self, key: str) -> bool:
+        """Whether labels can be set by that."""
+        return key in self.keys
 
     def settings(self, values: Mapping[str, float | str | bool]) -> dict[int, Setting]:
         """Read what a user sets, by name: coordinates' places, and what each is set to.
