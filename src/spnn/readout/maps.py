@@ -119,7 +119,7 @@ class ClassMap(OneOfMany):
         """The cells of a part such as ``[2:4,3]``."""
         if not (match := _PART.fullmatch(part)):
             raise InputError(
-                f"{part!r} is no part of a map: give rows and columns from 0, as \"[2,3]\" or, of rows 2 and 3, "
+                f'{part!r} is no part of a map: give rows and columns from 0, as "[2,3]" or, of rows 2 and 3, '
                 '"[2:4,3]".'
             )
         spans = []
@@ -127,7 +127,9 @@ class ClassMap(OneOfMany):
             first, is_slice, end = text.partition(":")
             spans.append(range(int(first or 0), int(end or size) if is_slice else int(first) + 1))
             if not spans[-1] or spans[-1].stop > size:
-                raise InputError(f"the map has no {what} {text}: they are 0 to {size - 1}, and a slice's end is not in.")
+                raise InputError(
+                    f"the map has no {what} {text}: they are 0 to {size - 1}, and a slice's end is not in."
+                )
         return [row * self.width + column for row, column in product(*spans)]
 
     def _painted(self, file: str) -> dict[int, Setting]:
