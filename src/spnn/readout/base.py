@@ -237,6 +237,16 @@ class Readout(ABC):
             if not math.isnan(value)
         )
 
+    @property
+    def legend(self) -> dict[str, tuple[float, float, float]]:
+        """The colours of :meth:`picture`, red, green and blue in [0, 1], by what they mean."""
+        return {}
+
+    def picture(self, y: Tensor) -> Tensor | None:
+        """Outputs [N, K] as pictures in colours, [N, 3, H, W] in [-1, 1], black where they are NaN; None if words
+        do."""
+        return None
+
     def _row(self, place: int, output: float) -> Tensor:
         """Outputs [K] of which one is known."""
         row = torch.full((len(self.names),), torch.nan)

@@ -1,5 +1,6 @@
 """A map of classes: which region each cell of a picture belongs to."""
 
+import colorsys
 import re
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -173,6 +174,17 @@ class ClassMap(OneOfMany):
         """How many cells each class has."""
         counts = self.by_cell(y).argmax(0)[~self.by_cell(y).isnan().any(0)].bincount(minlength=len(self.classes))
         return ", ".join(f"{name} {count}" for name, count in zip(self.classes, counts.tolist(), strict=True) if count)
+
+    @property
+    def legend(self) -> dict[str, tuple[float, float, float]]:
+        """Hues, each far from the ones before, and every second one darker."""
+        hues = {name: k * 0.618 % 1 for k, name in enumerate(self.classes)}  # the golden ratio's
+        return {name: colorsys.hsv_to_rgb(hue, 0.6, (0.95, 0.6)[k % 2]) for k, (name, hue) in enumerate(hues.items())}
+
+    def picture(self, y: Tensor) -> Tensor:
+        cells, colours = self.by_cell(y), torch.tensor(list(self.legend.values()))
+        picture = colours[cells.argmax(1)].masked_fill(cells.isnan().any(1)[..., None], 0) * 2 - 1
+        return picture.mT.unflatten(-1, (self.height, self.width))
 
 
 class _Overlap(MulticlassJaccardIndex):

@@ -166,6 +166,14 @@ class Mixed(Readout):
         said = [part.words(y[place]) for part, place in self._pairs]
         return ", ".join(filter(None, said))
 
+    @property
+    def legend(self) -> dict[str, tuple[float, float, float]]:
+        return next((part.legend for part in self.parts if part.legend), {})
+
+    def picture(self, y: Tensor) -> Tensor | None:
+        """That of the first part that has one."""
+        return next((part.picture(y[:, place]) for part, place in self._pairs if part.legend), None)
+
     def _number(self, place: int) -> int:
         return next(number for number, part in enumerate(self.slices) if place < part.stop)
 

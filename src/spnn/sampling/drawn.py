@@ -129,12 +129,22 @@ class Drawn:
         return file.getvalue()
 
     def save_overview(self, file: Path | BinaryIO, most: int = 16) -> None:
-        """Draw the targets' pictures and the samples, of ``most`` targets, as a PNG."""
-        problem = self.problem
+        """Draw the targets' pictures and the samples, of ``most`` targets, as a PNG; where a target is a map, that,
+        too, and what is seen in the samples."""
+        problem, readout = self.problem, self.models.readout
         by_target, label = self.images.unflatten(0, (-1, self.per_target)), problem.label
         labels = [label] if self.per_target == 1 else [f"{label}\nsample {i + 1}" for i in range(self.per_target)]
-        rows = problem.rows | {label: by_target[:, i] for i, label in enumerate(labels)}
-        save_grid({label: images[:most] for label, images in rows.items()}, self._captions()[:most], file)
+        samples = {label: by_target[:, i] for i, label in enumerate(labels)}
+        targets, found = {}, {}
+        if self.seen and readout.legend:
+            view = self.seen[-1]
+            fixed = problem.y if problem.free is None else problem.y.masked_fill(problem.free, torch.nan)
+            targets = {"target": readout.picture(fixed)}
+            of_samples = readout.picture(view.found).unflatten(0, (-1, self.per_target))
+            found = {f"{label}\nby {view.by}": of_samples[:, i] for i, label in enumerate(labels)}
+        rows = problem.rows | targets | samples | found
+        shown = {label: images[:most] for label, images in rows.items()}
+        save_grid(shown, self._captions()[:most], file, legend=readout.legend)
 
     def in_words(self) -> list[str]:
         """How many edits took and what else changed, in sentences; none where nothing was set."""
