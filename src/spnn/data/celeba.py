@@ -228,9 +228,9 @@ class CelebAMaskHQ(MaskedImages, _Faces):
     def masks(self) -> list[tuple[str, ...]]:
         found = []
         for stem in self.listing.labels.tolist():
-            path = self.search.root / stem
-            there = self.search.files.get(path.parent, ())
-            found.append(tuple(f"{stem}_{part}.png" for part in PARTS if f"{path.name}_{part}.png" in there))
+            parent, _, name = stem.rpartition("/")
+            there = self.search.files.get(self.search.root / parent, ())
+            found.append(tuple(f"{stem}_{part}.png" for part in PARTS if f"{name}_{part}.png" in there))
         return found
 
     def splits(self, attributes: Table, places: dict[str, Path]) -> np.ndarray:

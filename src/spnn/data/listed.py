@@ -103,7 +103,7 @@ def fingerprint(folder: Path, names: Iterable[str], *code: str) -> str:
     """A digest of all that changes what is read from files in a folder: the files, and the modules that read them."""
     facts = hashlib.sha256(b"".join(Path(module).read_bytes() for module in code) + PIL.__version__.encode())
     for name in names:
-        status = os.stat(folder / name)
+        status = os.stat(os.path.join(folder, name))  # there may be half a million
         facts.update(f"{name} {status.st_size} {status.st_mtime_ns}\n".encode())
     return facts.hexdigest()
 

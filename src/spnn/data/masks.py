@@ -46,9 +46,9 @@ class MaskedImages(ListedImages):
         self, root: str | Path | None, size: int, *, grid: int | None, ignore: int | None = None, **options: Any
     ):
         super().__init__(root, size, **options)
-        if grid is not None and (isinstance(grid, bool) or not isinstance(grid, int) or grid < 1 or size % grid):
+        if grid is not None and (type(grid) is not int or grid < 1 or size % grid):
             raise InputError(f"data.source.grid must divide the size of {size} pixels, got {grid}.")
-        if ignore is not None and (isinstance(ignore, bool) or ignore not in range(256)):
+        if ignore is not None and (type(ignore) is not int or ignore not in range(256)):
             raise InputError(f"data.ignore must be a number from 0 to 255, or null, got {ignore!r}.")
         self.grid, self.ignore = grid, ignore
 

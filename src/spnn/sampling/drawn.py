@@ -135,8 +135,8 @@ class Drawn:
         by_target, label = self.images.unflatten(0, (-1, self.per_target)), problem.label
         labels = [label] if self.per_target == 1 else [f"{label}\nsample {i + 1}" for i in range(self.per_target)]
         samples = {label: by_target[:, i] for i, label in enumerate(labels)}
-        targets, found = {}, {}
-        if self.seen and readout.legend:
+        targets, found, legend = {}, {}, readout.legend if self.seen else {}
+        if legend:
             view = self.seen[-1]
             fixed = problem.y if problem.free is None else problem.y.masked_fill(problem.free, torch.nan)
             targets = {"target": readout.picture(fixed)}
@@ -144,7 +144,7 @@ class Drawn:
             found = {f"{label}\nby {view.by}": of_samples[:, i] for i, label in enumerate(labels)}
         rows = problem.rows | targets | samples | found
         shown = {label: images[:most] for label, images in rows.items()}
-        save_grid(shown, self._captions()[:most], file, legend=readout.legend)
+        save_grid(shown, self._captions()[:most], file, legend=legend)
 
     def in_words(self) -> list[str]:
         """How many edits took and what else changed, in sentences; none where nothing was set."""
