@@ -177,6 +177,9 @@ def test_a_map_is_set_by_cells_or_painted_as_a_whole(tmp_path):
     assert MAP.met(decoded, read).all() and MAP.words(y[0]) == "sky 2, hair 2, eye 2"
     assert MAP.chosen(y[0], torch.ones(18) > 0)["[0,2]"] == "eye" and MAP.listed(torch.arange(18) == 17) == ["[1,2]"]
     assert MAP.together(11) == [5, 11, 17]
+    assert MAP.places("[1,2]") == [5, 11, 17] and MAP.places("map") == list(range(18))
+    assert MAP.places("hair") == list(MAP.settings({"hair": "[:,:]"})) == list(range(6, 12))
+    assert list(MAP.settings({"hair": "[0:2,1:]", "[:,0]": "eye"})) == [7, 8, 10, 11, 12, 15]
     score = MAP.metric()
     score.update(decoded, MAP.has(decoded).float())
     assert MAP.by_score(score.compute()) == {"iou": {"sky": 1, "hair": 1, "eye": 1}}
@@ -190,9 +193,26 @@ def test_a_map_is_set_by_cells_or_painted_as_a_whole(tmp_path):
         ({"[0,0]": "hair", "sky[0,0]": True}, "a cell has one class"),
         ({"hair[0,0]": "no"}, "set what the cell is"),
         ({"hair[5,5]": True}, "there is no region"),
+        ({"hair": "yes"}, "'yes' is no part of a map: give rows and columns"),
+        ({"hair": "[0,1:9]"}, "the map has no columns 1:9: they are 0 to 2"),
+        ({"[2,0]": "hair"}, "the map has no rows 2: they are 0 to 1"),
+        ({"hair": "[1:1,0]"}, "the map has no rows 1:1"),
+        ({"hair": "[0,:]", "[:,1]": "eye"}, r"a cell has one class, but hair\[0,1\], eye\[0,1\] are set"),
     ):
         with pytest.raises(InputError, match=message):
             MAP.settings(values)
+
+
+def test_a_map_is_shown_in_colours():
+    labels = torch.from_numpy(MAP.labels_of(np.array([[[0, 1, 2], [2, 1, 3]]]))).float()  # the last is no class
+    assert torch.equal(MAP.mirror(labels), torch.from_numpy(MAP.labels_of(np.array([[[2, 1, 0], [3, 1, 2]]]))).float())
+    labels[:, 5::6] = torch.nan
+    for readout, y in ((MAP, labels), (Mixed([NUMBERS, MAP]), torch.cat([torch.zeros(1, 2), labels], 1))):
+        picture = (readout.picture(y)[0] + 1) / 2
+        assert picture.shape == (3, 2, 3) and (picture[:, 1, 2] == 0).all()
+        for cell, name in (((0, 0), "sky"), ((0, 1), "hair"), ((0, 2), "eye"), ((1, 0), "eye")):
+            assert picture[:, *cell].tolist() == pytest.approx(readout.legend[name])
+    assert NUMBERS.picture(torch.zeros(1, 2)) is None and NUMBERS.legend == {}
 
 
 @pytest.mark.parametrize("readout", [CLASSES, NUMBERS, MAP, MIXED], ids=lambda of: type(of).__name__)
@@ -226,6 +246,7 @@ def test_mixed_readouts_pass_each_label_to_its_own_kind():
     with pytest.raises(InputError, match=r"there is no label 'hta' .did you mean hat"):
         MIXED.settings({"hta": True})
     both = Mixed([NUMBERS, MAP])
+    assert both.settings({"[:,1:]": "sky"}) == dict.fromkeys((3, 4, 6, 7), True)
     assert both.settings({"[0,1]": "hair", "size": 4}) == {1: 1.0, 9: True}
     with pytest.raises(InputError, match="need different names"):
         Mixed([Classes(("a", "b")), Values(("class",))])

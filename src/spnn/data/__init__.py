@@ -5,6 +5,7 @@ from spnn.data.attributes import CELEBA_ATTRIBUTES
 from spnn.data.celeba import CelebA, CelebAMaskHQ
 from spnn.data.class_folders import ClassFolders
 from spnn.data.folder import ImageFolder
+from spnn.data.mask_folder import MaskFolder
 from spnn.data.module import ImageData
 from spnn.data.sources import Digits, Source, SyntheticFaces
 
@@ -17,6 +18,7 @@ __all__ = [
     "Digits",
     "ImageData",
     "ImageFolder",
+    "MaskFolder",
     "Source",
     "SyntheticFaces",
 ]

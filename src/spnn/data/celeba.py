@@ -6,6 +6,7 @@
     list_attr_celeba.txt (or .csv)                             CelebAMask-HQ-attribute-anno.txt
     list_eval_partition.txt (or .csv)   train, val, test
     list_landmarks_align_celeba.txt (or .csv)   if labels are points
+                                                               CelebAMask-HQ-mask-anno/0/00000_skin.png ...   if regions
 
 References:
     Deep Learning Face Attributes in the Wild (Liu et al., 2015), https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html
@@ -22,12 +23,14 @@ from torch import Tensor
 
 from spnn.data.attributes import CELEBA_ATTRIBUTES
 from spnn.data.face_labels import mirrored_points
-from spnn.data.faces.measures import POINTS
+from spnn.data.face_parts import PARTS, read_parts
+from spnn.data.faces.measures import POINTS, REGIONS
 from spnn.data.listed import ListedImages, Listing, in_order
+from spnn.data.masks import MaskedImages
 from spnn.data.search import Search
 from spnn.data.tables import Table, read_table
 from spnn.errors import InputError, some_of
-from spnn.readout import Readout, Values
+from spnn.readout import ClassMap, Readout, Values
 
 __all__ = ["ALIGNED", "CelebA", "CelebAMaskHQ"]
 
@@ -49,9 +52,13 @@ class _Faces(ListedImages):
     def splits(self, attributes: Table, places: dict[str, Path]) -> np.ndarray:
         """The split of each row of the attributes, [N]."""
 
+    @cached_property
+    def search(self) -> Search:
+        return Search(self.where)
+
     def read(self) -> Listing:
         """List the images; errors as :meth:`~spnn.data.listed.ListedImages.read`."""
-        search = Search(self.where)
+        search = self.search
         places = {part: search.file(f"{stem}.txt", f"{stem}.csv") for part, stem in self.tables.items()}
         table = read_table(places["attributes"]) if places["attributes"] else None
         names = table.names if table else [self.first_image]
@@ -78,9 +85,9 @@ class _Faces(ListedImages):
                 f"{'; '.join(f'{what}: {some_of(sorted(some), 5)}' for what, some in found.items() if some)}. Other "
                 "attributes are read by data=image_folder."
             )
-        return Listing(folder, np.array(names), self.labels(table, places), self.splits(table, places))
+        return Listing(folder, np.array(names), self.read_labels(table, places), self.splits(table, places))
 
-    def labels(self, attributes: Table, places: dict[str, Path]) -> np.ndarray:
+    def read_labels(self, attributes: Table, places: dict[str, Path]) -> np.ndarray:
         """The labels of each row of the attributes, [N, K]."""
         return attributes.select(CELEBA_ATTRIBUTES).binary()
 
@@ -138,9 +145,9 @@ class CelebA(_Faces):
     def mirror(self, labels: Tensor) -> Tensor:
         return mirrored_points(self.label_names, labels) if self.has_points else labels
 
-    def labels(self, attributes: Table, places: dict[str, Path]) -> np.ndarray:
+    def read_labels(self, attributes: Table, places: dict[str, Path]) -> np.ndarray:
         if not self.has_points:
-            return super().labels(attributes, places)
+            return super().read_labels(attributes, places)
         table = read_table(places["points"])
         columns = [name.replace("_", "", name.count("_") - 1) for name in POINTS]  # lefteye_x
         if missing := [name for name in columns if name not in table.columns]:
@@ -169,10 +176,13 @@ class CelebA(_Faces):
         return np.array([int(split[name]) for name in attributes.names])
 
 
-class CelebAMaskHQ(_Faces):
+class CelebAMaskHQ(MaskedImages, _Faces):
     """CelebAMask-HQ's 30,000 faces of 1024x1024 pixels, split 80/10/10 in the order of their numbers, as published.
 
     Arguments:
+        labels: ``attributes``, the forty; or ``regions``, a map of the same regions as rendered faces have, see
+            :data:`~spnn.data.face_parts.PARTS`.
+        grid: Cells of that map, down and across; a divisor of the size.
         root, size, cache, cache_folder, on_bad_image: See :class:`~spnn.data.listed.ListedImages`.
     """
 
@@ -180,10 +190,56 @@ class CelebAMaskHQ(_Faces):
     tables: ClassVar = {"attributes": "CelebAMask-HQ-attribute-anno"}
     first_image = "0.jpg"
     origin = "https://github.com/switchablenorms/CelebAMask-HQ"
+    read_mask = staticmethod(read_parts)
+    numbers = range(len(REGIONS))
+
+    def __init__(
+        self,
+        root: str | Path | None,
+        size: int,
+        *,
+        labels: Literal["attributes", "regions"] = "attributes",
+        grid: int = 8,
+        **options: Any,
+    ):
+        if labels not in ("attributes", "regions"):
+            raise InputError(f"CelebAMask-HQ's labels are attributes or regions, not {labels!r}.")
+        super().__init__(root, size, grid=grid if labels == "regions" else None, **options)
+        if self.grid is not None:
+            self.label_names = self.readout.names
+
+    @cached_property
+    def readout(self) -> Readout:
+        return super().readout if self.grid is None else ClassMap(REGIONS, self.grid, self.grid)
+
+    def read_labels(self, attributes: Table, places: dict[str, Path]) -> np.ndarray:
+        if self.grid is None:
+            return super().read_labels(attributes, places)
+        stems = [f"{number // 2000}/{number:05d}" for number in self._numbers(attributes)]
+        folder = self.search.folder_of([f"{stem}_skin.png" for stem in stems])
+        if folder is None:
+            raise InputError(
+                f"{self.title}'s masks are not in {self.root}: expected CelebAMask-HQ-mask-anno/{stems[0]}_skin.png, "
+                f"..., anywhere below that folder; they come from {self.origin}. Found there:\n"
+                f"{self.search.describe()}"
+            )
+        return np.array([(folder.relative_to(self.search.root) / stem).as_posix() for stem in stems])
+
+    def masks(self) -> list[tuple[str, ...]]:
+        found = []
+        for stem in self.listing.labels.tolist():
+            parent, _, name = stem.rpartition("/")
+            there = self.search.files.get(self.search.root / parent, ())
+            found.append(tuple(f"{stem}_{part}.png" for part in PARTS if f"{name}_{part}.png" in there))
+        return found
 
     def splits(self, attributes: Table, places: dict[str, Path]) -> np.ndarray:
-        numbers = [Path(name).stem for name in attributes.names]
-        if strange := [number for number in numbers if not number.isdecimal()]:
+        order = np.argsort(self._numbers(attributes), kind="stable")
+        return in_order(len(order))[np.argsort(order)]
+
+    def _numbers(self, attributes: Table) -> list[int]:
+        """Those of the images."""
+        stems = [Path(name).stem for name in attributes.names]
+        if strange := [stem for stem in stems if not stem.isdecimal()]:
             raise InputError(f"{attributes.path}: images are named by number, as 0.jpg, but one is {strange[0]!r}.")
-        order = np.argsort(np.array(numbers, dtype=int), kind="stable")
-        return in_order(len(numbers))[np.argsort(order)]
+        return [int(stem) for stem in stems]

@@ -7,13 +7,11 @@ from typing import Any
 import numpy as np
 
 from spnn.data.files import suffixes
-from spnn.data.listed import SPLITS, ListedImages, Listing, in_order
+from spnn.data.listed import SPLITS, ListedImages, Listing, shuffled_splits, split_folders, subfolders
 from spnn.errors import InputError, some_of
 from spnn.readout import Classes, Readout
 
 __all__ = ["ClassFolders"]
-
-_SPLITS = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "test": 2, "testing": 2}
 
 
 class ClassFolders(ListedImages):
@@ -43,15 +41,7 @@ class ClassFolders(ListedImages):
         root = Path(self.where).expanduser()
         if not root.is_dir():
             raise InputError(f"data.root={self.root} is not a folder (looked from {Path.cwd()}).")
-        folders = _folders(root)
-        splits = {_SPLITS[folder.name.lower()]: folder for folder in folders if folder.name.lower() in _SPLITS}
-        if 0 not in splits:
-            return {None: self._classes(root, root)}
-        if others := [folder.name for folder in folders if folder.name.lower() not in _SPLITS]:
-            raise InputError(
-                f"{root} has the folder of a split, train, and others: {some_of(others, 5)}. Remove these."
-            )
-        return {split: self._classes(root, splits[split]) for split in sorted(splits)}
+        return {split: self._classes(root, folder) for split, folder in split_folders(root).items()}
 
     @cached_property
     def label_names(self) -> tuple[str, ...]:
@@ -79,7 +69,7 @@ class ClassFolders(ListedImages):
             for place, found in enumerate(by_class.values()):
                 names += found
                 classes += [place] * len(found)
-                splits += self._split_of(split, len(found), random)
+                splits += shuffled_splits(split, len(found), self.parts, random)
         labels, split = np.eye(len(self.label_names), dtype=bool)[classes], np.array(splits)
         if len(untrained := np.flatnonzero(~labels[split == 0].any(0))):
             raise InputError(
@@ -88,15 +78,6 @@ class ClassFolders(ListedImages):
             )
         order = random.permutation(len(names))  # so that the first images of a split are of all classes
         return Listing(Path(self.where).expanduser(), np.array(names)[order], labels[order], split[order])
-
-    def _split_of(self, split: int | None, count: int, random: np.random.Generator) -> list[int]:
-        """The splits of a class's images."""
-        if split is None:
-            return random.permutation(in_order(count)).tolist()
-        missing = [other for other in (1, 2) if other not in self.parts and split == 0]
-        tenth = max(1, count // 10)
-        taken = [other for other in missing for _ in range(tenth)]
-        return random.permutation([*taken, *[split] * (count - len(taken))]).tolist()
 
     def _classes(self, root: Path, place: Path) -> dict[str, list[str]]:
         """The images of each folder, and of those within, as paths from the root."""
@@ -107,7 +88,7 @@ class ClassFolders(ListedImages):
                 for path in folder.rglob("*")
                 if path.suffix.lower() in readable and not path.name.startswith(".")
             )
-            for folder in _folders(place)
+            for folder in subfolders(place)
         }
         found = {name: images for name, images in found.items() if images}
         if len(found) < 2:
@@ -118,8 +99,3 @@ class ClassFolders(ListedImages):
                 f"it has {listed}.{deeper}"
             )
         return found
-
-
-def _folders(place: Path) -> list[Path]:
-    hidden = {"__MACOSX"}
-    return sorted(p for p in place.iterdir() if p.is_dir() and not p.name.startswith(".") and p.name not in hidden)

@@ -95,23 +95,21 @@ class RegionLabels(FaceLabels):
 
     def __init__(self, size: int, grid: int):
         super().__init__(size, grid)
-        self.names = tuple(f"{region}[{row},{column}]" for region in REGIONS for row, column in np.ndindex(grid, grid))
-        self.key = f"regions size={size} grid={grid}"
+        self.map = ClassMap(REGIONS, grid, grid)
+        self.names, self.key = self.map.names, f"regions size={size} grid={grid}"
 
     @property
     def readout(self) -> Readout:
-        return ClassMap(REGIONS, self.grid, self.grid)
+        return self.map
 
     def row(self, seed: int, index: int) -> np.ndarray:
         return coarse(face_regions(seed, index, self.size), self.grid)
 
     def expand(self, rows: np.ndarray) -> np.ndarray:
-        one_hot = rows[:, None] == np.arange(len(REGIONS))[:, None, None]
-        return one_hot.reshape(len(rows), -1)
+        return self.map.labels_of(rows)
 
     def mirror(self, labels: Tensor) -> Tensor:
-        maps = labels.unflatten(-1, (len(REGIONS), self.grid, self.grid))
-        return maps.flip(-1).flatten(-3)
+        return self.map.mirror(labels)
 
 
 FACE_LABELS = {"values": ValueLabels, "points": PointLabels, "regions": RegionLabels}

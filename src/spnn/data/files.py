@@ -12,7 +12,7 @@ from torch import Tensor
 
 from spnn.errors import InputError, some_of
 
-__all__ = ["decode_image", "find_images", "load_image", "suffixes"]
+__all__ = ["decode_image", "find_images", "load_image", "suffixes", "upright_size"]
 
 log = logging.getLogger(__name__)
 
@@ -138,6 +138,15 @@ def _in_eight_bits(file: Image.Image) -> Image.Image:
         return file
     image = file.convert("RGBA")
     return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+
+
+def upright_size(path: str | Path) -> tuple[int, int]:
+    """Width and height of an image, turned as its camera says; errors as :func:`decode_image`."""
+    try:
+        with Image.open(path) as file:
+            return file.size[::-1] if _orientation(file) >= 5 else file.size
+    except Exception as error:
+        raise InputError(f"{path} can't be read as an image: {error}.") from error
 
 
 def load_image(path: str | Path, image_shape: Sequence[int]) -> Tensor:

@@ -3,7 +3,8 @@
     python -m spnn.data.layouts celeba outputs/celeba --train 2000 --val 200 --test 200
 
 Layouts: ``celeba`` (the authors' text files), ``celeba_kaggle`` (CSV files, images two folders deep),
-``celebahq`` (CelebAMask-HQ) and ``image_folder`` (a table of attributes beside the images).
+``celebahq`` (CelebAMask-HQ, with masks of faces' parts), ``image_folder`` (a table of attributes beside the images) and
+``mask_folder`` (a map of regions for each image).
 """
 
 import argparse
@@ -17,19 +18,23 @@ from PIL import Image
 from spnn.data.attributes import CELEBA_ATTRIBUTES
 from spnn.data.celeba import ALIGNED
 from spnn.data.faces import make_face
-from spnn.data.faces.measures import POINTS, face_points
+from spnn.data.faces.measures import POINTS, REGIONS, face_points, face_regions
+from spnn.data.sources import SPLITS
 from spnn.errors import InputError
 
 __all__ = ["LAYOUTS", "write_faces"]
 
-LAYOUTS = ("celeba", "celeba_kaggle", "celebahq", "image_folder")
+LAYOUTS = ("celeba", "celeba_kaggle", "celebahq", "image_folder", "mask_folder")
 
+_PARTS = {"skin": "skin", "hair": "hair", "clothes": "cloth", "glasses": "eye_g", "hat": "hat"}  # as CelebAMask-HQ's
+_MASK = 128  # pixels that maps of regions are drawn with: larger ones take seconds
 _POINTS = [name.replace("_", "", name.count("_") - 1) for name in POINTS]  # as CelebA calls them: lefteye_x
 _FOLDERS = {
     "celeba": "img_align_celeba",
     "celeba_kaggle": "img_align_celeba/img_align_celeba",
     "celebahq": "CelebA-HQ-img",
     "image_folder": "images",
+    "mask_folder": "images",
 }
 
 
@@ -39,7 +44,8 @@ def write_faces(
     """Write rendered faces in a data set's layout.
 
     CelebA's images have 178x218 pixels: the face fills the central square, which is what readers crop; above and below,
-    the border's pixels continue. CelebAMask-HQ has no partition: readers split it 80/10/10 by number.
+    the border's pixels continue. CelebAMask-HQ has no partition: readers split it 80/10/10 by number. Its masks have
+    512x512 pixels, those of ``mask_folder`` at most 128x128.
 
     Arguments:
         root: Folder to make; it must be new or empty.
@@ -58,6 +64,7 @@ def write_faces(
         raise InputError(f"{root} is not empty: give a new folder, nothing is overwritten.")
     folder = root / _FOLDERS[layout]
     folder.mkdir(parents=True, exist_ok=True)
+    parts = np.repeat([0, 1, 2], [train, val, test]).tolist()
     aligned = layout in ("celeba", "celeba_kaggle")
     names, rows, points = [], [], []
     for index in range(train + val + test):
@@ -68,9 +75,17 @@ def write_faces(
             pixels = face_points(seed, index) * ALIGNED[0] + [0, border]
             points.append(np.rint(pixels).astype(int).reshape(-1).tolist())
         names.append(f"{index}.jpg" if layout == "celebahq" else f"{index + 1:06d}.jpg")
+        if layout == "mask_folder":
+            names[-1] = f"{SPLITS[parts[index]]}/{names[-1]}"
+            mask = (root / "masks" / names[-1]).with_suffix(".png")
+            mask.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(face_regions(seed, index, min(size, _MASK))).save(mask)
+        elif layout == "celebahq":
+            regions = face_regions(seed, index, _MASK).repeat(512 // _MASK, 0).repeat(512 // _MASK, 1)
+            _write_parts(root / "CelebAMask-HQ-mask-anno", index, regions)
         rows.append([1 if value else -1 for value in attributes])
+        (folder / names[-1]).parent.mkdir(exist_ok=True)
         Image.fromarray(face).save(folder / names[-1], quality=95)
-    parts = np.repeat([0, 1, 2], [train, val, test]).tolist()
     if layout == "celeba":
         _write_text(root / "list_attr_celeba.txt", names, rows, CELEBA_ATTRIBUTES)
         _write_text(root / "list_eval_partition.txt", names, [[part] for part in parts])
@@ -81,9 +96,25 @@ def write_faces(
         _write_csv(root / "list_attr_celeba.csv", ["image_id", *CELEBA_ATTRIBUTES], names, rows)
         _write_csv(root / "list_eval_partition.csv", ["image_id", "partition"], names, [[part] for part in parts])
         _write_csv(root / "list_landmarks_align_celeba.csv", ["image_id", *_POINTS], names, points)
+    elif layout == "mask_folder":
+        (root / "classes.txt").write_text("\n".join(REGIONS) + "\n", encoding="utf-8")
     else:
-        rows = [[*row, ("train", "val", "test")[part]] for row, part in zip(rows, parts, strict=True)]
+        rows = [[*row, SPLITS[part]] for row, part in zip(rows, parts, strict=True)]
         _write_csv(root / "attributes.csv", ["image", *CELEBA_ATTRIBUTES, "split"], names, rows)
+
+
+def _write_parts(folder: Path, index: int, regions: np.ndarray) -> None:
+    """Write a map of regions as masks of the face's parts, white on black; brows are with the hair, and all of the face
+    is skin."""
+    left = np.arange(regions.shape[1]) < regions.shape[1] / 2
+    masks = {part: regions == REGIONS.index(region) for region, part in _PARTS.items()}
+    eyes = regions == REGIONS.index("eyes")
+    masks |= {"l_eye": eyes & left, "r_eye": eyes & ~left}
+    stem = folder / f"{index // 2000}/{index:05d}"
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    for part, mask in masks.items():
+        if mask.any():
+            Image.fromarray(mask.astype(np.uint8) * 255).convert("RGB").save(f"{stem}_{part}.png")
 
 
 def _write_text(path: Path, names: list[str], rows: list[list[int]], columns: Sequence[str] | None = None) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 from abc import abstractmethod
+from collections.abc import Container, Iterable
 from functools import cached_property, partial
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
@@ -17,9 +18,20 @@ from spnn.data.arrays import ArrayDataset, cached_arrays
 from spnn.data.sources import SPLITS, Source, Split
 from spnn.errors import InputError, some_of
 
-__all__ = ["SPLITS", "ListedImages", "Listing", "in_order"]
+__all__ = [
+    "SPLITS",
+    "ListedImages",
+    "Listing",
+    "fingerprint",
+    "in_order",
+    "shuffled_splits",
+    "split_folders",
+    "subfolders",
+]
 
 log = logging.getLogger(__name__)
+
+_FOLDERS = {"train": 0, "training": 0, "val": 1, "valid": 1, "validation": 1, "test": 2, "testing": 2}
 
 
 class Listing(NamedTuple):
@@ -28,7 +40,7 @@ class Listing(NamedTuple):
     Attributes:
         folder: Where they lie.
         names: Their paths in there, text [N].
-        labels: bool [N, K].
+        labels: [N, K], or what they are read from, [N].
         split: The place of each one's split in :data:`SPLITS`, [N].
     """
 
@@ -45,6 +57,55 @@ class Listing(NamedTuple):
 def in_order(count: int) -> np.ndarray:
     """Splits of images in their order: 80 % train, 10 % val, 10 % test."""
     return np.repeat([0, 1, 2], np.diff([0, count * 8 // 10, count * 9 // 10, count]))
+
+
+def subfolders(place: Path) -> list[Path]:
+    """The folders in a folder, by name, but for those that systems leave."""
+    hidden = {"__MACOSX"}
+    return sorted(p for p in place.iterdir() if p.is_dir() and not p.name.startswith(".") and p.name not in hidden)
+
+
+def split_folders(root: Path) -> dict[int | None, Path]:
+    """The folders ``train``, ``val`` and ``test`` in a folder, by the split's place; without ``train``, there are no
+    splits, and None has the folder itself.
+
+    Raises:
+        InputError: If there are others beside them.
+    """
+    folders = subfolders(root)
+    splits = {_FOLDERS[folder.name.lower()]: folder for folder in folders if folder.name.lower() in _FOLDERS}
+    if 0 not in splits:
+        return {None: root}
+    if others := [folder.name for folder in folders if folder.name.lower() not in _FOLDERS]:
+        raise InputError(f"{root} has the folder of a split, train, and others: {some_of(others, 5)}. Remove these.")
+    return dict(sorted(splits.items()))
+
+
+def shuffled_splits(
+    split: int | None, count: int, there: Container[int | None], random: np.random.Generator
+) -> list[int]:
+    """The splits of images that belong together, such as those of one class.
+
+    Arguments:
+        split: Whose folder they lie in; None if there are no splits, for 80/10/10.
+        count: How many there are.
+        there: The splits that have folders. Of one that is missing, a tenth of the training images takes the place.
+        random: Shuffles them.
+    """
+    if split is None:
+        return random.permutation(in_order(count)).tolist()
+    missing = [other for other in (1, 2) if other not in there and split == 0]
+    taken = [other for other in missing for _ in range(max(1, count // 10))]
+    return random.permutation([*taken, *[split] * (count - len(taken))]).tolist()
+
+
+def fingerprint(folder: Path, names: Iterable[str], *code: str) -> str:
+    """A digest of all that changes what is read from files in a folder: the files, and the modules that read them."""
+    facts = hashlib.sha256(b"".join(Path(module).read_bytes() for module in code) + PIL.__version__.encode())
+    for name in names:
+        status = os.stat(os.path.join(folder, name))  # there may be half a million
+        facts.update(f"{name} {status.st_size} {status.st_mtime_ns}\n".encode())
+    return facts.hexdigest()
 
 
 class _Files:
@@ -138,16 +199,17 @@ class ListedImages(Source):
         """Those of the listed images."""
         return [str(self.listing.folder / name) for name in self.listing.names.tolist()]
 
+    @property
+    def labels(self) -> np.ndarray:
+        """Those of the listed images, [N, K]."""
+        return self.listing.labels
+
     @cached_property
     def decoded(self) -> dict[str, np.ndarray]:
         """Of each listed image: ``readable``, bool [N], and ``images``, uint8 [N, H, W, 3], if these are kept."""
-        # All that changes the pixels: the files, the size, and the code that decodes them.
-        facts = hashlib.sha256(Path(files.__file__).read_bytes() + PIL.__version__.encode())
-        for name in self.listing.names.tolist():
-            status = os.stat(self.listing.folder / name)
-            facts.update(f"{name} {status.st_size} {status.st_mtime_ns}\n".encode())
-        kind = "images" if self.cache else "readable"
-        key = f"{kind} of {self.title} size={self.image_shape[1]} files={facts.hexdigest()}"
+        kind, listing = "images" if self.cache else "readable", self.listing
+        digest = fingerprint(listing.folder, listing.names.tolist(), files.__file__)
+        key = f"{kind} of {self.title} size={self.image_shape[1]} files={digest}"
         return cached_arrays(self.cache_folder, key, self.paths, partial(_decode, self.image_shape, self.cache))
 
     @cached_property
@@ -162,7 +224,7 @@ class ListedImages(Source):
     def split(self, name: Split) -> Dataset:
         rows = self.readable[self.listing.split[self.readable] == SPLITS.index(name)]
         images = self.decoded["images"] if self.cache else _Files(self.paths, self.image_shape)
-        return ArrayDataset(images, self.listing.labels[rows], self.paths, rows)
+        return ArrayDataset(images, self.labels[rows], self.paths, rows)
 
     def _without(self, listing: Listing, good: np.ndarray, otherwise: str) -> Listing:
         """The good images, in all splits. Others are logged, or raise InputError, as ``on_bad_image`` says."""

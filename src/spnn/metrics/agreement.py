@@ -49,10 +49,10 @@ def agreement(
         )
     once = torch.ones(1, len(wanted), dtype=torch.double, device=wanted.device)
     weights_ = once if weights is None else weights.to(once)
-    agrees = readout.agrees(found, wanted) & found.isfinite()  # NaN says nothing
+    agrees, known = readout.agrees(found, wanted) & found.isfinite(), readout.known(wanted)  # NaN says nothing
 
     def mean(values: Tensor, among: Tensor | None = None) -> Tensor:
-        among = torch.ones_like(agrees) if among is None else among
+        among = known if among is None else among & known
         of_all, of_each = (w @ (values * among).double() / (w @ among.double()) for w in (once, weights_))
         # A resampling without any such image says nothing of them: what all images say, if these have any; else NaN.
         return torch.where(of_each.isnan(), of_all, of_each)

@@ -117,6 +117,10 @@ class Readout(ABC):
         """Which coordinates images have, by their decoded outputs or labels [N, K]: a mask, [N, K]."""
         return torch.ones_like(decoded, dtype=torch.bool)
 
+    def known(self, labels: Tensor) -> Tensor:
+        """Which labels [N, K] say something: a mask, [N, K]."""
+        return torch.ones_like(labels, dtype=torch.bool)
+
     def groups(self, wanted: Tensor) -> list[Tensor]:
         """Masks [N, K] of the images that weigh alike, together, in a balanced mean of each coordinate; none if it is
         the plain one."""
@@ -166,6 +170,10 @@ class Readout(ABC):
     def keys(self) -> tuple[str, ...]:
         """By what a user may set labels."""
         return self.names
+
+    def takes(self, key: str) -> bool:
+        """Whether labels can be set by that."""
+        return key in self.keys
 
     def settings(self, values: Mapping[str, float | str | bool]) -> dict[int, Setting]:
         """Read what a user sets, by name: coordinates' places, and what each is set to.
@@ -228,6 +236,16 @@ class Readout(ABC):
             for k, (name, value) in enumerate(zip(self.names, values, strict=True))
             if not math.isnan(value)
         )
+
+    @property
+    def legend(self) -> dict[str, tuple[float, float, float]]:
+        """The colours of :meth:`picture`, red, green and blue in [0, 1], by what they mean."""
+        return {}
+
+    def picture(self, y: Tensor) -> Tensor | None:
+        """Outputs [N, K] as pictures in colours, [N, 3, H, W] in [-1, 1], black where they are NaN; None if words
+        do."""
+        return None
 
     def _row(self, place: int, output: float) -> Tensor:
         """Outputs [K] of which one is known."""

@@ -1,5 +1,6 @@
 """A map of classes: which region each cell of a picture belongs to."""
 
+import colorsys
 import re
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -12,30 +13,51 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassJaccardIndex
 
-from spnn.errors import InputError, choice
+from spnn.errors import InputError, choice, some_of
 from spnn.readout.base import Setting
 from spnn.readout.one_of_many import OneOfMany
 
 __all__ = ["ClassMap"]
 
+_PART = re.compile(r"\[(\d*:\d*|\d+),\s*(\d*:\d*|\d+)\]")  # rows and columns
+
 
 class ClassMap(OneOfMany):
-    """Scores of R classes in each cell of a grid, row by row, named as ``hair[2,3]`` (row and column, from 0). A cell
-    is set by ``{"[2,3]": hair}``, and all of them by an image of the classes' numbers, ``{map: painted.png}``.
+    """Scores of R classes in each cell of a grid, row by row, named as ``hair[2,3]`` (row and column, from 0). A part
+    of it is set by ``{hair: "[2:4,3]"}`` or ``{"[2:4,3]": hair}`` (rows 2 and 3 of column 3: Python's slices), and all
+    of it by an image of the classes' numbers, ``{map: painted.png}``.
+
+    A cell whose labels are all 0 is not known: it adds nothing to the loss, and isn't scored.
 
     Arguments:
         classes: The classes' names, at least two.
         height, width: Cells down and across.
+
+    Raises:
+        InputError: If there are fewer classes, they repeat, or one is called ``map``.
     """
 
     noun, score, trivial = "region", "iou", "commonest class of each cell"
 
     def __init__(self, classes: Sequence[str], height: int, width: int):
-        if len(classes) < 2:
-            raise InputError(f"a map needs at least two classes, got {list(classes)}.")
+        if len(classes) < 2 or len(set(classes)) < len(classes) or "map" in classes:
+            raise InputError(
+                f"a map needs at least two classes of different names, none of them 'map', got {list(classes)}."
+            )
         cells = list(np.ndindex(height, width))
         super().__init__([f"{name}[{row},{column}]" for name in classes for row, column in cells], len(classes))
         self.classes, self.height, self.width = tuple(classes), height, width
+
+    def labels_of(self, numbers: np.ndarray) -> np.ndarray:
+        """Labels, bool [N, K], of maps of classes' numbers, [N, height, width]; a number of no class isn't known."""
+        return (numbers[:, None] == np.arange(self.count)[:, None, None]).reshape(len(numbers), -1)
+
+    def mirror(self, labels: Tensor) -> Tensor:
+        """Labels [..., K] of the mirrored pictures."""
+        return self.by_cell(labels).unflatten(-1, (self.height, self.width)).flip(-1).flatten(-3)
+
+    def known(self, labels: Tensor) -> Tensor:
+        return self._spread(self.by_cell(labels).any(-2))
 
     def metric(self) -> Metric:
         """Intersection over union of each class, [R]; NaN of one that is nowhere."""
@@ -47,11 +69,23 @@ class ClassMap(OneOfMany):
 
     @property
     def keys(self) -> tuple[str, ...]:
-        return (*self.names, *self.listed(torch.ones(len(self.names), dtype=torch.bool)), "map")
+        return (*self.names, *self.listed(torch.ones(len(self.names), dtype=torch.bool)), *self.classes, "map")
+
+    def takes(self, key: str) -> bool:
+        return super().takes(key) or _PART.fullmatch(key) is not None
+
+    def places(self, key: str) -> list[int]:
+        if key == "map":
+            return list(range(len(self.names)))
+        if key in self.classes:
+            return [self.classes.index(key) * self.cells + cell for cell in range(self.cells)]
+        if _PART.fullmatch(key):
+            return [k for cell in self._inside(key) for k in self.together(cell)]
+        return super().places(key)
 
     def check(self, labels: Tensor) -> None:
         super().check(labels)
-        if not (((labels == 0) | (labels == 1)).all() and (self.by_cell(labels).sum(1) == 1).all()):
+        if not (((labels == 0) | (labels == 1)).all() and (self.by_cell(labels).sum(1) <= 1).all()):
             raise InputError("labels of a map are 1 for a cell's class and 0 for the others; these are not.")
 
     def read(self, name: str, value: float | str | bool) -> Setting:
@@ -60,21 +94,44 @@ class ClassMap(OneOfMany):
         raise InputError(f"{name} can't be {value!r}: set what the cell is, '[{name.partition('[')[2]}: <class>'.")
 
     def settings(self, values: Mapping[str, float | str | bool]) -> dict[int, Setting]:
-        """``{"[2,3]": hair}``, ``{"hair[2,3]": yes}``, or ``{map: file}``."""
+        """``{hair: "[2:4,3]"}``, ``{"[2:4,3]": hair}``, ``{"hair[2,3]": yes}``, or ``{map: file}``."""
         read: dict[int, Setting] = {}
         for name, value in values.items():
             if name == "map":
                 read |= self._painted(str(value))
-                continue
-            if re.fullmatch(r"\[\d+,\s*\d+\]", str(name)):
-                if value not in self.classes:
-                    raise InputError(f"there is no class {value!r}{choice(str(value), self.classes)}.")
-                name, value = f"{value}{str(name).replace(' ', '')}", True
-            read[self.place(str(name))] = self.read(str(name), value)
-        cells = [k % (self.height * self.width) for k in read]
-        if len(set(cells)) < len(cells):
-            raise InputError(f"a cell has one class, but {', '.join(self.names[k] for k in read)} are set.")
+            elif name in self.classes:
+                read |= self._filled(name, str(value))
+            elif _PART.fullmatch(str(name)):
+                read |= self._filled(value, str(name))
+            else:
+                read[self.place(str(name))] = self.read(str(name), value)
+        cells = [k % self.cells for k in read]
+        if twice := [self.names[k] for k, cell in zip(read, cells, strict=True) if cells.count(cell) > 1]:
+            raise InputError(f"a cell has one class, but {some_of(twice, 4)} are set.")
         return read
+
+    def _filled(self, name: str, part: str) -> dict[int, Setting]:
+        """A part of the map, all of one class."""
+        if name not in self.classes:
+            raise InputError(f"there is no class {name!r}{choice(str(name), self.classes)}.")
+        return {self.classes.index(name) * self.cells + cell: True for cell in self._inside(part)}
+
+    def _inside(self, part: str) -> list[int]:
+        """The cells of a part such as ``[2:4,3]``."""
+        if not (match := _PART.fullmatch(part)):
+            raise InputError(
+                f'{part!r} is no part of a map: give rows and columns from 0, as "[2,3]" or, of rows 2 and 3, '
+                '"[2:4,3]".'
+            )
+        spans = []
+        for text, size, what in zip(match.groups(), (self.height, self.width), ("rows", "columns"), strict=True):
+            first, is_slice, end = text.partition(":")
+            spans.append(range(int(first or 0), int(end or size) if is_slice else int(first) + 1))
+            if not spans[-1] or spans[-1].stop > size:
+                raise InputError(
+                    f"the map has no {what} {text}: they are 0 to {size - 1}, and a slice's end is not in."
+                )
+        return [row * self.width + column for row, column in product(*spans)]
 
     def _painted(self, file: str) -> dict[int, Setting]:
         """Every cell, by an image of the classes' numbers; of a larger one, the commonest in each cell."""
@@ -118,6 +175,17 @@ class ClassMap(OneOfMany):
         counts = self.by_cell(y).argmax(0)[~self.by_cell(y).isnan().any(0)].bincount(minlength=len(self.classes))
         return ", ".join(f"{name} {count}" for name, count in zip(self.classes, counts.tolist(), strict=True) if count)
 
+    @property
+    def legend(self) -> dict[str, tuple[float, float, float]]:
+        """Hues, each far from the ones before, and every second one darker."""
+        hues = {name: k * 0.618 % 1 for k, name in enumerate(self.classes)}  # the golden ratio's
+        return {name: colorsys.hsv_to_rgb(hue, 0.6, (0.95, 0.6)[k % 2]) for k, (name, hue) in enumerate(hues.items())}
+
+    def picture(self, y: Tensor) -> Tensor:
+        cells, colours = self.by_cell(y), torch.tensor(list(self.legend.values()))
+        picture = colours[cells.argmax(1)].masked_fill(cells.isnan().any(1)[..., None], 0) * 2 - 1
+        return picture.mT.unflatten(-1, (self.height, self.width))
+
 
 class _Overlap(MulticlassJaccardIndex):
     def __init__(self, readout: ClassMap):
@@ -125,4 +193,6 @@ class _Overlap(MulticlassJaccardIndex):
         self.by_cell = readout.by_cell
 
     def update(self, decoded: Tensor, labels: Tensor) -> None:
-        super().update(self.by_cell(decoded).argmax(1), self.by_cell(labels).argmax(1))
+        decoded, labels = self.by_cell(decoded), self.by_cell(labels)
+        known = labels.any(1)
+        super().update(decoded.argmax(1)[known], labels.argmax(1)[known])

@@ -68,6 +68,9 @@ class Mixed(Readout):
     def has(self, decoded: Tensor) -> Tensor:
         return self._each("has", decoded)
 
+    def known(self, labels: Tensor) -> Tensor:
+        return self._each("known", labels)
+
     def energy(self, y: Tensor, target: Tensor) -> Tensor:
         return sum(part.energy(y[..., place], target[..., place]) for part, place in self._pairs)
 
@@ -109,20 +112,23 @@ class Mixed(Readout):
         for part, place in self._pairs:
             part.check(labels[:, place])
 
+    def takes(self, key: str) -> bool:
+        return any(part.takes(key) for part in self.parts)
+
     def settings(self, values: Mapping[str, float | str | bool]) -> dict[int, Setting]:
         read = {}
         for part, place in self._pairs:
-            own = {name: value for name, value in values.items() if name in part.keys}
+            own = {name: value for name, value in values.items() if part.takes(str(name))}
             if own:
                 read |= {place.start + k: setting for k, setting in part.settings(own).items()}
         for name in values:
-            if name not in self.keys:
+            if not self.takes(str(name)):
                 self.place(str(name))  # which says what there is
         return read
 
     def places(self, key: str) -> list[int]:
         for part, place in self._pairs:
-            if key in part.keys:
+            if part.takes(key):
                 return [place.start + k for k in part.places(key)]
         return super().places(key)  # which says what there is
 
@@ -159,6 +165,14 @@ class Mixed(Readout):
     def words(self, y: Tensor) -> str:
         said = [part.words(y[place]) for part, place in self._pairs]
         return ", ".join(filter(None, said))
+
+    @property
+    def legend(self) -> dict[str, tuple[float, float, float]]:
+        return next((part.legend for part in self.parts if part.legend), {})
+
+    def picture(self, y: Tensor) -> Tensor | None:
+        """That of the first part that has one."""
+        return next((part.picture(y[:, place]) for part, place in self._pairs if part.legend), None)
 
     def _number(self, place: int) -> int:
         return next(number for number, part in enumerate(self.slices) if place < part.stop)

@@ -72,7 +72,8 @@ class OneOfMany(Readout):
 
     def has(self, decoded: Tensor) -> Tensor:
         cells = self.by_cell(decoded)
-        return torch.zeros_like(cells, dtype=torch.bool).scatter(-2, cells.argmax(-2, keepdim=True), True).flatten(-2)
+        largest = torch.zeros_like(cells, dtype=torch.bool).scatter(-2, cells.argmax(-2, keepdim=True), True)
+        return (largest & (cells != 0)).flatten(-2)
 
     def groups(self, wanted: Tensor) -> list[Tensor]:
         """The images of each class: the mean is balanced accuracy."""

@@ -129,18 +129,30 @@ class Drawn:
         return file.getvalue()
 
     def save_overview(self, file: Path | BinaryIO, most: int = 16) -> None:
-        """Draw the targets' pictures and the samples, of ``most`` targets, as a PNG."""
-        problem, copies = self.problem, self.per_target
+        """Draw the targets' pictures and the samples, of ``most`` targets, as a PNG; where a target is a map, that,
+        too, and what is seen in the samples."""
+        problem, readout, copies = self.problem, self.models.readout, self.per_target
         series = len(problem.labels)
         labels = [
             label if copies == 1 else f"{label}\nsample {i + 1}" for label in problem.labels for i in range(copies)
         ]
-        below = self.images.unflatten(0, (-1, series * copies)).unbind(1)
-        rows = {label: images[::series] for label, images in problem.rows.items()} | dict(
-            zip(labels, below, strict=True)
-        )
-        captions = self._captions() if series == 1 else [""] * len(below[0])
-        save_grid({label: images[:most] for label, images in rows.items()}, captions[:most], file)
+
+        def below(images: Tensor, labels: Sequence[str]) -> dict[str, Tensor]:
+            """Images of one target, or of several of a series, as rows."""
+            return dict(zip(labels, images.unflatten(0, (-1, len(labels))).unbind(1), strict=True))
+
+        rows, found = {label: images[::series] for label, images in problem.rows.items()}, {}
+        legend = readout.legend if self.seen else {}
+        if legend:
+            view = self.seen[-1]
+            fixed = problem.y if problem.free is None else problem.y.masked_fill(problem.free, torch.nan)
+            wanted = ["target"] if series == 1 else [f"target\n{label}" for label in problem.labels]
+            rows |= below(readout.picture(fixed), wanted)
+            found = below(readout.picture(view.found), [f"{label}\nby {view.by}" for label in labels])
+        rows |= below(self.images, labels) | found
+        captions = self._captions() if series == 1 else [""] * (len(problem.names) // series)
+        shown = {label: images[:most] for label, images in rows.items()}
+        save_grid(shown, captions[:most], file, legend=legend)
 
     def in_words(self) -> list[str]:
         """How many edits took and what else changed, in sentences; none where nothing was set."""

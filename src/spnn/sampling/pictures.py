@@ -1,14 +1,16 @@
 """Images as files, and grids of images with labels."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import BinaryIO
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
+from matplotlib.patches import Patch
 from PIL import Image
 from torch import Tensor
 
@@ -35,7 +37,13 @@ def save_image(image: Tensor, path: str | Path) -> None:
     Image.fromarray(to_bytes(image)).save(path)
 
 
-def save_grid(rows: dict[str, Tensor], labels: Sequence[str], path: str | Path | BinaryIO, per_band: int = 8) -> None:
+def save_grid(
+    rows: dict[str, Tensor],
+    labels: Sequence[str],
+    path: str | Path | BinaryIO,
+    per_band: int = 8,
+    legend: Mapping[str, tuple[float, float, float]] = MappingProxyType({}),
+) -> None:
     """Draw images that belong together under each other, and such columns side by side, in bands.
 
     Arguments:
@@ -44,6 +52,7 @@ def save_grid(rows: dict[str, Tensor], labels: Sequence[str], path: str | Path |
         labels: A text under each of the N columns.
         path: The PNG to write.
         per_band: Columns side by side; further ones go below.
+        legend: What colours in the images mean, to be said below all: red, green and blue in [0, 1], by name.
     """
     count, height = len(labels), len(rows)
     columns = min(count, per_band)
@@ -51,14 +60,18 @@ def save_grid(rows: dict[str, Tensor], labels: Sequence[str], path: str | Path |
     below = 0.12 + 0.13 * max((label.count("\n") + 1 for label in labels), default=1)  # inches, for the labels
     longest = max((len(line) for label in rows for line in label.split("\n")), default=0)
     margin, band = max(1.1, 0.15 + 0.075 * longest), height * 1.25 + below  # inches: row labels' width, band's height
-    figure = Figure(figsize=(margin + 1.25 * columns, band * bands), dpi=120)
+    width = margin + 1.25 * columns
+    longest = max(map(len, legend), default=0)
+    across = max(1, int(width / (0.35 + 0.065 * longest)))
+    foot = 0.05 + 0.17 * -(-len(legend) // across) if legend else 0.0
+    figure = Figure(figsize=(width, band * bands + foot), dpi=120)
     outer = figure.add_gridspec(
         bands,
         1,
         left=margin / figure.get_figwidth(),
         right=0.995,
         top=0.995,
-        bottom=below / figure.get_figheight(),
+        bottom=(below + foot) / figure.get_figheight(),
         hspace=below / (band - below),
     )
     for b in range(bands):
@@ -82,6 +95,10 @@ def save_grid(rows: dict[str, Tensor], labels: Sequence[str], path: str | Path |
                         va="center",
                         fontsize=8,
                     )
+    if legend:
+        handles = [Patch(facecolor=colour, label=name) for name, colour in legend.items()]
+        style = {"handlelength": 1, "handletextpad": 0.4, "columnspacing": 1, "labelspacing": 0.2, "borderpad": 0.1}
+        figure.legend(handles=handles, loc="lower left", ncols=across, fontsize=7, frameon=False, **style)
     figure.savefig(path)
 
 
