@@ -6,10 +6,13 @@ from spnn.data.celeba import CelebA, CelebAMaskHQ
 from spnn.data.class_folders import ClassFolders
 from spnn.data.folder import ImageFolder
 from spnn.data.module import ImageData
+from spnn.data.scenes import Scenes
 from spnn.data.sources import Digits, Source, SyntheticFaces
+from spnn.data.voc import VOC
 
 __all__ = [
     "CELEBA_ATTRIBUTES",
+    "VOC",
     "ArrayDataset",
     "CelebA",
     "CelebAMaskHQ",
@@ -17,6 +20,7 @@ __all__ = [
     "Digits",
     "ImageData",
     "ImageFolder",
+    "Scenes",
     "Source",
     "SyntheticFaces",
 ]
