@@ -80,7 +80,7 @@ class VOC(ListedImages):
         images, annotated = ({path.parent: path for path in search.files if path.name == name} for name in _FOLDERS)
         if not images.keys() & annotated.keys():
             raise InputError(
-                f"{root} must have a folder JPEGImages and, beside it, Annotations with a file of XML for each picture. "
+                f"{root} must have a folder JPEGImages and, beside it, Annotations, an XML file for each picture. "
                 f"Found there:\n{search.describe()}"
             )
         found = []
@@ -190,8 +190,11 @@ def _read(file: Path, image: Path) -> tuple[list[str], np.ndarray]:
             "ymin, xmax and ymax."
         ) from None
     if objects and not min(size):
-        with Image.open(image) as opened:
-            size = list(opened.size)
+        try:
+            with Image.open(image) as opened:
+                size = list(opened.size)
+        except OSError:  # which is told of where pictures are read
+            return [], np.zeros((0, 4), np.float32)
     side = min(size, default=0)
     edges = np.array([edges for _, edges in objects], np.float64).reshape(-1, 2, 2)
     edges = (edges - [1, 1] + [[0, 0], [1, 1]] - (np.array(size) - side) / 2) / max(side, 1)  # pixels count from 1

@@ -306,7 +306,9 @@ def fit_and_test(
         log.warning(
             "stage %s: no validation chose the best weights (there is no %s), so the last are taken", name, best
         )
-    if best.exists() or steps_before == trainer.max_steps:  # not `ckpt_path="best"`: where weights are averaged, Lightning would load those that are not
+    if (
+        best.exists() or steps_before == trainer.max_steps
+    ):  # not `ckpt_path="best"`: where weights are averaged, Lightning would load those that are not
         chosen = best if best.exists() else checkpoint
         stage.load_state_dict(torch.load(chosen, map_location="cpu", weights_only=True, mmap=True)["state_dict"])
     (logged,) = trainer.test(stage, datamodule=data, verbose=False)
