@@ -314,13 +314,9 @@ def test_a_detector_trains_and_its_pictures_are_edited(tmp_path):
 
 
 def test_the_config_of_voc_fits_its_twenty_classes():
-    network = configuration("train", "experiment=voc_boxes").network
-    plan = {key: value for key, value in network.items() if key != "_target_"}
-    assert (
-        len(plan["plan"]) == 4
-        and 31 > 20 + 4
-        and network.grid == configuration("train", "experiment=voc_boxes").judge.grid
-    )
+    config = configuration("train", "experiment=voc_boxes")
+    assert config.network.plan[-2].channels > 20 + 4
+    assert config.network.grid == config.judge.grid == config.data.source.grid == config.data.size / 4
 
 
 def test_boxes_can_stand_beside_other_labels():

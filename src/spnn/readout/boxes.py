@@ -261,10 +261,10 @@ class Boxes(Mixed):
         """``{add: dog 0.5 0.5 0.3 0.4 and cat 0.2 0.3 0.2 0.2}``, ``{remove: 0.5 0.5}``, ``{"dog[2,3]": 2.5}``."""
         read = super().settings({name: value for name, value in values.items() if name not in ("add", "remove")})
         columns, added = torch.arange(len(self.names)).reshape(-1, self.height, self.width), set()
-        for _, (x, y) in self._read("remove", values, 0, "<x> <y>"):
+        for _, (x, y) in self._objects("remove", values, "<x> <y>"):
             row, column = self.cell(x, y)
             read |= dict.fromkeys(columns[: len(self.classes), row, column].tolist(), _GONE)
-        for kind, (x, y, width, height) in self._read("add", values, 1, "<class> <x> <y> <width> <height>"):
+        for kind, (x, y, width, height) in self._objects("add", values, "<class> <x> <y> <width> <height>"):
             if kind not in self.classes:
                 raise InputError(f"there is no class {kind!r}{choice(kind, self.classes)}.")
             if min(width, height) == 0:
@@ -280,20 +280,21 @@ class Boxes(Mixed):
             read |= {k: outputs[k].item() for k in columns[:, row, column].tolist()}
         return read
 
-    def _read(self, key: str, values: Mapping, words: int, form: str) -> Iterator[tuple[str, list[float]]]:
-        """A class, if there is one, and numbers in [0, 1], of each object that is added or removed."""
+    def _objects(self, key: str, values: Mapping, form: str) -> Iterator[tuple[str, list[float]]]:
+        """A class, if the form has one, and numbers in [0, 1], of each object that is added or removed."""
+        named = "<class>" in form
+        count = len(form.split()) - named
         for text in str(values[key]).split(" and ") if key in values else ():
             parts = text.split()
-            count = len(form.split()) - words
             numbers = [_share(part) for part in parts[-count:]]
-            if len(parts) < count + words or (not words and len(parts) > count) or None in numbers:
+            if len(numbers) < count or None in numbers or bool(parts[:-count]) != named:
                 raise InputError(f"{key}: {form}, shares of the picture from 0 to 1, joined by `and`; got {text!r}.")
             yield " ".join(parts[:-count]), numbers
 
     def settled(self, y: Tensor, places: Sequence[int]) -> Tensor:
         """Of what was set to be there, no cell beside it is a centre, too; where a cell was cleared, none is."""
         y = y.clone()
-        heat, mine = y[:, : self.count], torch.zeros(self.count, dtype=torch.bool)
+        heat, mine = y[:, : self.count], torch.zeros(self.count, dtype=torch.bool, device=y.device)
         mine[[k for k in places if k < self.count]] = True
         heat, mine = self.maps(heat), self.maps(mine)
         for number, row, column in mine.nonzero().tolist():
