@@ -33,8 +33,8 @@ def make_scene(seed: int, index: int, size: int) -> tuple[np.ndarray, np.ndarray
         size: Height and width in pixels.
 
     Returns:
-        The picture, uint8 [size, size, 3]; left, upper, right and lower edge of each box, in [0, 1], float32 [n, 4]; and
-        the shapes' places in :data:`SHAPES`, int8 [n]; n is 1 to 3.
+        The picture, uint8 [size, size, 3]; left, upper, right and lower edge of each box, in [0, 1], float32 [n, 4];
+        and the shapes' places in :data:`SHAPES`, int8 [n]; n is 1 to 3.
     """
     random = np.random.default_rng([seed, index])
     wanted, boxes = random.integers(1, _MOST + 1), []
