@@ -10,7 +10,7 @@ from commands import REPOSITORY, check_configuration, succeed
 from omegaconf import DictConfig
 from PIL import Image
 
-from spnn.data.layouts import write_faces
+from spnn.data.layouts import write_faces, write_scenes
 from spnn.training import train
 
 EXPERIMENTS = sorted(path.stem for path in (REPOSITORY / "conf/experiment").glob("*.yaml"))
@@ -18,16 +18,17 @@ EXPERIMENTS = sorted(path.stem for path in (REPOSITORY / "conf/experiment").glob
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory) -> dict[str, str]:
-    """A few rendered faces in the layouts of CelebA and CelebA-HQ, and pictures in class folders: how experiments
-    begin, and the option that names their folder."""
+    """A few rendered faces in the layouts of CelebA and CelebA-HQ, scenes in Pascal VOC's, and pictures in class
+    folders: how experiments begin, and the option that names their folder."""
     folder = tmp_path_factory.mktemp("images")
     write_faces(folder / "celeba", "celeba", train=4, val=2, test=2)
     write_faces(folder / "celebahq", "celebahq", train=16, val=2, test=2, size=256)
+    write_scenes(folder / "voc", train=4, val=2, test=2)
     for i, name in enumerate(("train/cat", "train/dog", "test/cat", "test/dog")):
         (folder / "classes" / name).mkdir(parents=True)
         for number in range(20):
             Image.new("RGB", (32, 32), (60 * i, 10 * number, 0)).save(folder / "classes" / name / f"{number}.png")
-    names = {"celeba_": "celeba", "celebahq_": "celebahq", "cifar10": "classes", "imagenet_": "classes"}
+    names = {"celeba_": "celeba", "celebahq_": "celebahq", "cifar10": "classes", "imagenet_": "classes", "voc_": "voc"}
     return {beginning: f"data.root={folder / name}" for beginning, name in names.items()}
 
 
@@ -37,7 +38,7 @@ def images(tmp_path_factory) -> dict[str, str]:
 )
 def test_every_experiment_trains(experiment, images, tmp_path):
     options = [option for beginning, option in images.items() if experiment.startswith(beginning)]
-    if experiment.startswith("synthetic_faces"):
+    if experiment.startswith(("synthetic_faces", "scenes")):
         options = [f"data.source.cache={tmp_path}"]
     config = narrowed(check_configuration("train", f"experiment={experiment}", "debug=fast", *options))
     metrics = train(config, tmp_path / "run")

@@ -30,7 +30,9 @@ from spnn.readout import LOGITS, Readout
 from spnn.saving import replacing
 from spnn.settings import working_device
 
-__all__ = ["TrainingOutputs", "outputs_of"]
+__all__ = ["MOST", "TrainingOutputs", "outputs_of"]
+
+MOST = 8192  # outputs, beyond which matrices [K, K] take gigabytes: what training images show isn't described then
 
 _ENOUGH = 10_000  # training images, for quantiles and a covariance
 _MANY = 128  # outputs, beyond which K matrices [K, K] take too much memory

@@ -23,6 +23,7 @@ _OPTIONAL = {  # module: what it is for, the extra that brings it
     "tensorboard": ("logger=tensorboard", "tensorboard"),
     "azula": ("priors of azula", "azula"),
     "deepinv": ("operators of deepinv", "deepinv"),
+    "pycocotools": ("the mean average precision of boxes", "detection"),
 }
 _ROOMY = 2e9  # bytes that a run of photographs and its checkpoints may take
 

@@ -7,10 +7,13 @@ from spnn.data.class_folders import ClassFolders
 from spnn.data.folder import ImageFolder
 from spnn.data.mask_folder import MaskFolder
 from spnn.data.module import ImageData
+from spnn.data.scenes import Scenes
 from spnn.data.sources import Digits, Source, SyntheticFaces
+from spnn.data.voc import VOC
 
 __all__ = [
     "CELEBA_ATTRIBUTES",
+    "VOC",
     "ArrayDataset",
     "CelebA",
     "CelebAMaskHQ",
@@ -19,6 +22,7 @@ __all__ = [
     "ImageData",
     "ImageFolder",
     "MaskFolder",
+    "Scenes",
     "Source",
     "SyntheticFaces",
 ]

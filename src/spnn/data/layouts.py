@@ -1,15 +1,18 @@
-"""Write rendered faces as data sets of real ones lie on disk: to try a reader, or a whole experiment, without them.
+"""Write rendered pictures as data sets of real ones lie on disk: to try a reader, or a whole experiment, without them.
 
     python -m spnn.data.layouts celeba outputs/celeba --train 2000 --val 200 --test 200
 
 Layouts: ``celeba`` (the authors' text files), ``celeba_kaggle`` (CSV files, images two folders deep),
 ``celebahq`` (CelebAMask-HQ, with masks of faces' parts), ``image_folder`` (a table of attributes beside the images) and
-``mask_folder`` (a map of regions for each image).
+``mask_folder`` (a map of regions for each image), all of faces; and ``voc`` (Pascal VOC), of scenes of shapes with
+their boxes.
 """
 
 import argparse
 import csv
-from collections.abc import Sequence
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +22,11 @@ from spnn.data.attributes import CELEBA_ATTRIBUTES
 from spnn.data.celeba import ALIGNED
 from spnn.data.faces import make_face
 from spnn.data.faces.measures import POINTS, REGIONS, face_points, face_regions
+from spnn.data.scenes import SHAPES, make_scene
 from spnn.data.sources import SPLITS
 from spnn.errors import InputError
 
-__all__ = ["LAYOUTS", "write_faces"]
+__all__ = ["LAYOUTS", "write_faces", "write_scenes"]
 
 LAYOUTS = ("celeba", "celeba_kaggle", "celebahq", "image_folder", "mask_folder")
 
@@ -57,11 +61,9 @@ def write_faces(
     Raises:
         InputError: If ``root`` holds something already, or the layout is unknown.
     """
-    root = Path(root)
     if layout not in LAYOUTS:
         raise InputError(f"layouts are {', '.join(LAYOUTS)}; got {layout!r}.")
-    if root.exists() and any(root.iterdir()):
-        raise InputError(f"{root} is not empty: give a new folder, nothing is overwritten.")
+    root = _empty(root)
     folder = root / _FOLDERS[layout]
     folder.mkdir(parents=True, exist_ok=True)
     parts = np.repeat([0, 1, 2], [train, val, test]).tolist()
@@ -117,6 +119,41 @@ def _write_parts(folder: Path, index: int, regions: np.ndarray) -> None:
             Image.fromarray(mask.astype(np.uint8) * 255).convert("RGB").save(f"{stem}_{part}.png")
 
 
+def write_scenes(root: str | Path, train: int, val: int, test: int, size: int = 128, seed: int = 0) -> None:
+    """Write rendered scenes of shapes in Pascal VOC's layout; arguments and errors as :func:`write_faces`."""
+    root = _empty(root)
+    for name in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (root / name).mkdir(parents=True)
+    names = [f"{index + 1:06d}" for index in range(train + val + test)]
+    for index, name in enumerate(names):
+        scene, boxes, kinds = make_scene(seed, index, size)
+        Image.fromarray(scene).save(root / f"JPEGImages/{name}.jpg", quality=95)
+        top = ElementTree.Element("annotation")
+        ElementTree.SubElement(top, "filename").text = f"{name}.jpg"
+        _add(ElementTree.SubElement(top, "size"), {"width": size, "height": size, "depth": 3})
+        for (left, upper, right, lower), kind in zip(np.rint(boxes * size).astype(int), kinds, strict=True):
+            shape = ElementTree.SubElement(top, "object")
+            _add(shape, {"name": SHAPES[kind], "difficult": 0})
+            edges = {"xmin": left + 1, "ymin": upper + 1, "xmax": right, "ymax": lower}  # pixels count from 1
+            _add(ElementTree.SubElement(shape, "bndbox"), edges)
+        ElementTree.ElementTree(top).write(root / f"Annotations/{name}.xml")
+    ends = np.cumsum([train, val])
+    for split, some in zip(("train", "val", "test"), np.split(names, ends), strict=True):
+        (root / f"ImageSets/Main/{split}.txt").write_text("".join(f"{name}\n" for name in some), encoding="utf-8")
+
+
+def _add(parent: ElementTree.Element, texts: Mapping[str, object]) -> None:
+    for name, text in texts.items():
+        ElementTree.SubElement(parent, name).text = str(text)
+
+
+def _empty(root: str | Path) -> Path:
+    root = Path(root)
+    if root.exists() and any(root.iterdir()):
+        raise InputError(f"{root} is not empty: give a new folder, nothing is overwritten.")
+    return root
+
+
 def _write_text(path: Path, names: list[str], rows: list[list[int]], columns: Sequence[str] | None = None) -> None:
     header = [] if columns is None else [str(len(names)), " ".join(columns)]
     lines = [name + "".join(f" {value:2d}" for value in row) for name, row in zip(names, rows, strict=True)]
@@ -132,15 +169,18 @@ def _write_csv(path: Path, header: list[str], names: list[str], rows: list[list]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("layout", choices=LAYOUTS)
+    parser.add_argument("layout", choices=(*LAYOUTS, "voc"))
     parser.add_argument("root")
     parser.add_argument("--train", type=int, default=800)
     parser.add_argument("--val", type=int, default=100)
     parser.add_argument("--test", type=int, default=100)
-    parser.add_argument("--size", type=int, default=1024, help="pixels, but for CelebA's 178x218")
+    parser.add_argument("--size", type=int, help="pixels, but for CelebA's 178x218; without it 1024, scenes 128")
     parser.add_argument("--seed", type=int, default=0)
+    options = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
+    layout = options.pop("layout")
+    write = write_scenes if layout == "voc" else partial(write_faces, layout=layout)
     try:
-        write_faces(**vars(parser.parse_args()))
+        write(**options)
     except InputError as error:
         parser.error(str(error))
 

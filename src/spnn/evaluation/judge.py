@@ -10,7 +10,9 @@ from torch import nn
 from torchvision.models import resnet18
 from torchvision.ops import Conv2dNormActivation
 
-__all__ = ["AttributeCNN", "attribute_resnet18"]
+from spnn.errors import InputError
+
+__all__ = ["AttributeCNN", "MapCNN", "attribute_resnet18"]
 
 _SMALL = 64  # pixels: below, the first layers of ResNet would throw most of the image away
 
@@ -33,6 +35,38 @@ class AttributeCNN(nn.Sequential):
             layers.append(Conv2dNormActivation(channels, wide, kernel_size=3, stride=2))
             channels, height, width = wide, -(-height // 2), -(-width // 2)
         super().__init__(*layers, nn.Flatten(), nn.Dropout(0.2), nn.Linear(channels * height * width, outputs))
+
+
+class MapCNN(nn.Sequential):
+    """Convolutions of stride 2 down to a grid of cells, then dilated ones, which see ever more of the picture, and one
+    linear layer in each cell: [B, C, H, W] -> [B, outputs], as many maps as there are outputs in a cell, row by row.
+
+    Arguments:
+        image_shape: (C, H, W).
+        outputs: Number of outputs.
+        grid: Cells down and across; the picture's size over a power of two.
+        width: Channels of the convolutions.
+        dilations: Of the dilated convolutions.
+
+    Raises:
+        InputError: If the grid doesn't fit the picture or the outputs.
+    """
+
+    def __init__(
+        self, image_shape: Sequence[int], outputs: int, grid: int, width: int, dilations: Sequence[int] = (1, 2, 4, 1)
+    ):
+        channels, height, _ = image_shape
+        halvings = (height // grid).bit_length() - 1 if grid > 0 else 0
+        if any(size != grid * 2**halvings for size in image_shape[1:]) or outputs % grid**2:
+            raise InputError(
+                f"a judge of maps needs a grid that is the picture's size over a power of two, and a whole number of "
+                f"maps; {outputs} outputs of {tuple(image_shape)} don't fit judge.grid={grid}."
+            )
+        options = {"kernel_size": 3}
+        layers = [Conv2dNormActivation(channels, width, **options)]
+        layers += [Conv2dNormActivation(width, width, **options, stride=2) for _ in range(halvings)]
+        layers += [Conv2dNormActivation(width, width, **options, dilation=dilation) for dilation in dilations]
+        super().__init__(*layers, nn.Conv2d(width, outputs // grid**2, 1), nn.Flatten())
 
 
 def attribute_resnet18(image_shape: Sequence[int], outputs: int) -> nn.Module:

@@ -17,7 +17,7 @@ from torch import nn
 from spnn.configs import blanks, check_trust, instantiate, needs_training
 from spnn.errors import InputError
 from spnn.networks import SPNN
-from spnn.outputs import TrainingOutputs
+from spnn.outputs import MOST, TrainingOutputs
 from spnn.saving import replacing, save_json
 from spnn.surjection import Surjection
 
@@ -203,10 +203,10 @@ class Run:
         )
 
     @cached_property
-    def training_outputs(self) -> TrainingOutputs:
+    def training_outputs(self) -> TrainingOutputs | None:
         """What the trained surjection's outputs of training images look like: what phase 1 wrote, or, in a run from
-        before it did, computed anew."""
-        if (found := self.kept_training_outputs) is not None:
+        before it did, computed anew; None of more than :data:`~spnn.outputs.MOST`."""
+        if (found := self.kept_training_outputs) is not None or len(self.source.label_names) > MOST:
             return found
         self.source.prepare()
         return TrainingOutputs.of_images(self.surjection(), self.source.split("train"), self.source.readout)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from types import MappingProxyType
 from typing import BinaryIO
 
@@ -17,6 +18,7 @@ from torch import Tensor
 __all__ = ["file_name", "save_animation", "save_grid", "save_image", "save_strip", "to_bytes"]
 
 matplotlib.rcParams["text.parse_math"] = False  # a $ in a label's name is a $
+_WIDE = 22  # letters that fit under an image
 _ALSO = {"Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "IPAGothic", "Arial Unicode MS", "Hiragino Sans"}
 matplotlib.rcParams["font.sans-serif"] += sorted(_ALSO & {font.name for font in fontManager.ttflist})
 
@@ -55,6 +57,7 @@ def save_grid(
         legend: What colours in the images mean, to be said below all: red, green and blue in [0, 1], by name.
     """
     count, height = len(labels), len(rows)
+    labels = ["\n".join(fill(line, _WIDE, break_long_words=False) for line in label.split("\n")) for label in labels]
     columns = min(count, per_band)
     bands = -(-count // columns)
     below = 0.12 + 0.13 * max((label.count("\n") + 1 for label in labels), default=1)  # inches, for the labels

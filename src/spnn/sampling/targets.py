@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 from torch import Tensor
 
 from spnn.errors import InputError, told
-from spnn.outputs import TrainingOutputs
+from spnn.outputs import MOST, TrainingOutputs
 from spnn.readout import Readout, Setting
 
 __all__ = ["beyond_range", "by_name", "contradictions", "far_targets", "set_places", "set_values", "share_of"]
@@ -83,7 +83,8 @@ def set_places(
         low, high = readout.poles
         raise InputError(
             f"`{high}`, `{low}` and others that follow need to know the outputs of training images, which only a run's "
-            f"own network has (operator=trained): give numbers in `{option}`, and edit.others=keep."
+            f"own network has (operator=trained), of at most {MOST} outputs: give numbers in `{option}`, and "
+            "edit.others=keep."
         )
     classes = {k: readout.together(k) for k, value in read.items() if isinstance(value, bool)}
     classes = {k: group for k, group in classes.items() if len(group) > 1}

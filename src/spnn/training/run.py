@@ -25,7 +25,7 @@ from spnn.configs import blanks, can_train, instantiate
 from spnn.data import Source
 from spnn.errors import InputError
 from spnn.networks.layers import SubNetwork
-from spnn.outputs import TrainingOutputs
+from spnn.outputs import MOST, TrainingOutputs
 from spnn.readout import checked
 from spnn.runs import Record, Run, stages_of, trained_by
 from spnn.settings import at_work
@@ -251,7 +251,8 @@ def run_stage(run: Run, name: str) -> dict[str, float]:
     ) as loggers:
         trainer, metrics = fit_and_test(run, name, stage, loggers, steps_before)
         if trainer.is_global_zero:
-            if stage.trains == "surjection" and not isinstance(stage, InverseStage):  # which changes no output
+            changed = stage.trains == "surjection" and not isinstance(stage, InverseStage)  # which changes no output
+            if changed and len(run.source.label_names) <= MOST:
                 source = run.source
                 described = TrainingOutputs.of_images(stage.model.eval(), source.split("train"), source.readout)
                 described.save(run.training_outputs_file)

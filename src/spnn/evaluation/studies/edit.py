@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spnn.errors import InputError
+from spnn.errors import InputError, some_of
 from spnn.evaluation.findings import Bars, Findings, Matrix, Pictures, Table
 from spnn.evaluation.study import Request, Samples, Study
 from spnn.metrics import ratio_interval
@@ -113,7 +113,7 @@ class Edit(Study):
                 flips += [Flip(images[place], {k: value}, {k: said}) for place in sorted(spread)]
         if not flips and not self.values and not any(readout.part(k).flips for k in range(len(readout.names))):
             raise InputError(
-                f"study={self.name} sets one label at a time, but {', '.join(readout.names)} are only set together: "
+                f"study={self.name} sets one label at a time, but {some_of(readout.names, 5)} are only set together: "
                 "say how by study=multi, study.settings=[{...}]."
             )
         if not flips:

@@ -1,0 +1,394 @@
+r"""Boxes round objects, as maps of where their centres are and how large they are there.
+
+Each cell of a grid has, for each class, the logit that an object's centre lies in it; the object's width and height;
+and where in the cell the centre is. A network that ends in maps (``grid`` of :class:`~spnn.networks.network.SPNN`) is
+a detector so, and its pseudo-inverse draws from boxes. With the probability :math:`p` of a cell and the target
+:math:`Y`, which is 1 at a centre and falls off round it as a Gaussian, the maps of centres are trained by
+
+.. math::
+    -\frac{1}{N} \sum \begin{cases} (1 - p)^2 \log p & Y = 1 \\ (1 - Y)^4 p^2 \log(1 - p) & \text{else,} \end{cases}
+
+and size and offset by their absolute error where there is a centre.
+
+References:
+    Objects as Points (Zhou et al., 2019), https://arxiv.org/abs/1904.07850 (the loss, and a box's peak)
+    CornerNet (Law and Deng, 2018), https://arxiv.org/abs/1808.01244 (the radius of the Gaussian)
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.detection import MeanAveragePrecision
+
+from spnn.errors import InputError, choice
+from spnn.readout.base import Setting
+from spnn.readout.binary import Binary
+from spnn.readout.mixed import Mixed
+from spnn.readout.values import Values
+
+__all__ = ["Boxes"]
+
+_SIZE_WEIGHT = 12.8  # of the error of a share of the picture: 0.1 for each of 128 cells, as published
+_OVERLAP = 0.7  # of a box and itself, moved by the radius of its Gaussian
+_FAINT = 0.01  # score from which on a box counts for the mean average precision
+_THERE, _GONE = 2.5, -5.0  # logits of what is added and removed: 92 % and 1 %
+_BEHIND = 2.0  # by how much the neighbours of what was set stay behind it: of the same object there is one centre
+_FOUR = ("width", "height", "offset_x", "offset_y")
+
+
+class Boxes(Mixed):
+    """Objects of R classes in a grid: R maps of logits of their centres, then maps of the width and the height of the
+    box, as shares of the picture, and of the centre's offset from its cell's left and upper edge, as shares of the
+    cell. All are row by row, named as ``dog[2,3]``, ``width[2,3]``, ``offset_x[2,3]`` (row and column, from 0):
+    ``K = (R + 4) height width``.
+
+    Labels are 1 at a centre and 0 in the other cells; the Gaussian round it belongs to the loss, so that labels are
+    what a source knows and nothing else. Width, height and offset are 0 where there is no centre; there, no loss and
+    no comparison looks at them.
+
+    Objects are set as in ``{add: dog 0.5 0.5 0.3 0.4}`` (centre across and down, width, height) and
+    ``{remove: 0.5 0.5}`` (what has its centre in that cell, or in one beside it); to move one is to do both. Several
+    are joined by ``and``.
+
+    Arguments:
+        classes: The classes' names.
+        height, width: Cells down and across.
+
+    Raises:
+        InputError: If there is no class, a name repeats, or the grid is empty.
+    """
+
+    noun, score, trivial, poles = "output", "map_50", "no box", ("no", "yes")
+
+    def __init__(self, classes: Sequence[str], height: int, width: int):
+        if not classes or isinstance(classes, str) or min(height, width) < 1:
+            raise InputError(f"boxes need a list of classes and a grid of cells, got {classes!r}, {height}x{width}.")
+        cells = list(np.ndindex(height, width))
+        named = {name: [f"{name}[{row},{column}]" for row, column in cells] for name in (*classes, *_FOUR)}
+        self.classes, self.height, self.width = tuple(classes), height, width
+        sizes, offsets = [*named["width"], *named["height"]], [*named["offset_x"], *named["offset_y"]]
+        self.centres = _Centres([name for kind in classes for name in named[kind]], height, width)
+        super().__init__([self.centres, _Shares(sizes, tolerance=0.1), _Shares(offsets, tolerance=0.5)])
+        self.count = len(classes) * height * width  # of the coordinates that are centres
+
+    def maps(self, y: Tensor) -> Tensor:
+        """Coordinates [..., K] as [..., R + 4, height, width]."""
+        return y.unflatten(-1, (-1, self.height, self.width))
+
+    def labels_of(self, boxes: Tensor, classes: Sequence[int]) -> Tensor:
+        """The labels [K] of a picture. Of several boxes with their centre in one cell, the largest is kept.
+
+        Arguments:
+            boxes: Left, upper, right and lower edge, as shares of the picture, [n, 4].
+            classes: Of each the number, [n].
+        """
+        labels = torch.zeros(len(self.names))
+        maps = self.maps(labels)
+        sizes = boxes[:, 2:] - boxes[:, :2]
+        for i in sizes.prod(1).argsort().tolist():
+            x, y = ((boxes[i, :2] + boxes[i, 2:]) / 2).tolist()
+            row, column = self.cell(x, y)
+            maps[: len(self.classes), row, column] = 0
+            maps[classes[i], row, column] = 1
+            offset = x * self.width - column, y * self.height - row
+            maps[-4:, row, column] = torch.tensor([*sizes[i].tolist(), *offset])
+        return labels
+
+    def boxes(self, decoded: Tensor, least: float = 0.5, most: int = 100) -> list[dict[str, Tensor]]:
+        """The boxes of pictures: a centre is a cell whose score none of the eight round it exceeds.
+
+        Arguments:
+            decoded: Decoded outputs, or labels, [N, K].
+            least: The score that a box has at least.
+            most: Boxes of a picture at most, those of the highest score.
+
+        Returns:
+            Of each picture ``boxes`` [n, 4], the left, upper, right and lower edge in [0, 1], ``scores`` [n], from the
+            highest on, ``labels`` [n], the classes' numbers, and ``cells`` [n].
+        """
+        found = []
+        peaks = self.maps(self.centres.peaks(decoded[:, : self.count], least))
+        for maps, peak in zip(self.maps(decoded), peaks, strict=True):
+            number, row, column = peak.nonzero(as_tuple=True)
+            scores, order = maps[number, row, column].sort(descending=True)
+            number, row, column = (places[order[:most]] for places in (number, row, column))
+            sizes, offsets = maps[-4:, row, column].split(2)
+            cells = torch.tensor([[self.width], [self.height]], device=maps.device)
+            middle = (torch.stack([column, row]) + offsets) / cells
+            half = sizes.clamp(min=0) / 2
+            edges = torch.cat([middle - half, middle + half]).T.clamp(0, 1)
+            place = row * self.width + column
+            found.append({"boxes": edges, "scores": scores[:most], "labels": number, "cells": place})
+        return found
+
+    def mirrored(self, labels: Tensor) -> Tensor:
+        """Labels [..., K] of mirrored pictures."""
+        maps = self.maps(labels).flip(-1)
+        there = maps[..., : len(self.classes), :, :].amax(-3) > 0
+        maps[..., -2, :, :] = torch.where(there, 1 - maps[..., -2, :, :], 0)
+        return maps.flatten(-3)
+
+    def cell(self, x: float, y: float) -> tuple[int, int]:
+        """Row and column of the cell with a point, in [0, 1] across and down."""
+        return min(int(y * self.height), self.height - 1), min(int(x * self.width), self.width - 1)
+
+    def loss(self, y: Tensor, labels: Tensor) -> Tensor:
+        """Focal loss of centres, absolute errors of size and offset at centres; all over the number of objects that
+        a picture of the batch has on average."""
+        logits, there = y[:, : self.count], labels[:, : self.count]
+        p, splat = logits.sigmoid(), self._splat(labels)
+        centres = -((1 - p) ** 2) * F.logsigmoid(logits)
+        others = -((1 - splat) ** 4) * p**2 * F.logsigmoid(-logits)
+        losses = [torch.where(there == 1, centres, others)]
+        for part, place, weight in zip(self.parts[1:], self.slices[1:], (_SIZE_WEIGHT, 1.0), strict=True):
+            losses.append(weight * (part.decode(y[:, place]) - labels[:, place]).abs())
+        tells = self._tells(labels)
+        return torch.cat(losses, dim=1) * tells / (there.sum() / len(y)).clamp(min=1)
+
+    def _splat(self, labels: Tensor) -> Tensor:
+        """The Gaussians round the centres of labels [B, K], the largest where several meet: [B, R height width]."""
+        maps, kinds = self.maps(labels), len(self.classes)
+        image, number, row, column = maps[:, :kinds].nonzero(as_tuple=True)
+        across, down = maps[image, kinds, row, column] * self.width, maps[image, kinds + 1, row, column] * self.height
+        total, shrunk = across + down, across * down * (1 - _OVERLAP) / (1 + _OVERLAP)
+        radius = (total - (total.square() - 4 * shrunk).clamp(min=0).sqrt()) / 2
+        sigma = (2 * radius + 1) / 6
+        rows = torch.arange(self.height, device=row.device) - row[:, None]
+        columns = torch.arange(self.width, device=row.device) - column[:, None]
+        squares = rows[:, :, None] ** 2 + columns[:, None] ** 2
+        gaussians = torch.exp(-squares / (2 * sigma.square())[:, None, None])
+        splat = torch.zeros(len(labels) * kinds, *maps.shape[-2:], device=labels.device, dtype=gaussians.dtype)
+        maps_of = (image * kinds + number)[:, None, None].expand_as(gaussians)
+        return splat.scatter_reduce(0, maps_of, gaussians, "amax").reshape(len(labels), -1)
+
+    def _tells(self, wanted: Tensor) -> Tensor:
+        """Which of decoded outputs [..., K] say something: size and offset do where a centre is, or may be."""
+        heat = wanted[..., : self.count]
+        cells = self.maps(self.centres.has(heat) | heat.isnan()).any(-3, keepdim=True)
+        shape = (*cells.shape[:-3], 4, self.height, self.width)
+        return torch.cat([torch.ones_like(heat, dtype=torch.bool), cells.expand(shape).flatten(-3)], dim=-1)
+
+    def agrees(self, found: Tensor, wanted: Tensor) -> Tensor:
+        """Of centres: whether both have one in that cell; of the others, where one is wanted: within their
+        tolerance."""
+        return super().agrees(found, wanted) | ~self._tells(wanted)
+
+    def differs(self, found: Tensor, other: Tensor) -> Tensor:
+        return ~self.agrees(found, other)
+
+    def error(self, found: Tensor, wanted: Tensor) -> Tensor:
+        """0 for size and offset where no centre is wanted."""
+        return torch.where(self._tells(wanted), super().error(found, wanted), 0)
+
+    def gap(self, y: Tensor, target: Tensor) -> Tensor:
+        """The largest error of each cell, which weighs as the probability of a centre there, in either: most cells
+        have none, and a mean over all would call a picture that lacks an object almost right."""
+        found, wanted = self.decode(y), self.decode(target)
+        errors = self.maps(self.error(found, wanted)).amax(-3, keepdim=True)
+        weights = self.maps(torch.maximum(found, wanted))[..., : len(self.classes), :, :].amax(-3, keepdim=True)
+        gaps = errors * weights / weights.mean((-2, -1), keepdim=True).clamp(min=1e-9)
+        return gaps.expand(*gaps.shape[:-3], len(self.classes) + 4, -1, -1).flatten(-3)
+
+    def energy(self, y: Tensor, target: Tensor) -> Tensor:
+        """Cross-entropy of centres, and half the squares of size and offset where the target has one."""
+        tells, n = self._tells(self.decode(target))[..., self.count :], self.count
+        squares = (y[..., n:] - target[..., n:]).square() / 2
+        return self.centres.energy(y[..., :n], target[..., :n]) + (squares * tells).sum()
+
+    def metric(self) -> Metric:
+        """Average precision of each class, at an overlap of 0.5, as Pascal VOC has it, and the mean over 0.5, 0.55,
+        ..., 0.95, as COCO has it: [2 R], NaN where no picture has the class.
+
+        Raises:
+            InputError: If pycocotools isn't there, which computes it.
+        """
+        try:
+            return _Precision(self)
+        except ModuleNotFoundError:
+            raise InputError(
+                "the mean average precision of boxes needs pycocotools: pip install 'spnn[detection]'."
+            ) from None
+
+    @property
+    def scored(self) -> tuple[str, ...]:
+        return self.classes * 2
+
+    def by_score(self, values: Tensor) -> dict[str, dict[str, Tensor]]:
+        """``map_50`` and ``map``; without the classes that no picture has, as the mean is defined."""
+        scores = {}
+        for kind, some in zip(("map_50", "map"), values.chunk(2), strict=True):
+            known = {name: value for name, value in zip(self.classes, some, strict=True) if not value.isnan()}
+            scores[kind] = known or {self.classes[0]: values.new_zeros(())}
+        return scores
+
+    def baseline(self, labels: Tensor) -> Tensor:
+        """No box."""
+        return torch.zeros_like(labels[0])
+
+    def groups(self, wanted: Tensor) -> list[Tensor]:
+        """The images with a centre in a cell, and those without."""
+        has, tells = self.centres.has(wanted[:, : self.count]), self._tells(wanted)[:, self.count :]
+        return [torch.cat([has, tells], dim=1), torch.cat([~has, torch.zeros_like(tells)], dim=1)]
+
+    def check(self, labels: Tensor) -> None:
+        super().check(labels)
+        heat, four = self.maps(labels).split([len(self.classes), 4], dim=1)
+        sizes, offsets = four.transpose(1, -1)[heat.amax(1).transpose(1, 2) == 1].split(2, dim=1)
+        sound = ((heat == 0) | (heat == 1)).all() and ((sizes > 0) & (sizes <= 1)).all()
+        if not (sound and ((offsets >= 0) & (offsets <= 1)).all()):
+            raise InputError(
+                "labels of boxes are 1 at centres and 0 elsewhere, with a width and a height in (0, 1] and offsets in "
+                "[0, 1] there; these are not: Boxes.labels_of(boxes, classes) makes them."
+            )
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return ("add", "remove", *self.names)
+
+    def place(self, name: str) -> int:
+        if name not in self.names:
+            raise InputError(
+                f"there is no {name!r}: add and remove set boxes, and {self.names[0]}, ... single outputs."
+            )
+        return self.names.index(name)
+
+    def settings(self, values: Mapping[str, float | str | bool]) -> dict[int, Setting]:
+        """``{add: dog 0.5 0.5 0.3 0.4 and cat 0.2 0.3 0.2 0.2}``, ``{remove: 0.5 0.5}``, ``{"dog[2,3]": 2.5}``."""
+        read = super().settings({name: value for name, value in values.items() if name not in ("add", "remove")})
+        columns, added = torch.arange(len(self.names)).reshape(-1, self.height, self.width), set()
+        for _, (x, y) in self._objects("remove", values, "<x> <y>"):
+            row, column = self.cell(x, y)
+            read |= dict.fromkeys(columns[: len(self.classes), row, column].tolist(), _GONE)
+        for kind, (x, y, width, height) in self._objects("add", values, "<class> <x> <y> <width> <height>"):
+            if kind not in self.classes:
+                raise InputError(f"there is no class {kind!r}{choice(kind, self.classes)}.")
+            if min(width, height) == 0:
+                raise InputError(f"a box has a width and a height above 0, got {width:g} and {height:g}.")
+            row, column = self.cell(x, y)
+            if (row, column) in added:
+                raise InputError(f"a cell has one object, but several are added to [{row},{column}].")
+            added.add((row, column))
+            half = torch.tensor([width, height]) / 2
+            box = torch.cat([torch.tensor([x, y]) - half, torch.tensor([x, y]) + half])
+            labels = self.labels_of(box[None], [self.classes.index(kind)])
+            outputs = self.encode(labels).clamp(_GONE, _THERE)
+            read |= {k: outputs[k].item() for k in columns[:, row, column].tolist()}
+        return read
+
+    def _objects(self, key: str, values: Mapping, form: str) -> Iterator[tuple[str, list[float]]]:
+        """A class, if the form has one, and numbers in [0, 1], of each object that is added or removed."""
+        named = "<class>" in form
+        count = len(form.split()) - named
+        for text in str(values[key]).split(" and ") if key in values else ():
+            parts = text.split()
+            numbers = [_share(part) for part in parts[-count:]]
+            if len(numbers) < count or None in numbers or bool(parts[:-count]) != named:
+                raise InputError(f"{key}: {form}, shares of the picture from 0 to 1, joined by `and`; got {text!r}.")
+            yield " ".join(parts[:-count]), numbers
+
+    def settled(self, y: Tensor, places: Sequence[int]) -> Tensor:
+        """Of what was set to be there, no cell beside it is a centre, too; where a cell was cleared, none is."""
+        y = y.clone()
+        heat, mine = y[:, : self.count], torch.zeros(self.count, dtype=torch.bool, device=y.device)
+        mine[[k for k in places if k < self.count]] = True
+        heat, mine = self.maps(heat), self.maps(mine)
+        for number, row, column in mine.nonzero().tolist():
+            value = heat[:, number, row, column]
+            near = slice(max(row - 1, 0), row + 2), slice(max(column - 1, 0), column + 2)
+            taken = (heat[:, mine[:, row, column], row, column] > 0).any(1)  # by another class, which may lie beside it
+            most = torch.where(value > 0, value - _BEHIND, torch.where(taken, math.inf, value))[:, None, None]
+            around = heat[:, number, *near]
+            heat[:, number, *near] = torch.where(mine[number, *near], around, torch.minimum(around, most))
+        return y
+
+    def listed(self, mask: Tensor) -> list[str]:
+        """The cells of a mask [K]."""
+        return [f"[{row},{column}]" for row, column in self.maps(mask).any(0).nonzero().tolist()]
+
+    def chosen(self, y: Tensor, mask: Tensor) -> dict[str, float | str]:
+        """What adds the boxes of a mask's cells, and removes what could be in the others."""
+        there = dict(self._worded(y))
+        cells = self.maps(mask).any(0).flatten().nonzero().squeeze(1).tolist()
+        middles = {
+            cell: f"{(cell % self.width + 0.5) / self.width:.3g} {(cell // self.width + 0.5) / self.height:.3g}"
+            for cell in cells
+        }
+        said = {
+            "add": [there[cell] for cell in cells if cell in there],
+            "remove": [middles[cell] for cell in cells if cell not in there],
+        }
+        return {key: " and ".join(some) for key, some in said.items() if some}
+
+    def words(self, y: Tensor) -> str:
+        """The boxes, as they are added; those that are not known as a whole are left out."""
+        return ", ".join(text for _, text in self._worded(y) if "nan" not in text)
+
+    def _worded(self, y: Tensor) -> list[tuple[int, str]]:
+        """The cell and the words of each box of outputs [K]."""
+        (found,) = self.boxes(self.decode(y)[None])
+        worded = []
+        for cell, kind, edges in zip(*(found[key].tolist() for key in ("cells", "labels", "boxes")), strict=True):
+            left, upper, right, lower = edges
+            numbers = (left + right) / 2, (upper + lower) / 2, right - left, lower - upper
+            worded.append((cell, " ".join([self.classes[kind], *(f"{number:.2f}" for number in numbers)])))
+        return worded
+
+
+def _share(text: str) -> float | None:
+    """A number in [0, 1]; None if a text is none."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if 0 <= number <= 1 else None
+
+
+class _Centres(Binary):
+    """Logits of R maps of centres: an image has a centre where the probability is above one half and the largest of
+    the cells round it. Only a box as a whole is set to be there."""
+
+    flips = ()
+
+    def __init__(self, names: Sequence[str], height: int, width: int):
+        super().__init__(names)
+        self.height, self.width = height, width
+
+    def peaks(self, decoded: Tensor, least: float) -> Tensor:
+        maps = decoded.nan_to_num(-1).reshape(-1, self.height, self.width)
+        return ((maps == F.max_pool2d(maps, 3, 1, 1)) & (maps > least)).reshape(decoded.shape)
+
+    def has(self, decoded: Tensor) -> Tensor:
+        return self.peaks(decoded, 0.5)
+
+    def agrees(self, found: Tensor, wanted: Tensor) -> Tensor:
+        return self.has(found) == self.has(wanted)
+
+
+class _Shares(Values):
+    """Shares in [0, 1], which are only set together with a centre."""
+
+    flips = ()
+
+    def __init__(self, names: Sequence[str], tolerance: float):
+        super().__init__(names, tolerance, dict.fromkeys(names, (0.0, 1.0)))
+
+
+class _Precision(MeanAveragePrecision):
+    def __init__(self, readout: Boxes):
+        super().__init__(extended_summary=True)
+        self.readout = readout
+
+    def update(self, decoded: Tensor, labels: Tensor) -> None:
+        super().update(self.readout.boxes(decoded.float(), _FAINT), self.readout.boxes(labels.float()))
+
+    def compute(self) -> Tensor:
+        found = super().compute()
+        precision = found["precision"][:, :, :, 0, -1].mean(1)  # thresholds, classes; -1 where no picture has the class
+        scores = torch.full((2, len(self.readout.classes)), torch.nan)
+        scores[:, found["classes"].reshape(-1).long()] = torch.stack([precision[0], precision.mean(0)]).float()
+        return scores.masked_fill(scores < 0, torch.nan).flatten().to(self.device)
