@@ -24,7 +24,7 @@ _COLUMNS = {
     "judge_mae": "judge MAE",
     "judge_label_agreement": "judge, labels %",
     "judge_iou": "judge IoU",
-    "judge_map": "judge mAP",
+    "judge_map_50": "judge mAP50",
     "diversity": "diversity",
     "judge_frechet": "judge Fréchet",
     "fid": "FID",
@@ -133,7 +133,7 @@ class Reconstruction(Study):
                 if looks := self.subject.verdict(entry):
                     said.append(f"{entry['guidance']}: {looks}")
         shown = {"saturated": "share of black or white"}
-        shown |= {name: name for name in ("judge_frechet", "judge_iou", "judge_map", "fid", "kid")}
+        shown |= {name: name for name in ("judge_frechet", "judge_iou", "judge_map_50", "fid", "kid")}
         values = ", ".join(f"{title} {floor[name]:.3g}" for name, title in shown.items() if name in floor)
         return [*said, f"The held-out images themselves, beside {len(real)} other real ones: {values}."]
 
