@@ -51,11 +51,13 @@ def narrowed(config: DictConfig) -> DictConfig:
     and what passes between them stay. Mixing thousands of channels takes long, too, so they are not mixed."""
     if config.network.get("hidden"):
         config.network.mixing, config.network.hidden = "identity", 16
-    if "s" in config.network.plan[0]:
+    if "s" in config.network.plan[0] or config.network.get("grid", 1) > 8:
         config.network.mixing = "identity"
         for block in config.network.plan:
-            for name in ("s", "t", "r"):
+            for name in {"s", "t", "st", "r"} & block.keys():
                 block[name] = re.sub(r"(conv\d(?:/\d)?|up) (\d+)", lambda m: f"{m[1]} {int(m[2]) // 16}", block[name])
+    if config.judge.get("grid", 1) > 8:
+        config.judge.width //= 16
     if "AttnDownBlock2D" in config.prior.get("down_block_types", []):
         config.prior.block_out_channels = [width // 16 for width in config.prior.block_out_channels]
         config.prior.norm_num_groups, config.prior.attention_head_dim, config.prior.layers_per_block = 8, None, 1
