@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from spnn.diffusion.ddim_checkpoint import read_ddim_checkpoint
 from spnn.diffusion.denoiser import Denoised
 from spnn.diffusion.schedule import BETAS, NoiseSchedule
-from spnn.errors import InputError
+from spnn.errors import InputError, told
 from spnn.networks.pretrained import clear_errors
 
 __all__ = ["UNetPrior", "fitting"]
@@ -65,7 +65,17 @@ class UNetPrior(nn.Module):
         self.patch, self.prediction, self.schedule = patch, prediction, schedule or NoiseSchedule()
         own = {"sample_size": (height // patch, width // patch)}
         own |= dict.fromkeys(("in_channels", "out_channels"), channels * patch**2)
-        self.unet = UNet2DModel(**{**unet, **own})
+        with told("the prior's UNet can't be made of these options"):
+            self.unet = UNet2DModel(**{**unet, **own})
+        options = self.unet.config
+        kinds = zip(options.block_out_channels, options.down_block_types, strict=True)
+        attending = [width for width, kind in kinds if "Attn" in kind]
+        attending += options.block_out_channels[-1:] if options.add_attention else []  # the middle block
+        if (head := options.attention_head_dim) and any(width % head for width in attending):
+            raise InputError(
+                f"attention_head_dim={head} must divide the channels of the blocks with attention, of which the middle "
+                f"one has the last width: {attending}."
+            )
 
     @classmethod
     def from_pretrained(cls, repository: str | Path, image_shape: Sequence[int] | None = None) -> "UNetPrior":
