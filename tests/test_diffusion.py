@@ -88,7 +88,7 @@ def test_priors_and_samplers_refuse_what_they_cannot_do():
     blocks = {"down_block_types": ["DownBlock2D"], "up_block_types": ["UpBlock2D"], "block_out_channels": [32]}
     with pytest.raises(InputError, match=r"attention_head_dim=64 must divide .*\[32\]"):
         UNetPrior((3, 8, 8), attention_head_dim=64, **blocks)
-    with pytest.raises(InputError, match="can't be made of these options.*30"):
+    with pytest.raises(InputError, match=r"can't be made of these options.*30"):
         UNetPrior((3, 8, 8), **{**blocks, "block_out_channels": [30]})
     with pytest.raises(InputError, match="eta"):
         Sampler(SCHEDULE, eta=2.0)
