@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from commands import fail
 from PIL import Image
 
 from spnn.data import CelebAMaskHQ, MaskFolder
@@ -257,3 +258,11 @@ def test_impossible_options_are_refused(folder, tmp_path):
             MaskFolder(tmp_path, **{"size": 32, "grid": 4, **options})
     with pytest.raises(InputError, match="is not a folder"):
         MaskFolder(tmp_path / "nowhere", size=32, grid=4).check()
+
+
+def test_a_grid_that_is_not_the_networks_is_refused(tmp_path):
+    sizes = "data.source={train: 8, val: 4, test: 4, grid: 16}"
+    plan = "network.plan=[{unshuffle: 2, channels: 11}, {unshuffle: 2, channels: 40}, {}]"
+    words = ["data.labels=regions", "network=map_32", "+network.hidden=8", plan, sizes, "stages=[task]"]
+    message = fail("train.py", *words, f"data.source.cache={tmp_path}", f"folder={tmp_path}/run")
+    assert "the network ends in 8x8 cells, but the data's maps have 16x16" in message

@@ -93,7 +93,7 @@ class SPNN(
                 f"{grid[0]}x{grid[1]} of `grid`: its unshuffles must multiply to the image's size over the grid's."
             )
         super().__init__(*blocks, _Flat(channels, *grid))
-        self.num_outputs = channels * cells
+        self.num_outputs, self.grid = channels * cells, grid
         self._hub_mixin_config = {"image_shape": list(self.image_shape), "plan": plan}  # what config.json will hold
         self._hub_mixin_config |= {"grid": list(grid)} if cells > 1 else {}
         self.names = names

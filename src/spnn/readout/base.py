@@ -44,6 +44,9 @@ class Readout(ABC):
     flips: tuple[str, ...] = ("low", "high")
     """What a study of edits sets each coordinate to; nothing where they are only set together."""
 
+    grid: tuple[int, int] | None = None
+    """Rows and columns, where outputs are maps, one after the other."""
+
     @property
     def plural(self) -> str:
         """What several coordinates are called."""

@@ -71,6 +71,7 @@ class Boxes(Mixed):
         cells = list(np.ndindex(height, width))
         named = {name: [f"{name}[{row},{column}]" for row, column in cells] for name in (*classes, *_FOUR)}
         self.classes, self.height, self.width = tuple(classes), height, width
+        self.grid = (height, width)
         sizes, offsets = [*named["width"], *named["height"]], [*named["offset_x"], *named["offset_y"]]
         self.centres = _Centres([name for kind in classes for name in named[kind]], height, width)
         super().__init__([self.centres, _Shares(sizes, tolerance=0.1), _Shares(offsets, tolerance=0.5)])

@@ -47,6 +47,7 @@ class ClassMap(OneOfMany):
         cells = list(np.ndindex(height, width))
         super().__init__([f"{name}[{row},{column}]" for name in classes for row, column in cells], len(classes))
         self.classes, self.height, self.width = tuple(classes), height, width
+        self.grid = (height, width)
 
     def labels_of(self, numbers: np.ndarray) -> np.ndarray:
         """Labels, bool [N, K], of maps of classes' numbers, [N, height, width]; a number of no class isn't known."""

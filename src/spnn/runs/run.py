@@ -163,7 +163,12 @@ class Run:
         section = self.config[_SECTION_OF[model]]
         made = self.instantiate(section, **({} if model == "prior" else {"outputs": len(self.source.label_names)}))
         if isinstance(made, SPNN):
-            made.names = self.source.label_names
+            made.names, cells = self.source.label_names, self.source.readout.grid
+            if cells is not None and made.grid not in ((1, 1), cells):
+                raise InputError(
+                    f"the network ends in {made.grid[0]}x{made.grid[1]} cells, but the data's maps have "
+                    f"{cells[0]}x{cells[1]}: change network.grid and its plan, or the data's grid."
+                )
         return made
 
     def instantiate(self, config: DictConfig, **arguments: Any) -> Any:
