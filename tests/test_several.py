@@ -80,3 +80,11 @@ def test_a_sweep_starts_each_image_from_one_noise_and_shows_a_row_for_each_value
     succeed(*words, "task=generate", shares, f"folder={tmp_path}/b")
     assert "add up to 1" in fail(*words, "task=generate", "generate.set={digit_3: {yes: 50%}}", f"folder={tmp_path}/c")
     assert not (tmp_path / "c").exists()
+
+
+def test_edits_take_one_value_each(run, tmp_path):
+    words = ["sample.py", f"run={run.folder}", "task=edit", f"folder={tmp_path}/a"]
+    message = fail(*words, "edit.set={digit_3: {yes: 50%, no: 50%}}")
+    assert "edit.set sets digit_3 to one value" in message and "task=sweep" in message and "Traceback" not in message
+    with pytest.raises(InputError, match="sets one label to a list of values"):
+        Session.load(run.folder).sweep(None, {"digit_3": 3})

@@ -204,7 +204,8 @@ class Session:
         Arguments:
             images: See :meth:`draw`.
             set: Name to yes, no, a logit or a probability such as "98%"; of numbers, a number, low or high; of
-                classes, ``{"class": "cat"}``.
+                classes, ``{"class": "cat"}``; of maps, ``{"hair": "[2:4,3]"}``; of boxes, ``{"add": "dog 0.5 0.5 0.3
+                0.4"}``.
             others: What becomes of the other outputs: keep, likely, follow, free, or a share of following.
             quantile: What ``yes`` and ``no`` are: of the training images that have, or lack, the label; what ``high``
                 and ``low`` are: of all.
@@ -222,8 +223,11 @@ class Session:
             set: A name, or a name and its values, as in :meth:`edit`.
             **options: Of :meth:`draw`.
         """
-        given = set if isinstance(set, str) else {name: list(values) for name, values in set.items()}
-        return self.draw("sweep", images, **_with(options, {"sweep.set": given}))
+        if isinstance(set, Mapping):
+            set = {
+                name: list(x) if isinstance(x, Sequence) and not isinstance(x, str) else x for name, x in set.items()
+            }
+        return self.draw("sweep", images, **_with(options, {"sweep.set": set}))
 
     def generate(
         self,
@@ -276,7 +280,7 @@ class Session:
         """Draw samples as ``sample.py task=<task>`` does.
 
         Arguments:
-            task: reconstruct, edit, generate, restore or unconditional.
+            task: reconstruct, edit, sweep, generate, restore or unconditional.
             images: The images to work on, [N, C, H, W] in [-1, 1]; None for the run's held-out ones.
             problem: What is wanted, instead of what the task poses.
             steps: Of the sampler; None for the default.

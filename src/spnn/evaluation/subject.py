@@ -25,6 +25,7 @@ from spnn.sampling.images import held_out
 from spnn.sampling.models import Models
 
 _ENOUGH = 50  # images, for their Fréchet distance to say something
+_NAMED = 100  # outputs in a chart
 _REAL = 2000  # images that samples are compared with as a set
 
 __all__ = ["Subject", "means"]
@@ -57,6 +58,11 @@ class Subject:
             )
         self._columns = [known.index(name) for name in self.readout.names]  # whose order may be another
         self.names, self.images = held_out(self.source, 0, count, usual=100)  # [N], [N, C, H, W] in [-1, 1]
+
+    @property
+    def drawn_by_name(self) -> bool:
+        """Whether there are few enough outputs for charts that have each by its name."""
+        return len(self.readout.names) <= _NAMED
 
     @property
     def source(self) -> Source:

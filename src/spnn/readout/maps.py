@@ -105,7 +105,8 @@ class ClassMap(OneOfMany):
             elif _PART.fullmatch(str(name)):
                 read |= self._filled(value, str(name))
             else:
-                read[self.place(str(name))] = self.read(str(name), value)
+                place = self.place(str(name))
+                read[place] = self.read(str(name), value)
         cells = [k % self.cells for k in read]
         if twice := [self.names[k] for k, cell in zip(read, cells, strict=True) if cells.count(cell) > 1]:
             raise InputError(f"a cell has one class, but {some_of(twice, 4)} are set.")

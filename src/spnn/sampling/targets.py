@@ -20,6 +20,7 @@ __all__ = ["beyond_range", "by_name", "contradictions", "far_targets", "set_plac
 _CLEAR = 0.2  # quantile of the training images with a label, from which on an image clearly shows it
 _RARE = 0.005  # share of training images with two labels, below which they may contradict each other,
 _LIFT = 0.25  # if they are together so much less often than by chance
+_PAIRS = 4  # in a sentence
 _FOLLOW = {"keep": 0.0, "follow": 1.0}
 
 
@@ -61,6 +62,11 @@ def set_values(
         raise InputError(
             f"nothing to set: give `{option}={{Name: value, ...}}`, e.g. {example}. Got "
             f"{given}{', without a value' * isinstance(given, str)}."
+        )
+    if many := [name for name, value in values.items() if isinstance(value, Mapping | list | tuple)]:
+        raise InputError(
+            f"{option} sets {many[0]} to one value, got {values[many[0]]!r}. Several in turn are set by task=sweep, "
+            "each in its share of new samples by task=generate."
         )
     with told(f"{option}={dict(values)} can't be read by {type(readout).__name__}"):
         read = readout.settings(values)
@@ -193,7 +199,12 @@ def contradictions(y: Tensor, places: Sequence[int], readout: Readout, outputs: 
         if share < min(_RARE, _LIFT * chance):
             words = [readout.said(i, bool(on[i])) for i in (k, other)]
             said.append(f"{' with '.join(words)} ({100 * max(share, 0):.2g} %)")
-    return f"hardly any training image shows {', or '.join(said)}: such edits rarely take." if said else None
+    more = f", or {len(said) - _PAIRS} other pairs" if len(said) > _PAIRS else ""
+    return (
+        f"hardly any training image shows {', or '.join(said[:_PAIRS])}{more}: such edits rarely take."
+        if said
+        else None
+    )
 
 
 def far_targets(

@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from spnn.errors import InputError, nearest
+from spnn.readout import Readout
 from spnn.sampling.images import held_out, own_images
 from spnn.sampling.models import Models
 from spnn.sampling.pictures import file_name
@@ -103,8 +104,9 @@ def _edited(
     free = others == "free"
     share = 0.0 if free else share_of(others, option)
     names, images, label = _given_images(config, models, given)
-    found, labels = outputs(images), [_settings(wanted) for wanted in series]
+    found = outputs(images)
     targets, masks = zip(*(_set(config, models, found, share, wanted) for wanted in series), strict=True)
+    labels = [_settings(wanted, models.readout) for wanted in series]
     if len(series) > 1:
         names = [f"{name}_{file_name(text).replace(' ', '_')}" for name in names for text in labels]
         images = images.repeat_interleave(len(series), 0)
@@ -137,10 +139,12 @@ def generate(config: DictConfig, models: Models, outputs: Outputs, given: Tensor
     option = "generate.set"
     wanted = by_name(OmegaConf.to_container(config.generate, resolve=True)["set"], option)
     rows = at_shares(wanted, len(names), config.seed + config.first)
-    for one in {_settings(row): row for row in rows}.values():
+    for one in {str(row): row for row in rows}.values():
         which = torch.tensor([row == one for row in rows])
         y[which], edited = _set(config, models, y[which], 0.0 if free else 1.0, one)
-    label = "sample" if any(isinstance(value, Mapping) for value in wanted.values()) else _settings(wanted)
+    label = (
+        "sample" if any(isinstance(value, Mapping) for value in wanted.values()) else _settings(wanted, models.readout)
+    )
     return Problem(names, y, free=~edited if free else None, edited=edited, labels=[label])
 
 
@@ -305,11 +309,15 @@ def _picture(models: Models, y: Tensor) -> Tensor:
     return models.operator.cpu().pinv(y)
 
 
-def _settings(values: Mapping[str, Any]) -> str:
+def _settings(values: Mapping[str, Any], readout: Readout) -> str:
     """What was set, a line each."""
     lines = []
     for name, value in values.items():
         if isinstance(value, bool):
             value = "yes" if value else "no"
-        lines.append(f"{name} {value}" if isinstance(value, str) else f"{name} {value:+g}")
+        elif not isinstance(value, str):
+            place, *more = readout.places(str(name))
+            if not more:  # else it is a class that is called by a number
+                value = f"{value:+g}" if readout.part(place).grouped else readout.number(place, value)
+        lines.append(f"{name} {value}")
     return "\n".join(lines)

@@ -98,7 +98,7 @@ class Edit(Study):
 
     def flips(self) -> list[Flip]:
         """The edits to make."""
-        readout, flips = self.subject.readout, []
+        readout, flips, shown_by_all = self.subject.readout, [], []
         for k in [k for name in self.names or readout.names for k in readout.places(name)]:
             values = [readout.part(k).read(readout.names[k], value) for value in self.values or readout.part(k).flips]
             for said in dict.fromkeys(values):
@@ -106,11 +106,14 @@ class Edit(Study):
                 met = [readout.met(y, {k: value})[:, 0] for y in self.subject.decoded(self.subject.seen).values()]
                 images = (~torch.stack(met)).all(0).nonzero().squeeze(1).tolist()
                 if not images:
-                    log.info("no held-out image shows the opposite of %s, so it isn't edited", readout.said(k, value))
+                    shown_by_all.append(readout.said(k, value))
                 few = min(self.each, len(images))
                 # From another one on for each label: most images show the opposite of all that is rare.
                 spread = [(j * len(images) // few + k) % len(images) for j in range(few)]
                 flips += [Flip(images[place], {k: value}, {k: said}) for place in sorted(spread)]
+        if shown_by_all:
+            listed = some_of(shown_by_all, 5)
+            log.info("no held-out image shows the opposite of %s, so that isn't edited", listed)
         if not flips and not self.values and not any(readout.part(k).flips for k in range(len(readout.names))):
             raise InputError(
                 f"study={self.name} sets one label at a time, but {some_of(readout.names, 5)} are only set together: "
@@ -349,7 +352,7 @@ class Edit(Study):
         values = [[None if value != value else value for value in row.tolist()] for row in of_each]
         title = f"{name}: labels (columns) that change with an edit (rows) beyond those that change without, %"
         labels = [self.subject.readout.names[k] for k in self.edited]
-        if all(value is None for row in values for value in row):
+        if not self.subject.drawn_by_name or all(value is None for row in values for value in row):
             return []
         return [Matrix(f"side_effects_{name}", title, labels, self.subject.readout.names, values)]
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spnn.errors import InputError
+from spnn.errors import InputError, some_of
 from spnn.evaluation.findings import Bars
 from spnn.evaluation.studies.edit import Edit, Flip, mean
 from spnn.readout import Setting
@@ -53,11 +53,15 @@ class Multi(Edit):
         readout = self.subject.readout
         labels = list(dict.fromkeys(tuple(readout.together(k)) for k in range(len(readout.names))))
         told = [label for label in labels if self.told[list(label)].all()]
-        among = told if len(told) >= max(self.sizes) else labels
-        if len(among) < max(self.sizes):
-            raise InputError(f"study.sizes asks for {max(self.sizes)} labels of {len(labels)}.")
+        if not all(readout.part(k).flips for k in range(len(readout.names))):
+            raise InputError(
+                f"{some_of(readout.names, 5)} are only set together, so nothing is drawn at random: say what to set by "
+                "study.settings=[{...}], as in edit.set."
+            )
+        sizes = [size for size in self.sizes if size <= len(labels)] or [len(labels)]
+        among = told if len(told) >= max(sizes) else labels
         generator, flips = torch.Generator().manual_seed(self.seed), []
-        for size in self.sizes:
+        for size in sizes:
             for i in images:
                 drawn = torch.randperm(len(among), generator=generator)[:size].sort().values.tolist()
                 others = dict(self._other(i, among[d], generator) for d in drawn)

@@ -101,7 +101,7 @@ class Reconstruction(Study):
             *self._by_name(compared),
             *self._violations(samples),
             Pictures("grid", "Held-out images, and samples from their y", rows, subject.names[:few]),
-            self._vectors(images, seen),
+            *([self._vectors(images, seen)] if subject.drawn_by_name else []),
         ]
         return self.findings(self.title.format(count=count), self._compared(), _COLUMNS, entries, verdicts, parts)
 
@@ -166,6 +166,8 @@ class Reconstruction(Study):
             for k, name in enumerate(names)
         ]
         parts: list[Table | Bars] = [Table("labels", "Each label", {}, rows)]
+        if not self.subject.drawn_by_name:
+            return parts
         order = next(iter(compared.values()))[f"{prefix}agreement"].argsort().tolist()
         labels = [names[k] for k in order]
         for metric, title, percent in (
