@@ -13,6 +13,7 @@ from spnn.readout import Setting
 
 __all__ = ["Multi"]
 
+_USUAL = (2, 3)  # labels set at once
 _COMMON = 0.01  # the share of real images that show a combination, from which on it is no contradiction
 
 
@@ -24,7 +25,7 @@ class Multi(Edit):
         settings: A list of what to set in every image: name to yes, no, logit or probability. None: for each image,
             labels are drawn at random among those that the most trusted classifier recognises well (from all, if
             these are too few), and set to what the image doesn't show, whether or not any image shows that together.
-        sizes: How many labels are drawn.
+        sizes: How many labels are drawn; None for 2 and 3, where there are so many.
         seed: Of the draws.
         others, starts, quantile, well_judged: See :class:`~spnn.evaluation.studies.Edit`.
     """
@@ -34,17 +35,17 @@ class Multi(Edit):
     def __init__(
         self,
         settings: Sequence[Mapping[str, float | str | bool]] | None = None,
-        sizes: Sequence[int] = (2, 3),
+        sizes: Sequence[int] | None = None,
         seed: int = 0,
         others: Sequence[float | str] = ("follow", "keep"),
         starts: Sequence[int | None] = (None,),
         quantile: float = 0.95,
         well_judged: float = 0.8,
     ):
-        if settings is None and (not sizes or min(sizes) < 1):
+        if settings is None and sizes is not None and (not sizes or min(sizes) < 1):
             raise InputError(f"study.sizes must name numbers of labels of at least 1, got {list(sizes)}.")
         super().__init__(others=others, starts=starts, quantile=quantile, well_judged=well_judged)
-        self.settings, self.sizes, self.seed = settings, sorted(set(sizes)), seed
+        self.settings, self.sizes, self.seed = settings, sizes, seed
 
     def flips(self) -> list[Flip]:
         images = range(len(self.subject.names))
@@ -58,8 +59,11 @@ class Multi(Edit):
                 f"{some_of(readout.names, 5)} are only set together, so nothing is drawn at random: say what to set by "
                 "study.settings=[{...}], as in edit.set."
             )
-        sizes = [size for size in self.sizes if size <= len(labels)] or [len(labels)]
+        usual = [size for size in _USUAL if size <= len(labels)] or [len(labels)]
+        sizes = usual if self.sizes is None else sorted(set(self.sizes))
         among = told if len(told) >= max(sizes) else labels
+        if len(among) < max(sizes):
+            raise InputError(f"study.sizes asks for {max(sizes)} labels of {len(labels)}.")
         generator, flips = torch.Generator().manual_seed(self.seed), []
         for size in sizes:
             for i in images:
