@@ -91,4 +91,4 @@ def between(config: DictConfig, models: Models, outputs: Callable[[Tensor], Tens
     names, images = held_out(models.run.source, config.first, 2 * count)
     first, second = images[:count], images[count:]
     y = (1 - share) * outputs(first) + share * outputs(second)
-    return Problem(names[:count], y, rows={"first": first, "second": second}, label="between")
+    return Problem(names[:count], y, rows={"first": first, "second": second}, labels=["between"])

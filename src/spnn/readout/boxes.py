@@ -251,6 +251,9 @@ class Boxes(Mixed):
     def keys(self) -> tuple[str, ...]:
         return ("add", "remove", *self.names)
 
+    def takes(self, key: str) -> bool:
+        return key in ("add", "remove") or super().takes(key)
+
     def place(self, name: str) -> int:
         if name not in self.names:
             raise InputError(
