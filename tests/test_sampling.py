@@ -113,7 +113,7 @@ def test_the_other_logits_follow_by_a_share_and_those_that_are_set_do_not():
 def test_what_needs_training_outputs_says_so_where_there_are_none():
     y = torch.zeros(1, 3)
     for values, share in (({"a": "yes"}, 0.0), ({"a": False}, 0.0), ({"a": 4}, 0.5)):
-        with pytest.raises(InputError, match=r"operator=trained\), of at most \d+ outputs: give numbers in `edit\.set`"):
+        with pytest.raises(InputError, match=r"of at most \d+ outputs: give numbers in `edit\.set`"):
             set_values(y, Binary(NAMES), values, "edit.set", share=share)
     with pytest.raises(InputError, match=r"no training image has c, so yes says nothing: .* edit\.set='{c: 4}'"):
         set_values(y, Binary(NAMES), {"c": "yes"}, "edit.set", known())
