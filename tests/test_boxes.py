@@ -39,6 +39,17 @@ def test_boxes_are_found_again_in_their_labels():
     assert BOXES.words(BOXES.encode(both)) == "dog 0.27 0.35 0.34 0.50"  # of two in one cell, the largest
 
 
+def test_boxes_are_drawn_in_the_colours_of_their_classes():
+    drawn = BOXES.picture(torch.stack([BOXES.encode(LABELS), BOXES.encode(BOXES.baseline(LABELS[None]))]))
+    assert drawn.shape == (2, 3, 48, 64) and (drawn[1] == -1).all()
+    pixels = EDGES * torch.tensor([64, 48, 64, 48])
+    for colour, (left, upper, right, lower) in zip(reversed(BOXES.legend.values()), pixels.tolist(), strict=True):
+        column = int((left + right) / 2)
+        edge = drawn[0, :, int(upper) - 1 : int(upper) + 2, column]
+        assert ((edge - torch.tensor(colour)[:, None] * 2 + 1).abs() < 0.01).all(0).any()
+        assert (drawn[0, :, int(upper + lower) // 2, column] == -1).all()
+
+
 def test_mirrored_labels_are_those_of_the_mirrored_picture():
     mirrored = BOXES.labels_of(torch.stack([1 - EDGES[:, 2], EDGES[:, 1], 1 - EDGES[:, 0], EDGES[:, 3]], 1), [1, 0])
     torch.testing.assert_close(BOXES.mirrored(LABELS), mirrored)
@@ -265,6 +276,15 @@ def test_boxes_are_cropped_with_the_picture(tmp_path):
         ),
         (lambda root: (root / "Annotations/3.xml").write_text("<a><object><name>b</name></object></a>"), {}, "its box"),
         (
+            lambda root: (root / "Annotations/3.xml").write_text(
+                "<a><object><name>b</name><bndbox><xmax>3</xmax></bndbox></object></a>"
+            ),
+            {},
+            "the box of b lacks xmin",
+        ),
+        (lambda root: None, {"classes": ["dog", "width"]}, "need names of their own, none called width"),
+        (lambda root: None, {"classes": ["dog", "dog"]}, "need names of their own, none twice"),
+        (
             lambda root: (root / "JPEGImages/3.png").unlink(),
             {},
             "1 of 10 images of the pictures with boxes are missing",
@@ -285,6 +305,9 @@ def test_annotations_that_cannot_be_read_are_named(write, options, message, tmp_
 def test_a_list_without_annotations_and_pictures_without_boxes_are_told(written):
     (written / "ImageSets/Main/test.txt").write_text("000014\nnowhere\n")
     with pytest.raises(InputError, match="lists 1 pictures without a file in Annotations: nowhere"):
+        voc(written).check()
+    (written / "ImageSets/Main/test.txt").write_text((written / "ImageSets/Main/val.txt").read_text())
+    with pytest.raises(InputError, match=r"test.txt lists .* which another list of that folder has, too"):
         voc(written).check()
     for i in range(10):
         annotate(written.parent / "empty", f"{i}")

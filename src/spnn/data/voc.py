@@ -160,12 +160,13 @@ def _lists(folder: Path) -> dict[str, int]:
     found = {name: folder / f"{name}.txt" for name in ("trainval", *SPLITS) if (folder / f"{name}.txt").is_file()}
     if "train" in found:
         found.pop("trainval", None)
-    return {
-        line.split()[0]: SPLITS.index(name) if name in SPLITS else 0
-        for name, file in found.items()
-        for line in file.read_text(encoding="utf-8").splitlines()
-        if line.strip()
-    }
+    splits: dict[str, int] = {}
+    for name, file in found.items():
+        listed = [line.split()[0] for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        if (twice := [picture for picture in listed if picture in splits]) and "trainval" not in found:
+            raise InputError(f"{file} lists {some_of(twice)}, which another list of that folder has, too: keep one.")
+        splits |= dict.fromkeys(listed, SPLITS.index(name) if name in SPLITS else 0)
+    return splits
 
 
 def _by_stem(files: set[str]) -> dict[str, str]:
@@ -212,7 +213,10 @@ def _objects(tree: ElementTree.ElementTree) -> Iterator[tuple[str, list[float]]]
         name, box = (one.findtext("name") or "").strip(), one.find("bndbox")
         if not name or box is None:
             raise ValueError("an object lacks its name or its box")
-        edges = [float(box.findtext(key)) for key in ("xmin", "ymin", "xmax", "ymax")]
+        texts = {key: box.findtext(key) for key in ("xmin", "ymin", "xmax", "ymax")}
+        if missing := [key for key, text in texts.items() if not text]:
+            raise ValueError(f"the box of {name} lacks {missing[0]}")
+        edges = [float(text) for text in texts.values()]
         if not (edges[0] < edges[2] and edges[1] < edges[3]):
             raise ValueError(f"the box of {name} has the edges {edges}")
         yield name, edges

@@ -24,10 +24,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.detection import MeanAveragePrecision
+from torchvision.utils import draw_bounding_boxes
 
 from spnn.errors import InputError, choice
 from spnn.readout.base import Setting
 from spnn.readout.binary import Binary
+from spnn.readout.colours import colours
 from spnn.readout.mixed import Mixed
 from spnn.readout.values import Values
 
@@ -68,6 +70,9 @@ class Boxes(Mixed):
     def __init__(self, classes: Sequence[str], height: int, width: int):
         if not classes or isinstance(classes, str) or min(height, width) < 1:
             raise InputError(f"boxes need a list of classes and a grid of cells, got {classes!r}, {height}x{width}.")
+        if len(set(classes)) < len(classes) or (reserved := sorted({*classes} & {*_FOUR})):
+            clash = "none twice" if len(set(classes)) < len(classes) else f"none called {reserved[0]}"
+            raise InputError(f"the classes of boxes need names of their own, {clash}, got {', '.join(classes)}.")
         cells = list(np.ndindex(height, width))
         named = {name: [f"{name}[{row},{column}]" for row, column in cells] for name in (*classes, *_FOUR)}
         self.classes, self.height, self.width = tuple(classes), height, width
@@ -331,6 +336,23 @@ class Boxes(Mixed):
     def words(self, y: Tensor) -> str:
         """The boxes, as they are added; those that are not known as a whole are left out."""
         return ", ".join(text for _, text in self._worded(y) if "nan" not in text)
+
+    @property
+    def legend(self) -> dict[str, tuple[float, float, float]]:
+        return colours(self.classes)
+
+    def picture(self, y: Tensor) -> Tensor:
+        """The boxes' outlines, eight pixels a cell, [N, 3, 8 height, 8 width]."""
+        height, width = 8 * self.height, 8 * self.width
+        scale = torch.tensor([width, height, width, height])
+        paints, pictures = [tuple(round(255 * part) for part in colour) for colour in self.legend.values()], []
+        for found in self.boxes(self.decode(y)):
+            picture = torch.zeros(3, height, width, dtype=torch.uint8)
+            if len(found["boxes"]):
+                of_each = [paints[kind] for kind in found["labels"].tolist()]
+                picture = draw_bounding_boxes(picture, found["boxes"].cpu() * scale, colors=of_each)
+            pictures.append(picture / 127.5 - 1)
+        return torch.stack(pictures)
 
     def _worded(self, y: Tensor) -> list[tuple[int, str]]:
         """The cell and the words of each box of outputs [K]."""

@@ -1,6 +1,5 @@
 """A map of classes: which region each cell of a picture belongs to."""
 
-import colorsys
 import re
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -15,6 +14,7 @@ from torchmetrics.classification import MulticlassJaccardIndex
 
 from spnn.errors import InputError, choice, some_of
 from spnn.readout.base import Setting
+from spnn.readout.colours import colours
 from spnn.readout.one_of_many import OneOfMany
 
 __all__ = ["ClassMap"]
@@ -179,9 +179,7 @@ class ClassMap(OneOfMany):
 
     @property
     def legend(self) -> dict[str, tuple[float, float, float]]:
-        """Hues, each far from the ones before, and every second one darker."""
-        hues = {name: k * 0.618 % 1 for k, name in enumerate(self.classes)}  # the golden ratio's
-        return {name: colorsys.hsv_to_rgb(hue, 0.6, (0.95, 0.6)[k % 2]) for k, (name, hue) in enumerate(hues.items())}
+        return colours(self.classes)
 
     def picture(self, y: Tensor) -> Tensor:
         cells, colours = self.by_cell(y), torch.tensor(list(self.legend.values()))
