@@ -159,6 +159,10 @@ def test_the_example_of_another_kind_of_y_trains_and_is_set(tmp_path):
     assert ((seen - angles + 180) % 360 - 180).abs().mean() < 20
     drawn = session.edit(images[:4], {"angle": 90}, start="noise", steps=20, guidance="nlbp")
     assert drawn.metrics["agreement"] == 1 and drawn.models.readout.words(drawn.problem.y[0]) == "angle 90"
+    turned = session.sweep(images[:2], {"angle": [0, 120]}, start="noise", steps=20, guidance="nlbp")
+    assert turned.images.shape == (4, 1, 16, 16) and turned.problem.labels == ["angle 0", "angle 120"]
+    with pytest.raises(InputError, match="angle can't be swept by its name alone"):
+        session.sweep(images[:2], "angle")
     found = session.evaluate("reconstruction", count=8, values={"sampler.steps": 5, "study.diversity_targets": 0})
     assert found["mae"] < 0.1
     with pytest.raises(InputError, match="cos, sin are only set together"):

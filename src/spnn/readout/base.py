@@ -154,7 +154,9 @@ class Readout(ABC):
         return self.names.index(name)
 
     def places(self, key: str) -> list[int]:
-        """The places of what one of :attr:`keys` sets."""
+        """The places of what one of :attr:`keys` sets: a coordinate's own; all of them, for a key that names none."""
+        if key in self.keys and key not in self.names:
+            return list(range(len(self.names)))
         return [self.place(key)]
 
     def read(self, name: str, value: float | str | bool) -> Setting:
