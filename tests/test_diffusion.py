@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 
@@ -94,3 +96,24 @@ def test_priors_and_samplers_refuse_what_they_cannot_do():
         Sampler(SCHEDULE, eta=2.0)
     with pytest.raises(InputError, match="can't start from step -5"):
         Sampler(SCHEDULE, start=-5)
+
+
+class PosteriorSample:
+    """Draws clean images from what the noisy ones leave open, under a prior of independent pixels."""
+
+    def __init__(self, deviation, fresh_noise=True):
+        self.deviation, self.fresh_noise = deviation, fresh_noise
+
+    def guide(self, denoise, x, level):
+        left_open = (self.deviation**-2 + (level.signal / level.sigma) ** 2) ** -0.5
+        found = denoise(x)
+        return found._replace(mean=found.mean + left_open * denoise.noise())
+
+
+def test_a_guidance_may_draw_clean_images_and_ask_for_new_noise_at_each_step():
+    """Then a few steps give the prior's law, not only many."""
+    draw = partial(Sampler(SCHEDULE, 3), gaussian_prior(0.5))
+    samples = draw(ImageNoise(range(1000), SHAPE), PosteriorSample(0.5))
+    assert samples.std().item() == pytest.approx(0.5, rel=0.03)
+    torch.testing.assert_close(draw(ImageNoise(range(3), SHAPE), PosteriorSample(0.5)), samples[:3])
+    assert draw(ImageNoise(range(1000), SHAPE), PosteriorSample(0.5, fresh_noise=False)).std().item() > 0.55

@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from spnn import Bijection, Composition, Surjection
-from spnn.diffusion import Denoised, Level, NoiseSchedule, TargetGuidance
+from spnn.diffusion import Denoised, Denoiser, Level, NoiseSchedule, TargetGuidance
 from spnn.operators import AveragePool
 from spnn.sampling.images import held_out
 from spnn.sampling.models import Models
@@ -73,7 +73,7 @@ class Push(TargetGuidance):
         super().__init__(operator, target, **options)
         self.length = length
 
-    def guide(self, denoise: Callable[[Tensor], Denoised], x: Tensor, level: Level) -> Denoised:
+    def guide(self, denoise: Denoiser, x: Tensor, level: Level) -> Denoised:
         with torch.enable_grad():
             noisy = x.detach().requires_grad_()
             found = denoise(noisy)

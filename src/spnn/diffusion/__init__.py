@@ -2,7 +2,7 @@
 
 from spnn.diffusion.azula import AzulaPrior, as_azula
 from spnn.diffusion.back_projection import BackProjection
-from spnn.diffusion.denoiser import Denoised
+from spnn.diffusion.denoiser import Denoised, Denoiser
 from spnn.diffusion.gaussian import GaussianMixturePrior
 from spnn.diffusion.gradient import GradientGuidance, PosteriorGuidance
 from spnn.diffusion.guidance import Level, TargetGuidance
@@ -25,6 +25,7 @@ __all__ = [
     "ConstantStrength",
     "CosineStrength",
     "Denoised",
+    "Denoiser",
     "GaussianMixturePrior",
     "GradientGuidance",
     "ImageNoise",

@@ -4,13 +4,14 @@ Each of :math:`E[x_0 | x_t]` and :math:`E[\varepsilon | x_t]` gives the other. N
 mixture, and a guided sampler takes both: the corrected clean image, with the noise that the prior saw.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from torch import Tensor
 
 from spnn.errors import InputError
 
-__all__ = ["Denoised", "checked"]
+__all__ = ["Denoised", "Denoiser", "checked"]
 
 Scale = float | Tensor
 
@@ -35,6 +36,22 @@ class Denoised(NamedTuple):
     def of_mean(cls, x: Tensor, mean: Tensor, signal: Scale, sigma: Scale) -> "Denoised":
         """What images ``x`` are whose clean image is known."""
         return cls(mean, (x - signal * mean) / sigma)
+
+
+class Denoiser:
+    """A prior at one level of noise, as a guidance sees it in a step of sampling.
+
+    Arguments:
+        denoise: Takes noisy images [B, C, H, W] at this level apart; it can be differentiated.
+        noise: Gives standard normal noise [B, C, H, W], new at each call, from each image's own generator.
+    """
+
+    def __init__(self, denoise: Callable[[Tensor], Denoised], noise: Callable[[], Tensor]):
+        self.denoise, self.noise = denoise, noise
+
+    def __call__(self, x: Tensor) -> Denoised:
+        """Take noisy images apart."""
+        return self.denoise(x)
 
 
 def checked(found: object, like: Tensor, by: object, what: str) -> Tensor:

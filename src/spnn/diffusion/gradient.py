@@ -1,12 +1,11 @@
 """Guidance by gradients: of the predicted clean image, or through the prior of the noisy one."""
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from spnn.diffusion.denoiser import Denoised
+from spnn.diffusion.denoiser import Denoised, Denoiser
 from spnn.diffusion.guidance import Level, TargetGuidance
 from spnn.errors import InputError
 from spnn.surjection import Completion, Surjection
@@ -80,7 +79,7 @@ class PosteriorGuidance(GradientGuidance):
         super().__init__(surjection, target, rate=rate, **options)
         self.norm = norm
 
-    def guide(self, denoise: Callable[[Tensor], Denoised], x: Tensor, level: Level) -> Denoised:
+    def guide(self, denoise: Denoiser, x: Tensor, level: Level) -> Denoised:
         """Return the clean images moved by the gradient; see :func:`guide`."""
         strength = self.schedule(level.t)
         if strength == 0:

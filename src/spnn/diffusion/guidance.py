@@ -22,7 +22,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from spnn.diffusion.denoiser import Denoised, checked
+from spnn.diffusion.denoiser import Denoised, Denoiser, checked
 from spnn.diffusion.strength import Strength
 from spnn.errors import InputError
 from spnn.readout import LOGITS, Readout
@@ -48,7 +48,7 @@ class Level(NamedTuple):
     next_signal: float
 
 
-def guide(guidance: Guidance, denoise: Callable[[Tensor], Denoised], x: Tensor, level: Level) -> Denoised:
+def guide(guidance: Guidance, denoise: Denoiser, x: Tensor, level: Level) -> Denoised:
     """What a guided prior makes of noisy images: the corrected clean images, and the noise that it saw.
 
     Arguments:
@@ -97,6 +97,9 @@ class TargetGuidance:
 
     exact = False
     """Whether the last step, ``t = 0``, goes the whole way: strength 1, no stop, no bound, no clipping."""
+
+    fresh_noise = False
+    """Whether the next noisy image is the clean one with new noise alone, and forgets the noise of the last."""
 
     def __init__(
         self,

@@ -8,7 +8,7 @@ From :math:`x_T \sim N(0, I)`, each step ``t -> s`` is
 
 with :math:`\sigma^2 = 1 - \bar\alpha_t / \bar\alpha_s` as published, or DDIM's
 :math:`\sigma^2 = \eta^2 \frac{1-\bar\alpha_s}{1-\bar\alpha_t}(1 - \bar\alpha_t/\bar\alpha_s)`. A step back in time
-(``s > t``) only adds noise to :math:`x_0`.
+(``s > t``) only adds noise to :math:`x_0`, and so does each step of a guidance with ``fresh_noise``.
 
 References:
     Pseudo-Invertible Neural Networks (Ehrlich, Berman, Shocher, 2026), https://arxiv.org/abs/2602.06042
@@ -24,7 +24,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from spnn.diffusion.denoiser import Denoised, checked
+from spnn.diffusion.denoiser import Denoised, Denoiser, checked
 from spnn.diffusion.guidance import Guidance, Level, guide
 from spnn.diffusion.latent import LatentPrior
 from spnn.diffusion.schedule import NOISIEST, NoiseSchedule, visited_steps
@@ -155,13 +155,15 @@ class Sampler:
                 continue
             alpha_t = self.schedule.alpha_bar(t)
             level = Level(self.level(t), alpha_t**0.5, (1 - alpha_t) ** 0.5, alpha_s**0.5)
-            denoise = partial(self._denoise, prior, level, t)
+            denoise = Denoiser(partial(self._denoise, prior, level, t), noise)
             x0, eps = denoise(x) if guidance is None else guide(guidance, denoise, x, level)
             variance = 1 - alpha_t / alpha_s
             if self.eta is not None:
                 variance *= self.eta**2 * (1 - alpha_s) / (1 - alpha_t)
             yield Step(place, level.t, x0)
             place += 1
+            if getattr(guidance, "fresh_noise", False):
+                variance = 1 - alpha_s
             x = alpha_s**0.5 * x0 + max(0.0, 1 - alpha_s - variance) ** 0.5 * eps + variance**0.5 * noise()
 
     def _denoise(self, prior: Prior, level: Level, t: int, x: Tensor) -> Denoised:

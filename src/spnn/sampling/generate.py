@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from spnn.configs import instantiate
-from spnn.diffusion.denoiser import Denoised
+from spnn.diffusion.denoiser import Denoised, Denoiser
 from spnn.diffusion.guidance import Guidance, Level, TargetGuidance, guide
 from spnn.diffusion.latent import LatentPrior
 from spnn.diffusion.sampler import ImageNoise, Sampler
@@ -146,7 +146,10 @@ def _tried_guidance(models: Models, request: Request) -> Guidance | None:
     x = torch.zeros(2, *models.prior.image_shape)
     try:
         with torch.no_grad():
-            guide(made, lambda x: Denoised.of_mean(x, 0.5 * x, level.signal, level.sigma), x, level)
+            denoise = Denoiser(
+                lambda x: Denoised.of_mean(x, 0.5 * x, level.signal, level.sigma), lambda: torch.randn_like(x)
+            )
+            guide(made, denoise, x, level)
     except InputError:
         raise
     except Exception as error:
