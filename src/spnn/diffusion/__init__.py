@@ -2,10 +2,10 @@
 
 from spnn.diffusion.azula import AzulaPrior, as_azula
 from spnn.diffusion.back_projection import BackProjection
-from spnn.diffusion.denoiser import Denoised, Denoiser
+from spnn.diffusion.denoiser import Denoised, Denoiser, Level
 from spnn.diffusion.gaussian import GaussianMixturePrior
 from spnn.diffusion.gradient import GradientGuidance, PosteriorGuidance
-from spnn.diffusion.guidance import Level, TargetGuidance
+from spnn.diffusion.guidance import TargetGuidance
 from spnn.diffusion.latent import LatentPrior
 from spnn.diffusion.noisy import NoisyBackProjection
 from spnn.diffusion.prior import UNetPrior

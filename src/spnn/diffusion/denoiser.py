@@ -11,7 +11,7 @@ from torch import Tensor
 
 from spnn.errors import InputError
 
-__all__ = ["Denoised", "Denoiser", "checked"]
+__all__ = ["Denoised", "Denoiser", "Level", "checked"]
 
 Scale = float | Tensor
 
@@ -38,16 +38,39 @@ class Denoised(NamedTuple):
         return cls(mean, (x - signal * mean) / sigma)
 
 
+class Level(NamedTuple):
+    r"""Where a step of sampling is, and where it leads.
+
+    Attributes:
+        t: The level of noise, 0 (clean) to 999, whatever the length of the prior's schedule.
+        signal, sigma: :math:`\sqrt{\bar\alpha_t}` and :math:`\sqrt{1 - \bar\alpha_t}`, the scales in ``x_t``.
+        next_signal: :math:`\sqrt{\bar\alpha_s}`, the image's scale after the step.
+    """
+
+    t: int
+    signal: float
+    sigma: float
+    next_signal: float
+
+
 class Denoiser:
     """A prior at one level of noise, as a guidance sees it in a step of sampling.
 
     Arguments:
-        denoise: Takes noisy images [B, C, H, W] at this level apart; it can be differentiated.
+        level: The level.
+        denoise: Takes noisy images [B, C, H, W] apart; it can be differentiated.
         noise: Gives standard normal noise [B, C, H, W], new at each call, from each image's own generator.
+        at: Gives the same prior at another level of noise, 0 to 999.
     """
 
-    def __init__(self, denoise: Callable[[Tensor], Denoised], noise: Callable[[], Tensor]):
-        self.denoise, self.noise = denoise, noise
+    def __init__(
+        self,
+        level: Level,
+        denoise: Callable[[Tensor], Denoised],
+        noise: Callable[[], Tensor],
+        at: Callable[[int], "Denoiser"],
+    ):
+        self.level, self.denoise, self.noise, self.at = level, denoise, noise, at
 
     def __call__(self, x: Tensor) -> Denoised:
         """Take noisy images apart."""

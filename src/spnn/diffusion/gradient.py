@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from spnn.diffusion.denoiser import Denoised, Denoiser
-from spnn.diffusion.guidance import Level, TargetGuidance
+from spnn.diffusion.denoiser import Denoised, Denoiser, Level
+from spnn.diffusion.guidance import TargetGuidance
 from spnn.errors import InputError
 from spnn.surjection import Completion, Surjection
 

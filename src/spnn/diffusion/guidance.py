@@ -17,35 +17,19 @@ the last step go the whole way, unbounded.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from spnn.diffusion.denoiser import Denoised, Denoiser, checked
+from spnn.diffusion.denoiser import Denoised, Denoiser, Level, checked
 from spnn.diffusion.strength import Strength
 from spnn.errors import InputError
 from spnn.readout import LOGITS, Readout
 from spnn.surjection import Completion, Surjection
 
-__all__ = ["Guidance", "Level", "TargetGuidance", "guide", "unguided"]
+__all__ = ["Guidance", "TargetGuidance", "guide", "unguided"]
 
 Guidance = Callable[[Tensor, int], Tensor]
-
-
-class Level(NamedTuple):
-    r"""Where a step of sampling is, and where it leads.
-
-    Attributes:
-        t: The level of noise, 0 (clean) to 999, whatever the length of the prior's schedule.
-        signal, sigma: :math:`\sqrt{\bar\alpha_t}` and :math:`\sqrt{1 - \bar\alpha_t}`, the scales in ``x_t``.
-        next_signal: :math:`\sqrt{\bar\alpha_s}`, the image's scale after the step.
-    """
-
-    t: int
-    signal: float
-    sigma: float
-    next_signal: float
 
 
 def guide(guidance: Guidance, denoise: Denoiser, x: Tensor, level: Level) -> Denoised:

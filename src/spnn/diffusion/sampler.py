@@ -24,8 +24,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from spnn.diffusion.denoiser import Denoised, Denoiser, checked
-from spnn.diffusion.guidance import Guidance, Level, guide
+from spnn.diffusion.denoiser import Denoised, Denoiser, Level, checked
+from spnn.diffusion.guidance import Guidance, guide
 from spnn.diffusion.latent import LatentPrior
 from spnn.diffusion.schedule import NOISIEST, NoiseSchedule, visited_steps
 from spnn.errors import InputError
@@ -154,17 +154,26 @@ class Sampler:
                 x = alpha_s**0.5 * x0 + (1 - alpha_s) ** 0.5 * noise()  # noqa: F821
                 continue
             alpha_t = self.schedule.alpha_bar(t)
-            level = Level(self.level(t), alpha_t**0.5, (1 - alpha_t) ** 0.5, alpha_s**0.5)
-            denoise = Denoiser(partial(self._denoise, prior, level, t), noise)
-            x0, eps = denoise(x) if guidance is None else guide(guidance, denoise, x, level)
+            denoise = self.denoiser(prior, noise, t, s)
+            x0, eps = denoise(x) if guidance is None else guide(guidance, denoise, x, denoise.level)
             variance = 1 - alpha_t / alpha_s
             if self.eta is not None:
                 variance *= self.eta**2 * (1 - alpha_s) / (1 - alpha_t)
-            yield Step(place, level.t, x0)
+            yield Step(place, denoise.level.t, x0)
             place += 1
             if getattr(guidance, "fresh_noise", False):
                 variance = 1 - alpha_s
             x = alpha_s**0.5 * x0 + max(0.0, 1 - alpha_s - variance) ** 0.5 * eps + variance**0.5 * noise()
+
+    def denoiser(self, prior: Prior, noise: Callable[[], Tensor], t: int, s: int = -1) -> Denoiser:
+        """The prior at step ``t`` of its schedule, of which step ``s`` is next."""
+        alpha = self.schedule.alpha_bar(t)
+        level = Level(self.level(t), alpha**0.5, (1 - alpha) ** 0.5, self.schedule.alpha_bar(s) ** 0.5)
+
+        def at(other: int) -> Denoiser:
+            return self.denoiser(prior, noise, round(other * (self.schedule.num_steps - 1) / NOISIEST))
+
+        return Denoiser(level, partial(self._denoise, prior, level, t), noise, at)
 
     def _denoise(self, prior: Prior, level: Level, t: int, x: Tensor) -> Denoised:
         found = prior(x, torch.full((len(x),), t, device=x.device))

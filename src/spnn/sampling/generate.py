@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
 from spnn.configs import instantiate
-from spnn.diffusion.denoiser import Denoised, Denoiser
-from spnn.diffusion.guidance import Guidance, Level, TargetGuidance, guide
+from spnn.diffusion.denoiser import Denoised
+from spnn.diffusion.guidance import Guidance, TargetGuidance, guide
 from spnn.diffusion.latent import LatentPrior
 from spnn.diffusion.sampler import ImageNoise, Sampler
 from spnn.errors import InputError, told
@@ -141,15 +141,12 @@ def _tried_guidance(models: Models, request: Request) -> Guidance | None:
         return made
     strength = getattr(made, "schedule", lambda t: 1.0)
     t = max(request.sampler.levels(), key=strength)
-    alpha = models.prior.schedule.alpha_bar(t)
-    level = Level(t, alpha**0.5, (1 - alpha) ** 0.5, alpha**0.5)
     x = torch.zeros(2, *models.prior.image_shape)
     try:
         with torch.no_grad():
-            denoise = Denoiser(
-                lambda x: Denoised.of_mean(x, 0.5 * x, level.signal, level.sigma), lambda: torch.randn_like(x)
-            )
-            guide(made, denoise, x, level)
+            halving = request.sampler.denoiser(lambda x, _: Denoised(x / 2, x / 2), lambda: torch.randn_like(x), 0)
+            denoise = halving.at(t)
+            guide(made, denoise, x, denoise.level)
     except InputError:
         raise
     except Exception as error:
