@@ -280,3 +280,31 @@ def test_wrong_shapes_are_named(surjection, x, target):
         surjection.naive_back_project(x, target[:1])
     with pytest.raises(InputError, match="one per sample"):
         surjection.naive_back_project(x, target, torch.ones(2))
+
+
+def test_latents_that_images_have_are_those_nearest_to_others(surjection, x, target):
+    z = [latent + torch.randn_like(latent) for latent in surjection.complete(x).z]
+    there = Completion(target, surjection.nearest_latents(z))
+    assert_same(surjection.complete(surjection.invert(*there)), there)
+    assert_same(Completion(target, surjection.nearest_latents(there.z)), there)
+
+
+def stretch(surjection: Surjection, here: Completion) -> torch.Tensor:
+    """The log-determinant of the inverse's Jacobian at one point, along the latents that images have."""
+    parts = [here.y, *here.z]
+
+    def inverse(*offsets):
+        y, *z = (offset.unsqueeze(0) for offset in offsets)
+        moved = surjection.nearest_latents(z)
+        return surjection.invert(here.y + y, [at + move for at, move in zip(here.z, moved, strict=True)]).flatten()
+
+    zeros = tuple(torch.zeros_like(part[0]) for part in parts)
+    jacobian = torch.autograd.functional.jacobian(inverse, zeros)
+    jacobian = torch.cat([part.flatten(1) for part in jacobian], dim=1)
+    return torch.linalg.slogdet(jacobian @ jacobian.T).logabsdet / 2
+
+
+def test_volumes_are_stretched_as_the_jacobian_says(surjection, x):
+    (_, first), (_, second) = (surjection.invert_with_log_det(*surjection.complete(image)) for image in (x[:1], x[1:2]))
+    expected = stretch(surjection, surjection.complete(x[1:2])) - stretch(surjection, surjection.complete(x[:1]))
+    torch.testing.assert_close((second - first).squeeze(), expected, rtol=1e-6, atol=1e-6)

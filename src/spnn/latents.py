@@ -58,6 +58,14 @@ class ConstantLatents(Surjection):
         """As the surjection's."""
         return self.surjection.invert(y, z)
 
+    def invert_with_log_det(self, y: Tensor, z: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """As the surjection's."""
+        return self.surjection.invert_with_log_det(y, z)
+
+    def nearest_latents(self, z: list[Tensor]) -> list[Tensor]:
+        """As the surjection's."""
+        return self.surjection.nearest_latents(z)
+
     def complete_pinv(self, y: Tensor) -> Completion:
         """Return ``(y, the constant latents)``."""
 

@@ -78,6 +78,22 @@ class Surjection(nn.Module, ABC):
     def complete_pinv(self, y: Tensor) -> Completion:
         r"""Return :math:`G(g^\dagger(y))`, without a forward pass and without forming :math:`g^\dagger(y)`."""
 
+    def invert_with_log_det(self, y: Tensor, z: list[Tensor]) -> tuple[Tensor, Tensor]:
+        r"""Return :math:`G^{-1}(y, z)` and how it stretches volumes there, :math:`\log |\det dG^{-1}|`, [B], up to a
+        constant. Densities on :math:`\{g = y\}` need it.
+
+        Raises:
+            InputError: If the surjection doesn't implement it.
+        """
+        raise InputError(
+            f"{type(self).__name__} doesn't say how it stretches volumes, which sampling on the fibre needs: implement "
+            "invert_with_log_det(y, z), or choose another guidance."
+        )
+
+    def nearest_latents(self, z: list[Tensor]) -> list[Tensor]:
+        """The latents nearest to ``z`` that images have: ``z`` itself, unless latents are redundant."""
+        return z
+
     def forward(self, x: Tensor) -> Tensor:
         """Apply the surjection :math:`g`."""
         return self.complete(x).y
@@ -210,6 +226,20 @@ class Bijection(Surjection):
         """Return ``(y, [])``."""
         return Completion(y, [])
 
+    def invert_with_log_det(self, y: Tensor, z: list[Tensor]) -> tuple[Tensor, Tensor]:
+        return self.inverse_with_log_det(y)
+
+    def inverse_with_log_det(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        r"""Return :math:`\varphi^{-1}(y)` and :math:`\log |\det d\varphi^{-1}|`, [B], up to a constant.
+
+        Raises:
+            InputError: If the bijection doesn't implement it.
+        """
+        raise InputError(
+            f"{type(self).__name__} doesn't say how it stretches volumes, which sampling on the fibre needs: implement "
+            "inverse_with_log_det(y), or choose another guidance."
+        )
+
 
 class Composition(Surjection):
     r"""Surjections one after the other, :math:`g = g_n \circ \dots \circ g_1`; a surjection again.
@@ -244,6 +274,17 @@ class Composition(Surjection):
         for part, own in reversed(list(zip(self.parts, self._by_part(z), strict=True))):
             y = part.invert(y, own)
         return y
+
+    def invert_with_log_det(self, y: Tensor, z: list[Tensor]) -> tuple[Tensor, Tensor]:
+        total = y.new_zeros(len(y))
+        for part, own in reversed(list(zip(self.parts, self._by_part(z), strict=True))):
+            y, log_det = part.invert_with_log_det(y, own)
+            total = total + log_det
+        return y, total
+
+    def nearest_latents(self, z: list[Tensor]) -> list[Tensor]:
+        parts = zip(self.parts, self._by_part(z), strict=True)
+        return list(chain.from_iterable(part.nearest_latents(own) for part, own in parts))
 
     def complete_pinv(self, y: Tensor) -> Completion:
         outermost, *inner = self.parts

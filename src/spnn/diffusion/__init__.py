@@ -3,6 +3,7 @@
 from spnn.diffusion.azula import AzulaPrior, as_azula
 from spnn.diffusion.back_projection import BackProjection
 from spnn.diffusion.denoiser import Denoised, Denoiser, Level
+from spnn.diffusion.fibre import FibreSampling
 from spnn.diffusion.gaussian import GaussianMixturePrior
 from spnn.diffusion.gradient import GradientGuidance, PosteriorGuidance
 from spnn.diffusion.guidance import TargetGuidance
@@ -26,6 +27,7 @@ __all__ = [
     "CosineStrength",
     "Denoised",
     "Denoiser",
+    "FibreSampling",
     "GaussianMixturePrior",
     "GradientGuidance",
     "ImageNoise",

@@ -121,11 +121,18 @@ class SurjectiveCoupling(Surjection):
 
     def invert(self, y: Tensor, z: list[Tensor]) -> Tensor:
         """Return the ``x`` whose completion is ``(y, [z])``."""
-        (x1,) = z
+        return self._invert(y, *z)[0]
+
+    def invert_with_log_det(self, y: Tensor, z: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return that, and the sum of the negative log-scales, [B]: all else is orthogonal, or a shift."""
+        x, log_scale = self._invert(y, *z)
+        return x, -log_scale.flatten(1).sum(1)
+
+    def _invert(self, y: Tensor, x1: Tensor) -> tuple[Tensor, Tensor]:
         log_scale, shift = self._log_scale_and_shift(x1)
         x0 = (y - shift) * torch.exp(-log_scale)
         x = self.mixing.inverse(torch.cat((x0, x1), dim=1))
-        return F.pixel_shuffle(x, self.unshuffle) if self.unshuffle > 1 else x
+        return F.pixel_shuffle(x, self.unshuffle) if self.unshuffle > 1 else x, log_scale
 
     def complete_pinv(self, y: Tensor) -> Completion:
         """Return ``(y, [r(y)])``: the sub-network ``r`` alone, no mixing, scale or shift."""

@@ -181,3 +181,6 @@ class _Flat(Bijection):
         if y.ndim != 2 or y.shape[1] != math.prod(self.shape):
             raise InputError(f"expected outputs of shape [B, {math.prod(self.shape)}], got {tuple(y.shape)}.")
         return y.unflatten(1, self.shape)
+
+    def inverse_with_log_det(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        return self.inverse(y), y.new_zeros(len(y))

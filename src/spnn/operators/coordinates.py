@@ -41,6 +41,10 @@ class Gamma(Bijection):
     def inverse(self, y: Tensor) -> Tensor:
         return self._raise(y, 1 / self.gamma)
 
+    def inverse_with_log_det(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        v = ((y + 1) / 2).abs().clamp(min=torch.finfo(y.dtype).tiny)  # exactly black has no slope
+        return self.inverse(y), (1 / self.gamma - 1) * v.log().flatten(1).sum(1)
+
     @staticmethod
     def _raise(x: Tensor, power: float) -> Tensor:
         v = (x + 1) / 2
@@ -67,6 +71,9 @@ class Ripple(Bijection):
 
     def inverse(self, y: Tensor) -> Tensor:
         return self._shift(self._shift(y.mT, -self.amplitude).mT, -self.amplitude)
+
+    def inverse_with_log_det(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        return self.inverse(y), y.new_zeros(len(y))
 
     def _shift(self, x: Tensor, amplitude: float) -> Tensor:
         """Shift row i, [B, C, H, W], by the wave's value at i to the right."""

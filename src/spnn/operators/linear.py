@@ -75,6 +75,14 @@ class LinearOperator(Surjection):
         r"""Return :math:`A^\dagger y + z`, for a ``z`` in the null space."""
         return self.pinv(y) + z[0]
 
+    def invert_with_log_det(self, y: Tensor, z: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Return that, and 0: volumes are stretched alike everywhere."""
+        return self.invert(y, z), y.new_zeros(len(y))
+
+    def nearest_latents(self, z: list[Tensor]) -> list[Tensor]:
+        """The parts of ``z`` in the null space."""
+        return [z[0] - self.pinv(self(z[0]))]
+
     def complete_pinv(self, y: Tensor) -> Completion:
         """Return ``(y, [0])``."""
         return Completion(y, [y.new_zeros(len(y), *self.image_shape)])
