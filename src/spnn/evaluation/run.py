@@ -100,7 +100,7 @@ def conclude(study: Study, models: Models, config: DictConfig) -> Findings:
 
 def _begin(study: Study, models: Models, config: DictConfig) -> dict[str, Request]:
     """What the study asks for, all of which can be drawn."""
-    study.begin(Subject(models, config.count, config.resamples), config)
+    study.begin(Subject(models, config.count, config.resamples, config.split), config)
     requests = {
         name: replace(request, sampler=request.sampler or study.sampler()) for name, request in study.requests().items()
     }
@@ -122,7 +122,7 @@ def _sample(
     whole.open(config, _MARKER, {"y": study.subject.y} | weights)
     for name, store in stores.items():
         # Of its own method alone: others may be added before an interrupted study goes on.
-        own = [config.methods[method] for method, made in study.methods().items() if made is requests[name].guidance]
+        own = [config.methods[method] for method, made in study.guidances.items() if made is requests[name].guidance]
         asked = OmegaConf.merge({"guidance": own or config.methods}, config)
         store.open(asked, _MARKER, requests[name].rows() | weights)
     samples = {name: _draw(study, name, request, models, stores[name]) for name, request in requests.items()}

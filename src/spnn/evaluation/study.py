@@ -44,7 +44,7 @@ class Study(ABC):
     def begin(self, subject: Subject, config: DictConfig) -> None:
         """Take what is studied, and the options that all studies share."""
         self.subject, self.config = subject, config
-        self._methods = {name: instantiate(guidance) for name, guidance in config.methods.items()}
+        self.guidances = {name: instantiate(guidance) for name, guidance in config.methods.items()}
 
     def sampler(self, **options: Any) -> Sampler:
         """The sampler that the config names, with other options."""
@@ -52,7 +52,7 @@ class Study(ABC):
 
     def methods(self) -> dict[str, Callable[..., Guidance | None]]:
         """The guidances that are compared."""
-        return self._methods
+        return self.guidances
 
     def seeds(self, copies: int = 1) -> Tensor:
         """Seeds of ``copies`` samples of each held-out image, [N, copies]: all methods start from the same noise."""

@@ -36,14 +36,18 @@ class Subject:
 
     Arguments:
         models: Its models; the operator must be the run's own.
-        count: Held-out images, the first of the test split; None for 100, or all that there are.
+        count: Held-out images, the first of the split; None for 100, or all that there are.
         resamples: Sets of images drawn for a confidence interval.
+        split: Whose images are held out: ``test``, or ``val`` to choose options by, with nothing of the test split.
 
     Raises:
         InputError: If there is no run, the operator wasn't trained on its labels, or there are fewer images.
     """
 
-    def __init__(self, models: Models, count: int | None, resamples: int):
+    def __init__(self, models: Models, count: int | None, resamples: int, split: str = "test"):
+        if split not in ("test", "val"):
+            raise InputError(f"split is test, or val to choose options by, not {split!r}.")
+        self.split = split
         if not models.readout.names or models.run is None:
             raise InputError(
                 "evaluate.py studies a network that predicts labels: it needs run=<folder> and operator=trained."
@@ -57,7 +61,8 @@ class Subject:
                 f"no label {some_of(unknown)}: study a run that was trained on the same labels."
             )
         self._columns = [known.index(name) for name in self.readout.names]  # whose order may be another
-        self.names, self.images = held_out(self.source, 0, count, usual=100)  # [N], [N, C, H, W] in [-1, 1]
+        # [N], and [N, C, H, W] in [-1, 1]
+        self.names, self.images = held_out(self.source, 0, count, usual=100, split=split)
 
     @property
     def drawn_by_name(self) -> bool:
@@ -76,15 +81,17 @@ class Subject:
     @cached_property
     def labels(self) -> Tensor:
         """The held-out images' labels, [N, K]."""
-        return self._labels(self.source.split("test"))[: len(self.images)]
+        return self._labels(self.source.split(self.split))[: len(self.images)]
 
     @cached_property
     def _others(self) -> list[tuple[Dataset, range]]:
-        """Data sets and places of real images that are not held out here: of the test split, and, where these are fewer
-        than the held-out ones, of the validation split, too."""
-        count, test, val = len(self.images), self.source.split("test"), self.source.split("val")
-        left = [(test, range(count, len(test))[:_REAL])]
-        return left if len(test) >= 2 * count else [*left, (val, range(len(val))[: _REAL - len(left[0][1])])]
+        """Data sets and places of real images that are not held out here: of the same split, and, where these are fewer
+        than the held-out ones of the test split, of the validation split, too."""
+        count, own, val = len(self.images), self.source.split(self.split), self.source.split("val")
+        left = [(own, range(count, len(own))[:_REAL])]
+        if len(own) >= 2 * count or self.split == "val":
+            return left
+        return [*left, (val, range(len(val))[: _REAL - len(left[0][1])])]
 
     @cached_property
     def real(self) -> Tensor:

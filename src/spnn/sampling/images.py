@@ -18,25 +18,29 @@ __all__ = ["held_out", "own_images"]
 log = logging.getLogger(__name__)
 
 
-def held_out(source: Source, first: int, count: int | None, usual: int = 16) -> tuple[list[str], Tensor]:
-    """Return the names of ``count`` images of the test split, their numbers, and the images [N, C, H, W] in [-1, 1]. A
-    count of None takes the ``usual`` number, or all where there are fewer.
+def held_out(
+    source: Source, first: int, count: int | None, usual: int = 16, split: str = "test"
+) -> tuple[list[str], Tensor]:
+    """Return the names of ``count`` images of a split, which are their numbers, and the images [N, C, H, W] in [-1, 1].
+    A count of None takes the ``usual`` number, or all where there are fewer.
 
     Raises:
         InputError: If the split doesn't have that many.
     """
     source.prepare()
-    dataset = source.split("test")
+    dataset = source.split(split)
     if count is None:
         count = max(1, min(usual, len(dataset) - first))
         if count < usual:
-            log.info("from image %d on the test split has %d images, so these are taken, not %d", first, count, usual)
+            log.info(
+                "from image %d on the %s split has %d images, so these are taken, not %d", first, split, count, usual
+            )
     for what, number, least in (("first", first, 0), ("count", count, 1)):
         if isinstance(number, bool) or not isinstance(number, int) or number < least:
             raise InputError(f"{what} must be a whole number of at least {least}, got {number!r}.")
     if first + count > len(dataset):
         raise InputError(
-            f"the test split has images 0 to {len(dataset) - 1}; {first} to {first + count - 1} were requested."
+            f"the {split} split has images 0 to {len(dataset) - 1}; {first} to {first + count - 1} were requested."
         )
     images = room(count, *source.image_shape)
     for place, image in enumerate(images):

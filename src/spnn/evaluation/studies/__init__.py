@@ -1,10 +1,11 @@
 """The studies, one a file."""
 
 from spnn.evaluation.studies.ablation import Ablation
+from spnn.evaluation.studies.arena import Arena
 from spnn.evaluation.studies.edit import Edit
 from spnn.evaluation.studies.multi import Multi
 from spnn.evaluation.studies.penrose import Penrose
 from spnn.evaluation.studies.reconstruction import Reconstruction
 from spnn.evaluation.studies.steps import Steps
 
-__all__ = ["Ablation", "Edit", "Multi", "Penrose", "Reconstruction", "Steps"]
+__all__ = ["Ablation", "Arena", "Edit", "Multi", "Penrose", "Reconstruction", "Steps"]

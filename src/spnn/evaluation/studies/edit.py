@@ -146,7 +146,8 @@ class Edit(Study):
         which[[other for k in flip.values for other in self.subject.readout.together(k)]] = True
         return which
 
-    def requests(self) -> dict[str, Request]:
+    def _choose(self) -> list[str]:
+        """Choose the edits, and which are shown; return the names of their samples."""
         self.made = self.flips()
         self.images = torch.tensor([flip.image for flip in self.made])
         self.edited = sorted({k for flip in self.made for k in flip.values})
@@ -160,11 +161,13 @@ class Edit(Study):
                 raise InputError(
                     f"study.shown must be among those that are edited, {', '.join(names)}; got {self.shown}."
                 )
-        seeds, subject = self.seeds().squeeze(1), self.subject
-        names = [file_name(f"{subject.names[flip.image]}_{self._label(flip)}") for flip in self.made]
+        names = [file_name(f"{self.subject.names[flip.image]}_{self._label(flip)}") for flip in self.made]
         if len(set(names)) < len(names):  # labels that differ in signs which no file's name may hold
             names = [f"{name}_{place}" for place, name in enumerate(names)]
-        requests = {}
+        return names
+
+    def requests(self) -> dict[str, Request]:
+        names, seeds, subject, requests = self._choose(), self.seeds().squeeze(1), self.subject, {}
         for method, guidance in self.methods().items():
             for start in self.starts:
                 given = None if start is None else subject.images
@@ -357,13 +360,7 @@ class Edit(Study):
         return [Matrix(f"side_effects_{name}", title, labels, self.subject.readout.names, values)]
 
     def _pictures(self, method: str, samples: Mapping[str, Samples]) -> Pictures:
-        chosen: list[int] = []
-        for k in self.pictured:
-            for on in (True, False):
-                of_k = [m for m, flip in enumerate(self.made) if self._on(flip).get(k) is on]
-                shown = [self.made[other].image for other in chosen]
-                new = [m for m in of_k if m not in chosen]
-                chosen += sorted(new, key=lambda m: shown.count(self.made[m].image))[:1]
+        chosen = self._shown()
         images = self.images[chosen]
         rows, edited = {"held-out": self.subject.images[images]}, {}
         for start in self.starts:
@@ -381,6 +378,17 @@ class Edit(Study):
                 word = "took" if took else "failed"
                 captions[c] += f"\n{word}" + f" ({what})" * (len(edited) > 1)
         return Pictures(f"edits_{method}", f"Edits by {method}", rows, captions)
+
+    def _shown(self) -> list[int]:
+        """The edits to show: of each label that is pictured one each way, of as many images as there are."""
+        chosen: list[int] = []
+        for k in self.pictured:
+            for on in (True, False):
+                of_k = [m for m, flip in enumerate(self.made) if self._on(flip).get(k) is on]
+                shown = [self.made[other].image for other in chosen]
+                new = [m for m in of_k if m not in chosen]
+                chosen += sorted(new, key=lambda m: shown.count(self.made[m].image))[:1]
+        return chosen
 
     def _from(self, start: int | None, comma: str) -> str:
         """Where sampling starts, in words; nothing where all start from noise."""
