@@ -101,10 +101,9 @@ class Arena(Edit):
             entries.append(entry)
             rows += [{"guidance": name, "budget": budget} | row for row in own]
         title = f"The arena: {len(self.made)} edits of {len({flip.image for flip in self.made})} held-out images"
-        parts = [*self._curves(entries), self._picture(samples), Table("edits", "Each edit", {}, rows)]
-        timed = self._at_equal_time(entries)
-        parts[:0] = [timed] if timed else []
-        return self.findings(title, self._compared(), self._columns(), entries, self._verdicts(entries), parts)
+        parts = [*self._tables(entries), *self._curves(entries), self._picture(samples)]
+        parts.append(Table("edits", "Each edit", {}, rows))
+        return Findings(title, self._compared(), entries, self._verdicts(entries), parts)
 
     def _of_each(self, images: Tensor) -> list[dict[str, Any]]:
         """What became of each edit."""
@@ -121,12 +120,22 @@ class Arena(Edit):
             row |= {"whole": took and not broken, "gap": gaps[m].item(), "psnr": likeness[m].item()}
         return rows
 
+    def _tables(self, entries: list[dict]) -> list[Table]:
+        """One for each budget, the largest first, and one for equal time."""
+        tables, columns = [], self._columns()
+        for budget in reversed(self.budgets):
+            own = [entry for entry in entries if entry["budget"] == budget]
+            shown = {key: name for key, name in columns.items() if any(entry.get(key) is not None for entry in own)}
+            name = "table" if budget == self.budgets[-1] else f"table_{budget}"
+            tables.append(Table(name, f"{budget} evaluations of the prior for an image", shown, own))
+        timed = self._at_equal_time(entries)
+        return [*tables, timed] if timed else tables
+
     def _columns(self) -> dict[str, str]:
         prefix = self.subject.most_trusted
         by = "judge: " if prefix else ""
         return {
             "guidance": "guidance",
-            "budget": "budget",
             "steps": "steps",
             "gradients": "gradients",
             f"{prefix}edit_success": f"{by}take %",
@@ -165,7 +174,7 @@ class Arena(Edit):
                 if (own := [entry for entry in known if entry["guidance"] == method])
             }
             if series:
-                curves.append(Lines(name, "edits that take, %", title, series, log_x=True))
+                curves.append(Lines(name, "edits that take, %", title, series))
         return curves
 
     def _at_equal_time(self, entries: list[dict]) -> Table | None:
