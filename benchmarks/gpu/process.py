@@ -17,6 +17,7 @@ START = 60.0  # seconds to import the libraries
 
 def work(connection: Connection, setting: Setting) -> None:
     """Run the checks that come, and answer with their rows: ``(name, figures)``, at the end ``(None, error)``."""
+    multiprocessing.set_start_method(None, force=True)  # readers start processes as they do in a command, not as we do
     connection.send("ready")
     while True:
         check: Check = connection.recv()
@@ -26,7 +27,6 @@ def work(connection: Connection, setting: Setting) -> None:
             connection.send((None, None))
         except Exception as error:
             connection.send((None, f"{type(error).__name__}: {error}"))
-        torch._dynamo.reset()
         gc.collect()
         torch.cuda.empty_cache()  # does nothing where there is no card
 
