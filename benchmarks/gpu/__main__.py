@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -37,6 +38,11 @@ def commit() -> str | None:
     return done.stdout.strip() or None
 
 
+def say(check: str, row: str, figures: dict) -> None:
+    """Print a row."""
+    print(f"{check}: {row}: {to_json(figures)}", flush=True)
+
+
 def main(arguments: Sequence[str] | None = None, further: Sequence[Check] = ()) -> int:
     """Run the checks, ``further`` ones first; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -46,7 +52,7 @@ def main(arguments: Sequence[str] | None = None, further: Sequence[Check] = ()) 
     parser.add_argument("--commit", default=commit(), help="of the code, where it is no repository")
     options = parser.parse_args(arguments)
     setting, began = Setting(options.device, options.tiny), time.monotonic()
-    worker, parts = Worker(setting), {}
+    parts: dict[str, dict] = {}
     report = {
         "device": torch.cuda.get_device_name() if options.device == "cuda" else "CPU",
         "torch": torch.__version__,
@@ -58,22 +64,19 @@ def main(arguments: Sequence[str] | None = None, further: Sequence[Check] = ()) 
     }
     options.output.parent.mkdir(parents=True, exist_ok=True)
 
-    for check in (*further, *checks(setting)):
-        start = time.monotonic()
-
-        def say(name: str, figures: dict, check: Check = check) -> None:
-            print(f"{check.name}: {name}: {to_json(figures)}", flush=True)
-
-        deadline = began + WHOLE
-        rows, error = worker.run(check, deadline, say) if start < deadline else ({}, "no time was left for it.")
-        if error is None and (outside := failures(rows)):
-            error = f"out of bounds: {'; '.join(outside)}"
-        taken = time.monotonic() - start
-        parts[check.name] = {"ok": error is None, "error": error, "seconds": taken, "rows": rows}
-        print(f"{check.name}: {'FAILED, ' + error if error else 'ok'} ({taken:.1f} s)", flush=True)
-        failed = [name for name, part in parts.items() if not part["ok"]]
-        save_json({"ok": not failed, "failed": failed, "seconds": time.monotonic() - began, **report}, options.output)
-    worker.stop()
+    with Worker(setting) as worker:
+        for check in (*further, *checks(setting)):
+            start, deadline = time.monotonic(), began + WHOLE
+            said = partial(say, check.name)
+            rows, error = worker.run(check, deadline, said) if start < deadline else ({}, "no time was left for it.")
+            if error is None and (outside := failures(rows)):
+                error = f"out of bounds: {'; '.join(outside)}"
+            taken = time.monotonic() - start
+            parts[check.name] = {"ok": error is None, "error": error, "seconds": taken, "rows": rows}
+            print(f"{check.name}: {'FAILED, ' + error if error else 'ok'} ({taken:.1f} s)", flush=True)
+            failed = [name for name, part in parts.items() if not part["ok"]]
+            state = {"ok": not failed, "failed": failed, "seconds": time.monotonic() - began}
+            save_json({**state, **report}, options.output)
     print(f"{len(parts)} checks, failed: {', '.join(failed) or 'none'}; {options.output}")
     return bool(failed)
 

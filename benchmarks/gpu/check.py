@@ -28,8 +28,8 @@ class Setting:
     Attributes:
         device: ``cuda`` or ``cpu``.
         tiny: Whether networks and images are so small that a CPU needs a second for each check.
-        size: Image size to images a batch of training.
-        samples: Image size to images to sample.
+        sizes: Pixels to images in a batch of training.
+        samples: Pixels to images to sample.
         steps: Of sampling.
         budget: Seconds to repeat a measurement for.
     """
@@ -86,9 +86,10 @@ def precision(name: str, device: str):
 
 
 def network(size: int, device: str = "cpu") -> SPNN:
-    """The published architecture with random weights, the same in each call."""
+    """The published architecture with random weights, the same in each call of a device."""
     torch.manual_seed(0)
-    return SPNN.from_published(LiteralSPNN(size).state_dict()).to(device).requires_grad_(False)
+    with torch.device(device):  # there they are drawn in no time
+        return SPNN.from_published(LiteralSPNN(size).state_dict()).requires_grad_(False)
 
 
 def unet(size: int) -> UNetPrior:

@@ -32,7 +32,9 @@ def data(setting: Setting) -> Iterator[tuple[str, dict]]:
 
 def step_rate(size: int, batch: int, setting: Setting) -> float:
     x, y = (torch.randn(batch, *shape, device=setting.device) for shape in ((3, size, size), (40,)))
-    ours, _ = sides("phase-1 step", network(size, setting.device), LiteralSPNN(size), x, y)
+    with torch.device(setting.device):
+        literal = LiteralSPNN(size)
+    ours, _ = sides("phase-1 step", network(size, setting.device), literal, x, y)
     with precision("bf16", setting.device):
         ours()
         return batch / measure(ours, setting.budget, setting.device)[0]

@@ -14,7 +14,7 @@ from spnn.operators import AveragePool, Ripple
 # laws only where a sub-network, or W in TF32, sees rounded values: both directions round the same ones alike.
 LAWS = {"float32": 2e-5, "tf32": 1e-2, "bf16": 1e-2}
 REFERENCES = {"float32": 1e-4, "tf32": 2e-2, "bf16": 1e-1}
-IMAGE = 1e-2
+IMAGE = 1e-3  # other kernels of the same CPU differ by 6e-6
 
 
 def laws(setting: Setting) -> Iterator[tuple[str, dict]]:

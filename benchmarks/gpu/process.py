@@ -4,6 +4,7 @@ import gc
 import multiprocessing
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from multiprocessing.connection import Connection
 
 import torch
@@ -31,7 +32,7 @@ def work(connection: Connection, setting: Setting) -> None:
         torch.cuda.empty_cache()  # does nothing where there is no card
 
 
-class Worker:
+class Worker(AbstractContextManager):
     """Runs checks in a process of their own, one after the other. After an error it starts another for the next."""
 
     def __init__(self, setting: Setting):
@@ -73,6 +74,9 @@ class Worker:
         if error is not None:
             self.stop()
         return rows, error
+
+    def __exit__(self, *_) -> None:
+        self.stop()
 
     def stop(self) -> None:
         """End the process."""

@@ -53,8 +53,9 @@ def steps(setting: Setting, size: int) -> Iterator[tuple[str, dict]]:
     The commands guide in float32 and train in bfloat16, and those cases are compiled, too: last, as it takes longest.
     """
     batch, device = setting.sizes[size], setting.device
-    torch.manual_seed(0)
-    theirs = LiteralSPNN(size).to(device)
+    torch.manual_seed(0)  # as network() does: both sides have the same weights
+    with torch.device(device):
+        theirs = LiteralSPNN(size)
     x, y = torch.randn(batch, 3, size, size, device=device), torch.randn(batch, 40, device=device)
     peaks = {kind: peak(kind, setting)[0] for kind in ("float32", "bf16")}
     literal, flops = {}, {}
