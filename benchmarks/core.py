@@ -82,12 +82,12 @@ def count_flops(run: Callable[[], object]) -> int:
     return counter.get_total_flops()
 
 
-def matrix_product_rate(device: str, dtype: torch.dtype) -> float:
-    """Operations per second of the machine's own matrix product."""
-    n = 2048 if device == "cpu" else 8192
+def matrix_product_rate(device: str, dtype: torch.dtype, n: int | None = None, budget: float = 1.0) -> float:
+    """Operations per second of the machine's own matrix product, of [n, n]: by default, of large ones."""
+    n = n or (2048 if device == "cpu" else 8192)
     a, b = torch.randn(2, n, n, device=device, dtype=dtype)
     torch.mm(a, b)
-    return 2 * n**3 / measure(lambda: torch.mm(a, b), 1.0, device)[0]
+    return 2 * n**3 / measure(lambda: torch.mm(a, b), budget, device)[0]
 
 
 def train_step(optimizer: torch.optim.Optimizer, losses: Callable[[], Tensor]) -> Callable[[], Tensor]:

@@ -33,6 +33,8 @@ ARCHITECTURES = {
         *_32,
     ],
     32: _32,
+    # No published one, but small enough for a quick test.
+    8: [(2, 6, *["c3 8, c3/2 16, T 8, c3"] * 2), (4, None, "c1 64, c1", "c1 64, c1")],
 }
 
 

@@ -262,7 +262,7 @@ def test_memory_format_changes_nothing():
     torch.testing.assert_close(net.invert(*net.complete(x)), x, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("size", ARCHITECTURES)
+@pytest.mark.parametrize("size", [size for size in ARCHITECTURES if size > 8])
 def test_published_plans_in_config_are_the_published_architectures(size):
     arguments = yaml.safe_load((CONFIGS / f"published_{size}.yaml").read_text())
     assert arguments.pop("_target_") == "spnn.SPNN"
