@@ -117,3 +117,25 @@ def test_a_guidance_may_draw_clean_images_and_ask_for_new_noise_at_each_step():
     assert samples.std().item() == pytest.approx(0.5, rel=0.03)
     torch.testing.assert_close(draw(ImageNoise(range(3), SHAPE), PosteriorSample(0.5)), samples[:3])
     assert draw(ImageNoise(range(1000), SHAPE), PosteriorSample(0.5, fresh_noise=False)).std().item() > 0.55
+
+
+def test_a_solver_of_second_order_is_nearer_to_the_flow_with_fewer_steps():
+    """Of Gaussian pixels, the flow without noise scales each image, which can be computed."""
+    deviation, noise = 0.5, torch.randn(2, *SHAPE)
+
+    def error(steps, order):
+        sampler = Sampler(SCHEDULE, steps, eta=0.0, order=order)
+        alpha = SCHEDULE.alpha_bar(sampler.visited[0])
+        expected = noise * deviation / (alpha * deviation**2 + 1 - alpha) ** 0.5
+        return (sampler(gaussian_prior(deviation), lambda: noise) - expected).abs().max().item()
+
+    assert error(20, order=2) < error(40, order=1)
+    assert error(40, order=2) < error(20, order=2) / 3
+    with pytest.raises(InputError, match="order is 1 or 2, got 3"):
+        Sampler(SCHEDULE, 10, order=3)
+
+
+def test_a_solver_of_second_order_keeps_the_law_of_its_noise_and_time_travel():
+    sampler = Sampler(SCHEDULE, 50, eta=1.0, order=2, travel_length=5, travel_repeat=2)
+    samples = sampler(gaussian_prior(0.5), ImageNoise(range(400), SHAPE))
+    assert samples.std().item() == pytest.approx(0.5, rel=0.06)
