@@ -9,6 +9,7 @@ from spnn.diffusion.guidance import Level, TargetGuidance
 from spnn.diffusion.latent import LatentPrior
 from spnn.diffusion.noisy import NoisyBackProjection
 from spnn.diffusion.prior import UNetPrior
+from spnn.diffusion.pseudoinverse import PseudoinverseGuidance
 from spnn.diffusion.sampler import ImageNoise, Sampler
 from spnn.diffusion.schedule import NoiseSchedule
 from spnn.diffusion.strength import (
@@ -17,7 +18,9 @@ from spnn.diffusion.strength import (
     LinearStrength,
     NoiseStrength,
     PiecewiseStrength,
+    SignalStrength,
 )
+from spnn.diffusion.training_free import TrainingFreeGuidance, UniversalGuidance
 
 __all__ = [
     "AzulaPrior",
@@ -37,8 +40,12 @@ __all__ = [
     "NoisyBackProjection",
     "PiecewiseStrength",
     "PosteriorGuidance",
+    "PseudoinverseGuidance",
     "Sampler",
+    "SignalStrength",
     "TargetGuidance",
+    "TrainingFreeGuidance",
     "UNetPrior",
+    "UniversalGuidance",
     "as_azula",
 ]
