@@ -1,6 +1,8 @@
 """Guidances of others, as their configs make them, against closed forms for a Gaussian prior and a linear operator."""
 
 from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
 
 import pytest
 import torch
@@ -13,6 +15,8 @@ from spnn.diffusion import (
     Denoiser,
     GaussianMixturePrior,
     GradientGuidance,
+    ImageNoise,
+    LatentPrior,
     Level,
     PosteriorGuidance,
     Sampler,
@@ -24,6 +28,7 @@ from spnn.readout import VALUES
 
 SHAPE, DEVIATION = (3, 2, 2), 0.7
 PRIOR = GaussianMixturePrior.isotropic(torch.zeros(1, *SHAPE), DEVIATION)
+RIVALS = ["dps", "freedom", "mpgd", "ugd", "tfg", "pigdm", "red_diff", "daps", "resample"]
 LEVELS = [(900, 880), (400, 380), (20, -1)]
 
 
@@ -32,10 +37,10 @@ def operator(outputs: int = 5) -> Matrix:
     return Matrix(torch.randn(outputs, 12, generator=generator), SHAPE)
 
 
-def named(name: str, y: Tensor, **options):
+def named(name: str, y: Tensor, free: Tensor | None = None, **options):
     """A guidance as ``guidance=<name>`` makes it, with some options changed."""
     made = instantiate(configuration("sample", "run=x", f"guidance={name}").guidance, **options)
-    return made(operator(y.shape[1]), y, readout=VALUES)
+    return made(operator(y.shape[1]), y, free=free, readout=VALUES)
 
 
 def level_of(t: int, s: int) -> Level:
@@ -163,6 +168,114 @@ def test_pigdm_draws_from_the_posterior_of_a_gaussian(noise):
     mean, covariance = posterior(level, torch.zeros(1, *SHAPE), y, noise)
     torch.testing.assert_close(samples.mean(0), mean.flatten(), rtol=0, atol=0.04)
     torch.testing.assert_close(samples.T.cov(), covariance.float(), rtol=0, atol=0.05)
+
+
+@pytest.mark.parametrize("t, s", LEVELS[:2])
+def test_red_diff_balances_the_target_and_the_prior(t, s, y):
+    """Held at one level without noise, it ends where the gradients of both cancel out."""
+    guidance, nothing = named("red_diff", y, rate=0.01, weight=0.5, clip=False), partial(torch.zeros, 4, *SHAPE)
+    level, x = level_of(t, s), nothing()
+    for _ in range(800):
+        x = level.signal * step(guidance, x, level, nothing).mean
+    closed = Closed(level, x, y)
+    strength = 0.5 * (1 - level.signal * closed.slope)  # of the prior: how much less it makes of an image
+    normal = closed.matrix.T @ closed.matrix + strength * torch.eye(12)
+    expected = torch.linalg.solve(normal, closed.pull(y).flatten(1).T).T.unflatten(1, SHAPE)
+    torch.testing.assert_close(x / level.signal, expected, rtol=0, atol=0.02)
+
+
+def test_red_diff_is_its_loop_of_losses_and_begins_anew_with_each_sampling(y):
+    sampler = Sampler(PRIOR.schedule, 8, travel_length=2, travel_repeat=2)
+    guidance, matrix = named("red_diff", y, clip=False), operator().matrix.values.float()
+    noises, image, descent = ImageNoise(range(4), SHAPE), None, None
+    x = noises()
+    for t, s in pairwise(sampler.visited):
+        level = level_of(t, s)
+        if s < t:
+            predicted = PRIOR(x, torch.full((4,), t))
+            if image is None:
+                image = predicted.mean.clone().requires_grad_()
+                descent = torch.optim.Adam([image], lr=0.1, betas=(0.9, 0.99))
+            noise = ((x - level.signal * image) / level.sigma).detach()
+            misfit = (image.flatten(1) @ matrix.T - y).square().sum() / 2
+            agreement = ((predicted.noise - noise) * image).sum() * level.sigma / level.signal
+            descent.zero_grad()
+            (misfit + 0.25 * agreement).backward()
+            descent.step()
+        x = level.next_signal * image.detach() + (1 - level.next_signal**2) ** 0.5 * noises()
+    draw = partial(sampler.trajectory, PRIOR)
+    next(draw(ImageNoise(range(4, 8), SHAPE), guidance))  # given up after a step
+    for _ in range(2):
+        *_, last = draw(ImageNoise(range(4), SHAPE), guidance)
+        torch.testing.assert_close(last.x0, image.detach(), rtol=0, atol=2e-3)
+
+
+@pytest.mark.parametrize("t, s", LEVELS[:2])
+def test_daps_draws_clean_images_from_their_posterior(t, s):
+    level, count = level_of(t, s), 4000
+    x, y = torch.randn(1, *SHAPE), 0.5 * torch.randn(1, 3)
+    mean, covariance = posterior(level, x, y, noise=1.0)
+    guidance = named("daps", y.expand(count, -1), noise=1.0, deviation=DEVIATION, rate=0.05, iterations=150)
+    drawn = step(guidance, x.expand(count, -1, -1, -1), level, lambda: torch.randn(count, *SHAPE)).mean.flatten(1)
+    torch.testing.assert_close(drawn.mean(0), mean.flatten(), rtol=0, atol=0.05)
+    torch.testing.assert_close(drawn.T.cov(), covariance.float(), rtol=0, atol=0.06)
+
+
+def test_samples_of_daps_have_the_posterior_mean():
+    y, count = torch.tensor([[1.0, -0.5, 0.3]]), 3000
+    guidance = named("daps", y.expand(count, -1), noise=1.0, deviation=DEVIATION, rate=0.1, iterations=40)
+    samples = Sampler(PRIOR.schedule, 20)(PRIOR, lambda: torch.randn(count, *SHAPE), guidance)
+    level = level_of(999, 998)._replace(signal=0.0, sigma=1.0)  # noise that tells nothing
+    expected, covariance = posterior(level, torch.zeros(1, *SHAPE), y, noise=1.0)
+    torch.testing.assert_close(samples.mean(0), expected[0], rtol=0, atol=0.05)
+    torch.testing.assert_close(samples.flatten(1).T.cov(), covariance.float(), rtol=0, atol=0.06)
+
+
+def test_hard_consistency_meets_targets_and_draws_from_a_product_of_gaussians(level, x, y):
+    options = {"schedule": lambda t: 1.0, "rate": 0.05, "iterations": 3000, "stop": 1e-5, "clip": False}
+    noise = torch.randn(4, *SHAPE)
+    closed, found = Closed(level, x, y), step(named("resample", y, **options), x, level, lambda: noise)
+    projected = closed.mean - (
+        (closed.mean.flatten(1) @ closed.matrix.T - y) @ torch.linalg.pinv(closed.matrix).T
+    ).unflatten(1, SHAPE)
+    variance = 1 - level.next_signal**2
+    drawn = level.next_signal * found.mean + variance**0.5 * found.noise  # by the deterministic sampler
+    if variance == 0:
+        torch.testing.assert_close(drawn, projected, rtol=0, atol=1e-3)
+        return
+    spread = 40 * variance / level.signal**2 * (1 - level.signal**2 / level.next_signal**2)
+    free = level.next_signal * closed.mean + variance**0.5 * closed.noise
+    precision = 1 / spread + 1 / variance
+    mean = (free / spread + level.next_signal * projected / variance) / precision
+    torch.testing.assert_close(drawn, mean + precision**-0.5 * noise, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", RIVALS)
+def test_their_gradients_are_those_of_full_precision_under_autocast(name, level, x, y):
+    options = {"iterations": 2} if name == "resample" else {}  # its rate is too much for this operator
+    found, rough = (named(name, y, **options) for _ in range(2))
+    found = step(found, x, level, partial(torch.zeros, 4, *SHAPE))
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = step(rough, x, level, partial(torch.zeros, 4, *SHAPE))
+    torch.testing.assert_close(rough, found, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", RIVALS)
+def test_a_free_coordinate_asks_for_nothing(name, level, x, y):
+    """Whatever its target is."""
+    free = torch.tensor([True, False, True, False, False]).expand(4, 5)
+    other = torch.where(free, y + 3, y)
+    found, same_but_free = (
+        step(named(name, target, free=free), x, level, partial(torch.zeros, 4, *SHAPE)) for target in (y, other)
+    )
+    same(found.mean, same_but_free.mean)
+
+
+@pytest.mark.parametrize("name", sorted(set(RIVALS) - {"mpgd"}))
+def test_a_latent_prior_refuses_them_in_a_sentence(name, y):
+    latent = LatentPrior(PRIOR, None, SHAPE)
+    with pytest.raises(InputError, match="a latent prior gives neither"):
+        Sampler(PRIOR.schedule, 3)(latent, ImageNoise(range(4), SHAPE), named(name, y))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Diffusion: noise schedule, priors, guidance and the sampler."""
 
+from spnn.diffusion.annealing import DecoupledAnnealing
 from spnn.diffusion.azula import AzulaPrior, as_azula
 from spnn.diffusion.back_projection import BackProjection
 from spnn.diffusion.denoiser import Denoised, Denoiser
@@ -10,6 +11,8 @@ from spnn.diffusion.latent import LatentPrior
 from spnn.diffusion.noisy import NoisyBackProjection
 from spnn.diffusion.prior import UNetPrior
 from spnn.diffusion.pseudoinverse import PseudoinverseGuidance
+from spnn.diffusion.red_diff import RedDiff
+from spnn.diffusion.resample import HardConsistency
 from spnn.diffusion.sampler import ImageNoise, Sampler
 from spnn.diffusion.schedule import NoiseSchedule
 from spnn.diffusion.strength import (
@@ -27,10 +30,12 @@ __all__ = [
     "BackProjection",
     "ConstantStrength",
     "CosineStrength",
+    "DecoupledAnnealing",
     "Denoised",
     "Denoiser",
     "GaussianMixturePrior",
     "GradientGuidance",
+    "HardConsistency",
     "ImageNoise",
     "LatentPrior",
     "Level",
@@ -41,6 +46,7 @@ __all__ = [
     "PiecewiseStrength",
     "PosteriorGuidance",
     "PseudoinverseGuidance",
+    "RedDiff",
     "Sampler",
     "SignalStrength",
     "TargetGuidance",
