@@ -12,16 +12,24 @@ from spnn.diffusion import (
     BackProjection,
     ConstantStrength,
     CosineStrength,
+    DecoupledAnnealing,
     Denoised,
     GaussianMixturePrior,
     GradientGuidance,
+    HardConsistency,
     ImageNoise,
     LinearStrength,
     NoiseSchedule,
     NoiseStrength,
     PiecewiseStrength,
+    PosteriorGuidance,
+    PseudoinverseGuidance,
+    RedDiff,
     Sampler,
+    SignalStrength,
     TargetGuidance,
+    TrainingFreeGuidance,
+    UniversalGuidance,
 )
 from spnn.errors import InputError
 from spnn.operators import AveragePool, Gamma, Matrix, Ripple
@@ -47,6 +55,13 @@ GUIDANCES = {
     "gentle": lambda *a, **k: BackProjection(*a, schedule=ConstantStrength(0.5), stop=0.05, pinv="closed_form", **k),
     "gradient": lambda *a, **k: GradientGuidance(*a, schedule=LinearStrength(), rate=0.1, iterations=2, stop=0.05, **k),
     "bounded": lambda *a, **k: BackProjection(*a, schedule=FULL, bound=0.08, exact=True, **k),
+    "dps": lambda *a, **k: PosteriorGuidance(*a, schedule=FULL, stop=0.05, bound=0.5, **k),
+    "tfg": lambda *a, **k: TrainingFreeGuidance(*a, schedule=FULL, stop=0.05, smoothing=0.1, draws=2, **k),
+    "pigdm": lambda *a, **k: PseudoinverseGuidance(*a, schedule=FULL, rule="nlbp", bound=0.5, stop=0.05, **k),
+    "red_diff": lambda *a, **k: RedDiff(*a, schedule=LinearStrength(), stop=0.05, clip=True, **k),
+    "daps": lambda *a, **k: DecoupledAnnealing(*a, schedule=FULL, stop=0.05, noise=1.0, iterations=3, **k),
+    "resample": lambda *a, **k: HardConsistency(*a, schedule=FULL, rate=0.1, iterations=5, stop=0.05, clip=True, **k),
+    "ugd": lambda *a, **k: UniversalGuidance(*a, schedule=FULL, clip=True, iterations=2, **k),
 }
 RULES = {
     "nlbp": BackProjection,
@@ -241,11 +256,12 @@ def test_strengths_say_what_they_are_at_each_level_of_noise():
     assert linear(333) == pytest.approx(0.6) and cosine(333) == pytest.approx(0.2 + 0.6 * 0.75)
     level = next(t for t in range(1000) if SCHEDULE.alpha_bar(t) <= 0.5)  # where the noise's deviation is one
     assert NoiseStrength(half=1.0)(level) == pytest.approx(0.5, abs=0.01)
+    assert SignalStrength()(level) == pytest.approx(0.5**0.5, abs=0.01)
     assert NoiseStrength(half=1.0)(0) > 0.999 and NoiseStrength(half=0.5)(level) == pytest.approx(0.2, abs=0.01)
 
 
 @pytest.mark.parametrize("num_steps", [100, 1000, 4000])
-@pytest.mark.parametrize("strength", [LinearStrength(), CosineStrength(), NoiseStrength()])
+@pytest.mark.parametrize("strength", [LinearStrength(), CosineStrength(), NoiseStrength(), SignalStrength()])
 def test_strengths_are_the_same_for_priors_of_any_length(num_steps, strength):
     schedule = NoiseSchedule(num_steps, 0.1 / num_steps, 20 / num_steps)
     asked, seen = [], []

@@ -79,7 +79,7 @@ def test_a_session_draws_images_of_a_latent_prior():
     assert solved.images.shape == (3, *SHAPE)
     torch.testing.assert_close(solved.outputs, y, rtol=0, atol=1e-4)
     guidance = PosteriorGuidance(AveragePool(2, SHAPE), y, schedule=ConstantStrength(), readout=VALUES)
-    with pytest.raises(InputError, match="a gradient through a latent prior"):
+    with pytest.raises(InputError, match="a latent prior gives neither"):
         Sampler(exact().schedule, 3)(exact(), ImageNoise(range(3), CODES), guidance)
 
 

@@ -1,5 +1,6 @@
 """Diffusion: noise schedule, priors, guidance and the sampler."""
 
+from spnn.diffusion.annealing import DecoupledAnnealing
 from spnn.diffusion.azula import AzulaPrior, as_azula
 from spnn.diffusion.back_projection import BackProjection
 from spnn.diffusion.denoiser import Denoised, Denoiser, Level
@@ -10,6 +11,9 @@ from spnn.diffusion.guidance import TargetGuidance
 from spnn.diffusion.latent import LatentPrior
 from spnn.diffusion.noisy import NoisyBackProjection
 from spnn.diffusion.prior import UNetPrior
+from spnn.diffusion.pseudoinverse import PseudoinverseGuidance
+from spnn.diffusion.red_diff import RedDiff
+from spnn.diffusion.resample import HardConsistency
 from spnn.diffusion.sampler import ImageNoise, Sampler
 from spnn.diffusion.schedule import NoiseSchedule
 from spnn.diffusion.strength import (
@@ -18,18 +22,22 @@ from spnn.diffusion.strength import (
     LinearStrength,
     NoiseStrength,
     PiecewiseStrength,
+    SignalStrength,
 )
+from spnn.diffusion.training_free import TrainingFreeGuidance, UniversalGuidance
 
 __all__ = [
     "AzulaPrior",
     "BackProjection",
     "ConstantStrength",
     "CosineStrength",
+    "DecoupledAnnealing",
     "Denoised",
     "Denoiser",
     "FibreSampling",
     "GaussianMixturePrior",
     "GradientGuidance",
+    "HardConsistency",
     "ImageNoise",
     "LatentPrior",
     "Level",
@@ -39,8 +47,13 @@ __all__ = [
     "NoisyBackProjection",
     "PiecewiseStrength",
     "PosteriorGuidance",
+    "PseudoinverseGuidance",
+    "RedDiff",
     "Sampler",
+    "SignalStrength",
     "TargetGuidance",
+    "TrainingFreeGuidance",
     "UNetPrior",
+    "UniversalGuidance",
     "as_azula",
 ]

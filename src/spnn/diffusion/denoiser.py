@@ -7,6 +7,7 @@ mixture, and a guided sampler takes both: the corrected clean image, with the no
 from collections.abc import Callable
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from spnn.errors import InputError
@@ -75,6 +76,22 @@ class Denoiser:
     def __call__(self, x: Tensor) -> Denoised:
         """Take noisy images apart."""
         return self.denoise(x)
+
+    def vjp(self, x: Tensor) -> tuple[Denoised, Callable[[Tensor], Tensor]]:
+        r"""Take noisy images apart so that a gradient can be pulled back through the prior.
+
+        Returns:
+            The images, taken apart, and a function of :math:`v` [B, C, H, W], to be called once: :math:`v^\top \partial
+            x_0 / \partial x_t`, the product with the Jacobian of the clean images. It is the prior's backward pass.
+        """
+        with torch.enable_grad():
+            x = x.detach().requires_grad_()
+            found = self(x)
+
+        def pull(v: Tensor) -> Tensor:
+            return torch.autograd.grad(found.mean, x, v.to(found.mean.dtype))[0]
+
+        return Denoised(*(part.detach() for part in found)), pull
 
 
 def checked(found: object, like: Tensor, by: object, what: str) -> Tensor:

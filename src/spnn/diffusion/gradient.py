@@ -30,6 +30,8 @@ class GradientGuidance(TargetGuidance):
     References:
         Diffusion Posterior Sampling for General Noisy Inverse Problems (Chung et al., 2023),
         https://arxiv.org/abs/2209.14687 (which differentiates through the prior, too)
+        Manifold Preserving Guided Diffusion (He et al., 2024), https://arxiv.org/abs/2311.16424 (one iteration at every
+        level is MPGD without an autoencoder)
     """
 
     def __init__(self, surjection: Surjection, target: Tensor, *, rate: float = 1.0, iterations: int = 1, **options):
@@ -41,17 +43,9 @@ class GradientGuidance(TargetGuidance):
         self.rate, self.iterations = rate, iterations
 
     def correct(self, x0: Tensor, here: Completion, which: Tensor, strength: float) -> Tensor:
-        wanted = self.wanted(here.y, which)
         for _ in range(self.iterations):
-            with torch.enable_grad():
-                x = x0.detach().requires_grad_()
-                (gradient,) = torch.autograd.grad(self._loss(self.surjection(x), wanted), x)
-            x0 = x0 - strength * self.rate * gradient
+            x0 = x0 - strength * self.rate * self.gradient(x0, which)
         return x0
-
-    def _loss(self, y: Tensor, wanted: Tensor) -> Tensor:
-        """The batch's losses, added up: an image's gradient does not depend on its batch."""
-        return self.readout.energy(y, wanted)
 
 
 class PosteriorGuidance(GradientGuidance):
@@ -65,7 +59,8 @@ class PosteriorGuidance(GradientGuidance):
         surjection, target: As in :class:`TargetGuidance`.
         rate: :math:`\eta`.
         norm: Whether :math:`L` is the distance :math:`\lVert y - g(x_0) \rVert_2` of each image, as in DPS; otherwise
-            it is that of :class:`GradientGuidance`, as in FreeDoM.
+            it is that of :class:`GradientGuidance`, the energy of FreeDoM, whose code has :math:`\lambda_t =
+            \sqrt{\bar\alpha_t}` (:class:`~spnn.diffusion.SignalStrength`).
         **options: See :class:`TargetGuidance`.
 
     References:
@@ -84,18 +79,17 @@ class PosteriorGuidance(GradientGuidance):
         strength = self.schedule(level.t)
         if strength == 0:
             return denoise(x)
-        with torch.enable_grad():
-            x = x.detach().requires_grad_()
-            found = denoise(x)
-            with torch.autocast(x.device.type, enabled=False):
-                y = self.surjection(found.mean.float())
-                which = self.far(y.detach(), self.stop)
-                loss = self._loss(y[which], self.wanted(y.detach()[which], which))
-            (gradient,) = torch.autograd.grad(loss, x)
-        mean, noise = (part.detach() for part in found)
-        moved = mean[which] - strength * self.rate / level.next_signal * gradient[which]
-        moved = self.kept_in_range(mean[which], moved)
-        return Denoised(torch.index_copy(mean, 0, which, moved.to(mean.dtype)), noise)
+        found, pull = denoise.vjp(x)
+        which = self.far(self.outputs(found.mean), self.stop)
+        if len(which) == 0:
+            return found
+        x0 = found.mean[which]
+        gradient = pull(torch.zeros_like(x).index_copy(0, which, self.gradient(x0, which).to(x.dtype)))[which]
+        moved = self.kept_in_range(x0, x0 - strength * self.rate / level.next_signal * gradient)
+        return found._replace(mean=found.mean.index_copy(0, which, moved.to(x0.dtype)))
 
-    def _loss(self, y: Tensor, wanted: Tensor) -> Tensor:
-        return torch.linalg.vector_norm((wanted - y).flatten(1), dim=1).sum() if self.norm else super()._loss(y, wanted)
+    def energy(self, x0: Tensor, which: Tensor) -> Tensor:
+        if not self.norm:
+            return super().energy(x0, which)
+        y = self.surjection(x0)
+        return torch.linalg.vector_norm((self.wanted(y.detach(), which) - y).flatten(1), dim=1).sum()

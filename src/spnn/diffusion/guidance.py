@@ -57,8 +57,8 @@ def unguided(surjection: Surjection, target: Tensor, **_) -> None:
 
 class TargetGuidance:
     r"""What guidances towards a target share: strength, stop rule, bound, free coordinates, clipping. A subclass
-    implements :meth:`correct`, or a method ``guide``, see :func:`guide`, with the help of :meth:`far`, :meth:`wanted`
-    and :meth:`kept_in_range`.
+    implements :meth:`correct`, or a method ``guide``, see :func:`guide`, with the help of :meth:`far`, :meth:`wanted`,
+    :meth:`gradient` and :meth:`kept_in_range`.
 
     Arguments:
         surjection: :math:`g`.
@@ -146,6 +146,24 @@ class TargetGuidance:
         """The targets of some images, whose ``g(x0)`` is ``y``: free coordinates stay as they are."""
         target = self.target[which]
         return target if self.free is None else torch.where(self.free[which], y, target)
+
+    def energy(self, x0: Tensor, which: Tensor) -> Tensor:
+        """How far some images are from their targets, added up, see :meth:`spnn.readout.Readout.energy`."""
+        y = self.surjection(x0)
+        return self.readout.energy(y, self.wanted(y.detach(), which))
+
+    def gradient(self, x0: Tensor, which: Tensor) -> Tensor:
+        """The gradient of :meth:`energy` at some clean images, [b, C, H, W], in float32. As energies are added up, an
+        image's gradient does not depend on its batch."""
+        with torch.enable_grad(), torch.autocast(x0.device.type, enabled=False):
+            x0 = x0.detach().float().requires_grad_()
+            (gradient,) = torch.autograd.grad(self.energy(x0, which), x0)
+        return gradient
+
+    def outputs(self, x0: Tensor) -> Tensor:
+        """``g`` of clean images, in float32, whatever the precision around it."""
+        with torch.autocast(x0.device.type, enabled=False):
+            return self.surjection(x0.float())
 
     def far(self, y: Tensor, stop: float | None) -> Tensor:
         """Places of the images that the stop rule does not leave alone."""

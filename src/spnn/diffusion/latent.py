@@ -107,11 +107,12 @@ class LatentPrior(nn.Module):
         """A guidance of codes that does to their images what one of images does.
 
         Raises:
-            InputError: If that one needs a gradient through the prior.
+            InputError: If that one needs the noisy image, or a gradient through the prior.
         """
         if hasattr(guidance, "guide"):
             raise InputError(
-                "a gradient through a latent prior is not provided: choose another guidance, such as nlbp."
+                "a latent prior gives neither noisy images nor gradients to a guidance that needs them: choose "
+                "another, such as nlbp."
             )
 
         def of_codes(z: Tensor, t: int) -> Tensor:

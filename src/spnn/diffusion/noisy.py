@@ -25,7 +25,7 @@ from spnn.diffusion.schedule import NoiseSchedule
 from spnn.errors import InputError
 from spnn.surjection import Completion, Surjection
 
-__all__ = ["NoisyBackProjection"]
+__all__ = ["NoisyBackProjection", "explained", "left_open"]
 
 
 class NoisyBackProjection(BackProjection):
@@ -37,8 +37,7 @@ class NoisyBackProjection(BackProjection):
     Arguments:
         surjection, target: As in :class:`~spnn.diffusion.TargetGuidance`.
         noise: :math:`\sigma_y`, the deviation of the noise on each output.
-        deviation: Of the pixels of clean images in [-1, 1], :math:`s` in
-            :math:`r_t^2 = \big(s^{-2} + \bar\alpha_t / (1 - \bar\alpha_t)\big)^{-1}`.
+        deviation: Of the pixels of clean images in [-1, 1], :math:`s` in :math:`r_t^2`, see :func:`left_open`.
         iterations: At most, of conjugate gradients; as many as there are different singular values are exact.
         noise_schedule: The prior's; by default DDPM's.
         **options: See :class:`BackProjection`.
@@ -71,19 +70,48 @@ class NoisyBackProjection(BackProjection):
 
     def __call__(self, x0: Tensor, t: int) -> Tensor:
         alpha = self.noise_schedule.alpha_bar(t)
-        self.variance = 1 / (self.deviation**-2 + alpha / (1 - alpha))
+        self.variance = left_open(self.deviation, alpha**0.5, (1 - alpha) ** 0.5)
         return super().__call__(x0, t)
 
     def correct(self, x0: Tensor, here: Completion, which: Tensor, strength: float) -> Tensor:
         wanted = self.wanted(here.y, which)
-        y, pull = torch.func.vjp(self.surjection, x0)
+        y, _ = explained(self.surjection, x0, wanted, self.variance, self.noise, self.iterations)
+        return self.move(x0, y, strength, completed=here)
 
-        def covariance(v: Tensor) -> Tensor:
-            (back,) = pull(v)
-            return self.variance * torch.func.jvp(self.surjection, (x0,), (back,))[1]
 
-        solved = _solve(lambda v: covariance(v) + self.noise**2 * v, wanted - y, self.iterations)
-        return self.move(x0, y + covariance(solved), strength, completed=here)
+def left_open(deviation: float, signal: float, sigma: float) -> float:
+    r"""The variance of clean pixels of deviation :math:`s`, given what they are with noise:
+    :math:`r_t^2 = \big(s^{-2} + \bar\alpha_t / (1 - \bar\alpha_t)\big)^{-1}`."""
+    return 1 / (deviation**-2 + (signal / sigma) ** 2)
+
+
+def explained(
+    surjection: Surjection, x0: Tensor, wanted: Tensor, variance: float, noise: float, iterations: int
+) -> tuple[Tensor, Tensor]:
+    r"""What of clean images' distance from noisy targets is expected not to be noise, see the top of the module.
+
+    Arguments:
+        surjection: :math:`g`.
+        x0: The clean images, [B, C, H, W].
+        wanted: Their targets, [B, ...].
+        variance: :math:`r_t^2`.
+        noise: :math:`\sigma_y`.
+        iterations: At most, of conjugate gradients.
+
+    Returns:
+        The expected outputs :math:`y_t`, [B, ...], and the images' expected move, to first order,
+        :math:`r_t^2 J^\top (V + \sigma_y^2 I)^{-1} (y - g(x_0))`, [B, C, H, W].
+    """
+    y, pull = torch.func.vjp(surjection, x0)
+
+    def spread(v: Tensor) -> Tensor:
+        return variance * pull(v)[0]
+
+    def covariance(v: Tensor) -> Tensor:
+        return torch.func.jvp(surjection, (x0,), (spread(v),))[1]
+
+    solved = _solve(lambda v: covariance(v) + noise**2 * v, wanted - y, iterations)
+    return y + covariance(solved), spread(solved)
 
 
 def _solve(apply: Callable[[Tensor], Tensor], b: Tensor, iterations: int) -> Tensor:

@@ -10,7 +10,15 @@ from collections.abc import Callable, Sequence
 from spnn.diffusion.schedule import NOISIEST, NoiseSchedule
 from spnn.errors import InputError
 
-__all__ = ["ConstantStrength", "CosineStrength", "LinearStrength", "NoiseStrength", "PiecewiseStrength", "Strength"]
+__all__ = [
+    "ConstantStrength",
+    "CosineStrength",
+    "LinearStrength",
+    "NoiseStrength",
+    "PiecewiseStrength",
+    "SignalStrength",
+    "Strength",
+]
 
 Strength = Callable[[int], float]
 
@@ -95,8 +103,27 @@ class NoiseStrength:
         self.half, self.noise_schedule = half, noise_schedule or NoiseSchedule()
 
     def __call__(self, t: int) -> float:
-        alpha = self.noise_schedule.alpha_bar(round(t * (self.noise_schedule.num_steps - 1) / NOISIEST))
+        alpha = _alpha_bar(self.noise_schedule, t)
         return 1 / (1 + (1 - alpha) / alpha / self.half**2)
+
+
+class SignalStrength:
+    r"""By the share of the image: :math:`\lambda_t = \sqrt{\bar\alpha_t}`, the rule of FreeDoM's code.
+
+    Arguments:
+        noise_schedule: The prior's; by default DDPM's.
+    """
+
+    def __init__(self, noise_schedule: NoiseSchedule | None = None):
+        self.noise_schedule = noise_schedule or NoiseSchedule()
+
+    def __call__(self, t: int) -> float:
+        return _alpha_bar(self.noise_schedule, t) ** 0.5
+
+
+def _alpha_bar(schedule: NoiseSchedule, t: int) -> float:
+    """Of a level of noise, 0 to 999, whatever the schedule's length."""
+    return schedule.alpha_bar(round(t * (schedule.num_steps - 1) / NOISIEST))
 
 
 def _checked(*strengths: float) -> tuple[float, ...]:

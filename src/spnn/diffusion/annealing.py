@@ -1,0 +1,85 @@
+r"""DAPS: clean images are drawn by Langevin dynamics at each level of noise, and meet new noise at the next.
+
+Given :math:`x_t`, the clean image is about :math:`N(x_0, r_t^2 I)`; the targets' likelihood is
+:math:`\exp(-E / \sigma_y^2)`, with the energy :math:`E(x) = L(g(x), y)`. It is drawn by steps of length :math:`\eta`
+from :math:`x_0` on,
+
+.. math:: x \leftarrow x - \eta \big(r_t^{-2} (x - x_0) + \lambda_t \sigma_y^{-2} \nabla E(x)\big) + \sqrt{2 \eta}\, n.
+
+As the noise of the last level is forgotten, what was wrong there can be put right.
+
+References:
+    Improving Diffusion Inverse Problem Solving with Decoupled Noise Annealing (Zhang et al., 2024),
+    https://arxiv.org/abs/2407.01521
+"""
+
+import torch
+from torch import Tensor
+
+from spnn.diffusion.denoiser import Denoised, Denoiser
+from spnn.diffusion.guidance import Level, TargetGuidance
+from spnn.diffusion.noisy import left_open
+from spnn.errors import InputError
+from spnn.surjection import Surjection
+
+__all__ = ["DecoupledAnnealing"]
+
+
+class DecoupledAnnealing(TargetGuidance):
+    r"""Guidance by draws of the clean image, as in DAPS with one step of its ODE: :math:`x_0` is the prior's.
+
+    For a linear ``g``, a prior of independent Gaussian pixels and many short steps, draws and samples are those of the
+    posterior.
+
+    Arguments:
+        surjection, target: As in :class:`~spnn.diffusion.TargetGuidance`.
+        noise: :math:`\sigma_y`: of numbers the deviation of the noise on each output; of logits, its square is a
+            temperature.
+        deviation: Of the pixels of clean images in [-1, 1], :math:`s` in :math:`r_t^2`, see
+            :func:`~spnn.diffusion.noisy.left_open`. If it is infinite, :math:`r_t = \sigma_t / \sqrt{\bar\alpha_t}`, as
+            in the paper.
+        rate: :math:`\eta (r_t^{-2} + \lambda_t \sigma_y^{-2})`; of an operator of norm 1 it must be below 2.
+        iterations: Steps of Langevin dynamics at each step of sampling.
+        **options: See :class:`~spnn.diffusion.TargetGuidance`.
+
+    Raises:
+        InputError: If a number is out of range.
+    """
+
+    fresh_noise = True
+
+    def __init__(
+        self,
+        surjection: Surjection,
+        target: Tensor,
+        *,
+        noise: float = 0.1,
+        deviation: float = 0.5,
+        rate: float = 0.1,
+        iterations: int = 20,
+        **options,
+    ):
+        super().__init__(surjection, target, **options)
+        if not (noise > 0 and deviation > 0 and 0 < rate < 2 and iterations >= 1):
+            raise InputError(
+                "guidance.noise and guidance.deviation must be positive, guidance.rate between 0 and 2, and "
+                f"guidance.iterations at least 1, got {noise}, {deviation}, {rate} and {iterations}."
+            )
+        self.noise, self.deviation, self.rate, self.iterations = noise, deviation, rate, iterations
+
+    def guide(self, denoise: Denoiser, x: Tensor, level: Level) -> Denoised:
+        """Return draws of the clean images; see :func:`~spnn.diffusion.guidance.guide`."""
+        found, strength = denoise(x), self.schedule(level.t)
+        if strength == 0:
+            return found
+        which = self.far(self.outputs(found.mean), self.stop)
+        near, likely = 1 / left_open(self.deviation, level.signal, level.sigma), strength / self.noise**2
+        step = self.rate / (near + likely)
+        x0 = drawn = found.mean[which].float()
+        for _ in range(self.iterations):
+            noise = denoise.noise()[which]  # also where nothing moves: an image must not depend on its batch
+            if len(which):
+                drift = near * (drawn - x0) + likely * self.gradient(drawn, which)
+                drawn = drawn - step * drift + (2 * step) ** 0.5 * noise
+        drawn = self.kept_in_range(x0, drawn)
+        return found._replace(mean=torch.index_copy(found.mean, 0, which, drawn.to(x.dtype)))
