@@ -49,8 +49,10 @@ def level_of(t: int, s: int) -> Level:
 
 
 def step(guidance, x: Tensor, level: Level, noise: Callable[[], Tensor] | None = None) -> Denoised:
-    denoise = Denoiser(lambda x: PRIOR(x, torch.full((len(x),), level.t)), noise or (lambda: torch.randn_like(x)))
-    return guide(guidance, denoise, x, level)
+    def denoise(x):
+        return PRIOR(x, torch.full((len(x),), level.t))
+
+    return guide(guidance, Denoiser(level, denoise, noise or (lambda: torch.randn_like(x)), at=None), x, level)
 
 
 class Closed:
