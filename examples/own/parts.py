@@ -74,15 +74,10 @@ class Push(TargetGuidance):
         self.length = length
 
     def guide(self, denoise: Denoiser, x: Tensor, level: Level) -> Denoised:
-        with torch.enable_grad():
-            noisy = x.detach().requires_grad_()
-            found = denoise(noisy)
-            y = self.surjection(found.mean.float())
-            energy = self.readout.energy(y, self.wanted(y.detach(), torch.arange(len(y))))
-            (gradient,) = torch.autograd.grad(energy, noisy)
-        mean, noise = (part.detach() for part in found)
+        found, pull = denoise.vjp(x)
+        gradient = pull(self.gradient(found.mean, torch.arange(len(x))))
         rms = gradient.square().mean((1, 2, 3), keepdim=True).sqrt().clamp(min=1e-12)
-        return Denoised(mean - self.schedule(level.t) * self.length * gradient / rms, noise)
+        return found._replace(mean=found.mean - self.schedule(level.t) * self.length * gradient / rms)
 
 
 def between(config: DictConfig, models: Models, outputs: Callable[[Tensor], Tensor], images: Tensor | None) -> Problem:

@@ -72,7 +72,7 @@ class DecoupledAnnealing(TargetGuidance):
         found, strength = denoise(x), self.schedule(level.t)
         if strength == 0:
             return found
-        which = self.far(self.outputs(found.mean), self.stop)
+        which = self.unmet(found.mean)
         near, likely = 1 / left_open(self.deviation, level.signal, level.sigma), strength / self.noise**2
         step = self.rate / (near + likely)
         x0 = drawn = found.mean[which].float()

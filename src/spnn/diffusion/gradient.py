@@ -80,7 +80,7 @@ class PosteriorGuidance(GradientGuidance):
         if strength == 0:
             return denoise(x)
         found, pull = denoise.vjp(x)
-        which = self.far(self.outputs(found.mean), self.stop)
+        which = self.unmet(found.mean)
         if len(which) == 0:
             return found
         x0 = found.mean[which]

@@ -57,8 +57,8 @@ def unguided(surjection: Surjection, target: Tensor, **_) -> None:
 
 class TargetGuidance:
     r"""What guidances towards a target share: strength, stop rule, bound, free coordinates, clipping. A subclass
-    implements :meth:`correct`, or a method ``guide``, see :func:`guide`, with the help of :meth:`far`, :meth:`wanted`,
-    :meth:`gradient` and :meth:`kept_in_range`.
+    implements :meth:`correct`, or a method ``guide``, see :func:`guide`, with the help of :meth:`unmet`,
+    :meth:`wanted`, :meth:`gradient` and :meth:`kept_in_range`.
 
     Arguments:
         surjection: :math:`g`.
@@ -160,11 +160,6 @@ class TargetGuidance:
             (gradient,) = torch.autograd.grad(self.energy(x0, which), x0)
         return gradient
 
-    def outputs(self, x0: Tensor) -> Tensor:
-        """``g`` of clean images, in float32, whatever the precision around it."""
-        with torch.autocast(x0.device.type, enabled=False):
-            return self.surjection(x0.float())
-
     def far(self, y: Tensor, stop: float | None) -> Tensor:
         """Places of the images that the stop rule does not leave alone."""
         if stop is None:
@@ -174,3 +169,10 @@ class TargetGuidance:
             gap = gap.masked_fill(self.free, torch.nan)  # counts neither as right nor as wrong
         gap = gap.flatten(1).nanmean(1)
         return (gap > stop).nonzero().squeeze(1)
+
+    def unmet(self, x0: Tensor) -> Tensor:
+        """As :meth:`far`, of clean images, [B, C, H, W]; ``g`` is asked, in float32, only if there is a stop rule."""
+        if self.stop is None:
+            return torch.arange(len(x0), device=x0.device)
+        with torch.autocast(x0.device.type, enabled=False):
+            return self.far(self.surjection(x0.float()), self.stop)

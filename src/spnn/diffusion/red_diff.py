@@ -63,7 +63,7 @@ class RedDiff(TargetGuidance):
             self.descent = torch.optim.Adam([self.image], lr=self.rate, betas=(0.9, 0.99))
         before, strength = self.image.clone(), self.schedule(level.t)
         self.image.grad = self.weight * (before - found.mean)
-        which = self.far(self.outputs(before), self.stop)
+        which = self.unmet(before)
         if strength > 0 and len(which):
             self.image.grad.index_add_(0, which, strength * self.gradient(before[which], which))
         self.descent.step()

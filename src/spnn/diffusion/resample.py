@@ -59,7 +59,7 @@ class HardConsistency(GradientGuidance):
     def descended(self, x0: Tensor, strength: float) -> Tensor:
         """Clean images, each led towards its target until the stop rule leaves it alone."""
         for _ in range(self.iterations):
-            which = self.far(self.outputs(x0), self.stop)
+            which = self.unmet(x0)
             if len(which) == 0:
                 break
             x0 = x0.index_add(0, which, self.gradient(x0[which], which), alpha=-strength * self.rate)

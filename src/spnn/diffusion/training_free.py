@@ -79,7 +79,7 @@ class TrainingFreeGuidance(TargetGuidance):
         if self.smoothing:
             self.around = [self.smoothing * level.sigma * denoise.noise() for _ in range(self.draws)]
         found, pull = denoise.vjp(x) if self.rate else (denoise(x), None)
-        which = self.far(self.outputs(found.mean), self.stop)
+        which = self.unmet(found.mean)
         if len(which) == 0:
             return found
         x0 = moved = found.mean[which]
