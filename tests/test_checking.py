@@ -237,3 +237,8 @@ def test_a_path_is_taken_literally(tmp_path):
 def test_seeds_that_cannot_be_are_refused_before_a_folder_is_made(seed, tmp_path):
     assert "seed must be a whole number" in fail("train.py", f"folder={tmp_path}/run", f"seed={seed}")
     assert not (tmp_path / "run").exists()
+
+
+def test_an_option_that_a_sweep_chooses_and_the_default_lacks_is_said_to_be_added():
+    said = fail("sample.py", "-m", "run=x", "guidance=nlbp_noisy,daps", "guidance.noise=0.2")
+    assert "The default 'guidance' has no option 'guidance.noise'" in said and "write ++guidance.noise=0.2" in said
