@@ -7,6 +7,7 @@ Optuna (``pip install 'spnn[optuna]'``) searches each method's options for the m
 what was chosen. Either part goes on where it was interrupted. Further words go to ``evaluate.py``.
 """
 
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -31,19 +32,28 @@ SPACES = {
 """What is searched of each method; the others have no options."""
 
 
+OWN = {"run": None, "tries": 6, "each": 1, "budget": 50}
+"""Our own words, and what they are if nothing is said."""
+
+
 def main(words: list[str]) -> None:
-    options = dict(word.split("=", 1) for word in words if word.partition("=")[0] in ("run", "tries", "each", "budget"))
-    tries, each, budget = (int(options.get(name, usual)) for name, usual in (("tries", 6), ("each", 1), ("budget", 50)))
-    rest = [word for word in words if word.partition("=")[0] not in ("tries", "each", "budget")]
-    common, top = ["study=arena", f"study.each={each}", *rest], Path(options["run"], "tuning")
+    options = OWN | {key: value for key, _, value in (word.partition("=") for word in words) if key in OWN}
+    rest = [word for word in words if word.partition("=")[0] not in OWN]
+    try:
+        tries, each, budget = (int(options[name]) for name in ("tries", "each", "budget"))
+        weights = Path(options["run"], "metrics.json").read_bytes()
+    except (OSError, TypeError, ValueError) as error:
+        needs = "say run=<folder> of a trained run; tries, each and budget are whole numbers."
+        raise SystemExit(f"{error}: {needs}") from None
+    common = ["study=arena", f"run={options['run']}", f"study.each={each}", *rest]
+    once = [f"study.budgets=[{budget}]", "split=val", "report=null", "logger=null"]
+    key = hashlib.sha256(" ".join([*common, *once]).encode() + weights).hexdigest()[:8]  # another question, other tries
     chosen = []
     for method, space in SPACES.items():
-        folder = top / method
+        folder = Path(options["run"], "tuning", f"{method}_{key}")
         searched = [f"methods.{method}.{option}={values}" for option, values in space.items()]
-        once = [f"study.methods=[{method}]", f"study.budgets=[{budget}]", "split=val", "report=null", "logger=null"]
         sweep = ["hydra/sweeper=optuna", f"hydra.sweeper.n_trials={tries}", "hydra.sweeper.objective=whole_success"]
-        where = [f"hydra.sweep.dir={folder}", f"folder='{folder}/${{hydra.job.num}}'"]
-        evaluate("-m", *common, *once, *searched, *sweep, *where)
+        evaluate("-m", *common, *once, f"study.methods=[{method}]", *searched, *sweep, f"hydra.sweep.dir={folder}")
         study = optuna.load_study(study_name="search", storage=f"sqlite:///{folder.resolve()}/optuna_search.db")
         chosen += [f"{option}={value:.3g}" for option, value in study.best_params.items()]
     evaluate(*common, f"study.budgets=[{budget},{2 * budget}]", *chosen)
@@ -52,7 +62,8 @@ def main(words: list[str]) -> None:
 def evaluate(*words: str) -> None:
     """Run ``evaluate.py``, and show the command."""
     print("\npython evaluate.py", " ".join(f"'{word}'" if set(word) & set(" (){}[]$") else word for word in words))
-    subprocess.run([sys.executable, "evaluate.py", *words], check=True)
+    if status := subprocess.run([sys.executable, "evaluate.py", *words], check=False).returncode:
+        raise SystemExit(status)
 
 
 if __name__ == "__main__":

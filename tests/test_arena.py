@@ -42,7 +42,8 @@ def test_methods_get_the_same_budget_and_are_compared_at_the_same_time(run, tmp_
     written = {path.name for path in folder.iterdir()}
     assert {"table.md", "table_10.md", "equal_time.md", "edits.csv", "pareto.png", "time.png", "grid.png"} <= written
     said = json.loads((folder / "findings.json").read_text())["verdicts"][0]
-    assert "With 20 evaluations of the prior" in said and "g(x) is nearest to y with fibre" in said
+    assert "Of at most 20 evaluations of the prior" in said and "the quickest one is" in said
+    assert all(entry["gap_in_range"] >= 0 for entry in entries)
     assert Image.open(folder / "grid.png").width > 100
 
 
@@ -61,6 +62,10 @@ def test_what_can_not_be_compared_is_refused(run, tmp_path):
         ("study.budgets are whole numbers of at least 1", "study.budgets=[0]"),
         (r"study.methods names \['nlpb'\]; `methods` has nlbp_bounded", "study.methods=[nlpb]"),
         ("split is test, or val", "split=train"),
+        ("study=arena draws from noise: leave sampler.start=null", "sampler.start=300"),
+        ("study=arena draws from noise, without study.starts", "+study.starts=[300]"),
+        (r"the sampler has no option 'et' \(did you mean eta", "study.samplers.resample={et: 0}"),
+        ("`methods` names no guidance to compare", "methods=null"),
     ):
         with pytest.raises(InputError, match=message):
             arena(tmp_path, run, *words)

@@ -427,6 +427,9 @@ def test_misuse_is_refused_before_anything_is_written(run, tmp_path):
     refused("study.settings is a list of", "study=multi", "study.settings=[digit_8]")
     refused("no pseudo-inverse is called 'best'", "study=penrose", "study.pinv=[best]")
     refused("sampling steps must be 1 to 1000", "study=steps", "study.steps=[0]")
+    for solvers in ("[dpm]", "{dpm: 2}", "{dpm: {steps: 3}}"):
+        refused("study.solvers are names with options of the sampler", "study=steps", f"study.solvers={solvers}")
+    refused(r"no option 'ordr' \(did you mean order", "study=steps", "study.solvers={dpm: {ordr: 2}}")
     refused("would convert the operator's weights", "trainer.precision=bf16-true")
 
 

@@ -121,8 +121,14 @@ def test_what_a_chain_cannot_do_is_refused():
         with pytest.raises(InputError, match="a chain on the fibre needs 0 <= cleanest <= noisiest <= 999"):
             FibreSampling(surjection, y, schedule=ConstantStrength(), **options)
 
+    with pytest.raises(InputError, match=r"needs guidance\.rule=nlbp, got 'naive'"):
+        FibreSampling(surjection, y, schedule=ConstantStrength(), rule="naive")
+
     class Silent(Bijection):
         forward = inverse = staticmethod(lambda x: x)
 
     with pytest.raises(InputError, match="Silent doesn't say how it stretches volumes"):
+        sampled(Composition(Silent(), surjection), 0.2, count=2)
+    Silent.inverse_with_log_det = lambda self, y: (y, torch.zeros_like(y))
+    with pytest.raises(InputError, match=r"Silent.* must give one log-determinant for each image, \[2\], got \[2, 2"):
         sampled(Composition(Silent(), surjection), 0.2, count=2)

@@ -3,7 +3,7 @@
     python -m benchmarks.gpu                                   # at most eight minutes
     python -m benchmarks.gpu --tiny --output /tmp/tiny.json    # the same with tiny networks; on any CPU, in seconds
 
-Without a card it computes on the CPU. A check that fails is said, and the next one goes on; the exit status is then 1.
+A check that fails is said, and the next one goes on; the exit status is then 1.
 """
 
 import argparse
@@ -51,6 +51,8 @@ def main(arguments: Sequence[str] | None = None, further: Sequence[Check] = ()) 
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", choices=["cuda", "cpu"])
     parser.add_argument("--commit", default=commit(), help="of the code, where it is no repository")
     options = parser.parse_args(arguments)
+    if options.device == "cpu" and not options.tiny:
+        parser.error("there is no CUDA device here, and a CPU takes too long: --tiny computes small sizes on it")
     setting, began = Setting(options.device, options.tiny), time.monotonic()
     parts: dict[str, dict] = {}
     report = {

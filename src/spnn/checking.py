@@ -106,7 +106,9 @@ def _unknown(key: str, names: set[str], config: DictConfig, value: str) -> str:
     """Say that there is no such option, and what there is."""
     group, _, part = key.rpartition(".")
     if key in names:  # with what is swept, but Hydra looks at the default first
-        return f"The default {group.partition('.')[0]!r} has no option {key!r}; in a sweep over it write ++{key}={value}."
+        return (
+            f"The default {group.partition('.')[0]!r} has no option {key!r}; in a sweep over it write ++{key}={value}."
+        )
     if group in names and OmegaConf.select(config, group) is None:  # a dictionary is still to come
         return f"No option {key!r}: write '{group}={{{part}: {value}}}', in quotes."
     if text := nearest_path(key, names):

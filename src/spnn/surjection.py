@@ -279,6 +279,11 @@ class Composition(Surjection):
         total = y.new_zeros(len(y))
         for part, own in reversed(list(zip(self.parts, self._by_part(z), strict=True))):
             y, log_det = part.invert_with_log_det(y, own)
+            if log_det.shape != total.shape:
+                raise InputError(
+                    f"{type(part).__name__}'s inverse must give one log-determinant for each image, "
+                    f"{list(total.shape)}, got {list(log_det.shape)}."
+                )
             total = total + log_det
         return y, total
 

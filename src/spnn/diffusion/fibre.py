@@ -69,6 +69,8 @@ class FibreSampling(BackProjection):
         moves: int = 10,
         **options,
     ):
+        if options.get("rule", "nlbp") != "nlbp":
+            raise InputError(f"a chain on the fibre needs guidance.rule=nlbp, got {options['rule']!r}.")
         super().__init__(surjection, target, exact=True, **options)
         if not 0 <= cleanest <= noisiest <= 999 or levels < 1 or moves < 0:
             raise InputError(

@@ -79,8 +79,10 @@ def _lines(*curves: Lines) -> Figure:
 
 def _curves(axis: Axes, lines: Lines) -> None:
     for i, (name, (x, y)) in enumerate(lines.series.items()):
-        marker = _MARKERS[i % len(_MARKERS)] if len(x) < 40 else None
-        style = {"linestyle": "--" if i % 2 else "-", "color": _COLOURS[i % len(_COLOURS)]}  # not by colour alone
+        turn = i // len(_COLOURS)  # not by colour alone; and when all are taken, with other marks, hollow ones
+        marker = _MARKERS[(i + 3 * turn) % len(_MARKERS)] if len(x) < 40 else None
+        style = {"linestyle": "--" if i % 2 else "-", "color": _COLOURS[i % len(_COLOURS)]}
+        style |= {"linestyle": ":", "markerfacecolor": "none"} if turn else {}
         axis.plot(x, y, marker=marker, markersize=4, linewidth=1.4, label=name, **style)
     axis.set(xlabel=lines.x, ylabel=lines.title)
     if lines.log_x:
@@ -89,7 +91,8 @@ def _curves(axis: Axes, lines: Lines) -> None:
         axis.set_yscale("log")
     axis.grid(alpha=0.3)
     _tidy(axis)
-    axis.legend(frameon=False, fontsize=8)
+    beside = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if len(lines.series) > len(_COLOURS) else {}
+    axis.legend(frameon=False, fontsize=8, **beside)
 
 
 def _matrix(matrix: Matrix) -> Figure:

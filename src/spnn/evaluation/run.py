@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
@@ -57,6 +58,8 @@ def evaluate(config: DictConfig) -> list[dict]:
     requests = _begin(study, models, config)
     with alone_in(folder) if rank_zero_only.rank == 0 else nullcontext():
         samples, stores = _sample(study, requests, models, folder, top)
+        if torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()  # the first process goes on alone: its metrics wait for no other
         if rank_zero_only.rank != 0:
             return []
         findings = study.conclude(samples)
@@ -104,8 +107,11 @@ def _begin(study: Study, models: Models, config: DictConfig) -> dict[str, Reques
     requests = {
         name: replace(request, sampler=request.sampler or study.sampler()) for name, request in study.requests().items()
     }
-    for request in requests.values():
-        check_guidance(models, request)
+    for name, request in requests.items():
+        try:
+            check_guidance(models, request)
+        except InputError as error:
+            raise InputError(f"{name}: {error}") from error
     return requests
 
 

@@ -1,5 +1,6 @@
 """What a study is: samples that it asks for, and what it finds in them."""
 
+import pkgutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,9 +12,11 @@ from torch import Tensor
 from spnn.configs import instantiate
 from spnn.diffusion.guidance import Guidance
 from spnn.diffusion.sampler import Sampler
+from spnn.errors import InputError, choice
 from spnn.evaluation.findings import Findings, Table
 from spnn.evaluation.subject import Subject
 from spnn.sampling.generate import Request, seeds
+from spnn.signatures import parameters
 
 __all__ = ["Request", "Samples", "Study"]
 
@@ -44,10 +47,17 @@ class Study(ABC):
     def begin(self, subject: Subject, config: DictConfig) -> None:
         """Take what is studied, and the options that all studies share."""
         self.subject, self.config = subject, config
-        self.guidances = {name: instantiate(guidance) for name, guidance in config.methods.items()}
+        self.guidances = {name: instantiate(guidance) for name, guidance in (config.methods or {}).items()}
 
     def sampler(self, **options: Any) -> Sampler:
-        """The sampler that the config names, with other options."""
+        """The sampler that the config names, with other options.
+
+        Raises:
+            InputError: If it has no such option.
+        """
+        known, takes_more = parameters(pkgutil.resolve_name(self.config.sampler._target_))
+        if unknown := [name for name in options if name not in known and not takes_more]:
+            raise InputError(f"the sampler has no option {unknown[0]!r}{choice(unknown[0], sorted(known))}.")
         return instantiate(self.config.sampler, schedule=self.subject.models.prior.schedule, **options)
 
     def methods(self) -> dict[str, Callable[..., Guidance | None]]:

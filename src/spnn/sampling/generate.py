@@ -114,7 +114,7 @@ def check_guidance(models: Models, request: Request) -> None:
                 f"no step is guided: sampling goes from t = {levels[0]} down (sampler.start={start}), where "
                 f"guidance.schedule is 0. {mend}"
             )
-        if start is not None and guided < _FEW:
+        if start is not None and guided < min(_FEW, len(levels)):
             log.warning("only %d of %d steps are guided, from t = %d down. %s", guided, len(levels), levels[0], mend)
 
 

@@ -35,6 +35,7 @@ class Arena(Edit):
         budgets: Evaluations of the prior for an image: one number or several.
         methods: Which of the config's are compared; None for all.
         others: What becomes of the other outputs: keep, likely, follow, or a share of following.
+        samplers: Method to options of the sampler that it is meant for, such as ``{resample: {eta: 0}}``.
         **options: See :class:`~spnn.evaluation.studies.Edit`.
     """
 
@@ -45,12 +46,15 @@ class Arena(Edit):
         budgets: Sequence[int] = (50, 100),
         methods: Sequence[str] | None = None,
         others: float | str = "follow",
+        samplers: Mapping[str, Mapping[str, Any]] | None = None,
         **options: Any,
     ):
         if not budgets or any(isinstance(one, bool) or not isinstance(one, int) or one < 1 for one in budgets):
             raise InputError(f"study.budgets are whole numbers of at least 1, such as [50, 100], got {budgets!r}.")
+        if "starts" in options:
+            raise InputError("study=arena draws from noise, without study.starts: study=edit starts from images.")
         super().__init__(others=[others], **options)
-        self.budgets, self.only = sorted(set(budgets)), methods
+        self.budgets, self.only, self.samplers = sorted(set(budgets)), methods, samplers or {}
 
     def requests(self) -> dict[str, Request]:
         only = self.guidances if self.only is None else self.only
@@ -58,6 +62,8 @@ class Arena(Edit):
             raise InputError(f"study.methods names {unknown}; `methods` has {', '.join(self.guidances)}.")
         if not only:
             raise InputError("`methods` names no guidance to compare.")
+        if self.config.sampler.get("start") is not None:
+            raise InputError("study=arena draws from noise: leave sampler.start=null. study=edit starts from images.")
         names, seeds = self._choose(), self.seeds().squeeze(1)[self.images]
         (share,) = self.shares.values()
         y, free = self._targets(share)
@@ -76,7 +82,8 @@ class Arena(Edit):
     def _within(self, budget: int, name: str) -> Sampler:
         """The sampler of most steps that a budget allows."""
         few, more = 2, 6  # steps, between which the effort grows in a line
-        least, most = (self._effort(name, self.sampler(steps=steps)).evaluations for steps in (few, more))
+        options = self.samplers.get(name) or {}
+        least, most = (self._effort(name, self.sampler(**options, steps=n)).evaluations for n in (few, more))
         each = (most - least) / (more - few)
         besides = least - few * each
         steps = math.floor((budget - besides) / each)
@@ -85,7 +92,7 @@ class Arena(Edit):
                 f"study.budgets={self.budgets} are too small for {name}, which asks the prior {each:g} times in a step "
                 f"and {besides:g} times besides: raise them, lower its options, or leave it out of study.methods."
             )
-        return self.sampler(steps=min(steps, self.subject.models.prior.schedule.num_steps))
+        return self.sampler(**options, steps=min(steps, self.subject.models.prior.schedule.num_steps))
 
     def conclude(self, samples: Mapping[str, Samples]) -> Findings:
         entries, rows = [], []
@@ -94,7 +101,7 @@ class Arena(Edit):
             own = self._of_each(found.images)
             entry = {"guidance": name, "budget": budget, "steps": steps, "evaluations": cost.evaluations}
             entry |= {"gradients": cost.gradients} | self._means(own)
-            entry |= {key: mean(row[key] for row in own) for key in ("gap", "psnr")}
+            entry |= {key: mean(row[key] for row in own) for key in ("gap", "gap_in_range", "psnr")}
             well = [row["whole"] for row in own if row["well_judged"]]
             entry |= {"whole_success": mean(well)} | self.subject.realism(found.images)
             entry["seconds_per_image"] = None if found.seconds is None else found.seconds / len(found.images)
@@ -110,14 +117,18 @@ class Arena(Edit):
         subject, given = self.subject, self.subject.images[self.images]
         after, before = (subject.decoded(views) for views in (subject.views(images), subject.seen))
         rows = self._rows(images, after, before)
-        gaps = (outputs_of(subject.models.operator, images) - self.y).abs().mean(1)
+        gaps = {
+            name: (outputs_of(subject.models.operator, x) - self.y).abs().mean(1)
+            for name, x in (("gap", images), ("gap_in_range", images.clamp(-1, 1)))
+        }
         likeness = peak_signal_noise_ratio(images, given, data_range=(-1.0, 1.0), dim=(1, 2, 3), reduction="none")
         of_given = subject.wholeness_of_each(given)
         for m, row in enumerate(rows):
             real = {key: max(values[m].item(), subject.wholeness_of_real[key]) for key, values in of_given.items()}
             broken = any(fault.broken for fault in faults(row, real))
             took = row[f"{subject.most_trusted}took"]
-            row |= {"whole": took and not broken, "gap": gaps[m].item(), "psnr": likeness[m].item()}
+            row |= {"whole": took and not broken, "psnr": likeness[m].item()}
+            row |= {name: gap[m].item() for name, gap in gaps.items()}
         return rows
 
     def _tables(self, entries: list[dict]) -> list[Table]:
@@ -127,7 +138,7 @@ class Arena(Edit):
             own = [entry for entry in entries if entry["budget"] == budget]
             shown = {key: name for key, name in columns.items() if any(entry.get(key) is not None for entry in own)}
             name = "table" if budget == self.budgets[-1] else f"table_{budget}"
-            tables.append(Table(name, f"{budget} evaluations of the prior for an image", shown, own))
+            tables.append(Table(name, f"At most {budget} evaluations of the prior for an image", shown, own))
         timed = self._at_equal_time(entries)
         return [*tables, timed] if timed else tables
 
@@ -137,7 +148,8 @@ class Arena(Edit):
         return {
             "guidance": "guidance",
             "steps": "steps",
-            "gradients": "gradients",
+            "evaluations": "evaluations",
+            "gradients": "gradients through it",
             f"{prefix}edit_success": f"{by}take %",
             f"{prefix}edit_success_interval": "95 % CI, %",
             "whole_success": "take whole %",
@@ -147,6 +159,7 @@ class Arena(Edit):
             "fine_energy_ratio": "fine detail, x real",
             "judge_frechet": "Fréchet",
             "gap": "|g(x) - y|",
+            "gap_in_range": "of the picture",
             "seconds_per_image": "s an image",
         }
 
@@ -157,7 +170,10 @@ class Arena(Edit):
             "what was set, over what it recognises well; 'take whole', how often it does in a picture that is neither "
             "burnt nor mottled. 'Others change' counts the others in which the sample differs from the held-out image, "
             "of which PSNR is a distance. Fréchet distances are those of the judge's outputs from real images', of "
-            "equally many samples. Seconds are this machine's, in batches."
+            "equally many samples. |g(x) - y| is the mean over outputs, and that of the picture, whose values end at "
+            "black and white. Seconds are this machine's, in batches; the last table is what methods reach, between "
+            "their budgets, in the time that the first one takes for its largest budget, and empty where a method's "
+            "smallest budget takes longer."
         )
 
     def _curves(self, entries: list[dict]) -> list[Lines]:
@@ -200,25 +216,39 @@ class Arena(Edit):
         return Pictures("grid", f"The same edits by each method, of {budget} evaluations of the prior", rows, captions)
 
     def _verdicts(self, entries: list[dict]) -> list[str]:
-        prefix, largest = self.subject.most_trusted, self.budgets[-1]
-        said, own = [], [entry for entry in entries if entry["budget"] == largest]
-        for key, what, best, form in (
-            (f"{prefix}edit_success", f"most edits take by the {self.subject.judged_by}", max, "{:.1%}"),
-            ("whole_success", "most take in whole pictures", max, "{:.1%}"),
-            (f"{prefix}side_effects", "fewest others change", min, "{:.1f}"),
-            ("gap", "g(x) is nearest to y", min, "{:.2g}"),
-            ("judge_frechet", "pictures are most like real ones", min, "{:.2g}"),
-            ("seconds_per_image", "it is quickest", min, "{:.2g} s an image"),
-        ):
-            known = [entry for entry in own if entry.get(key) is not None]
-            if known:
-                first = best(known, key=lambda entry: entry[key])
-                said.append(f"{what} with {first['guidance']} ({form.format(first[key])})")
-        verdicts = [f"With {largest} evaluations of the prior, {'; '.join(said)}."]
+        own = [entry for entry in entries if entry["budget"] == self.budgets[-1]]
+        verdicts = [self._best(own)] if len(own) > 1 else []
+        if costly := [f"{entry['guidance']} ({entry['gradients']})" for entry in own if entry["gradients"]]:
+            verdicts.append(f"Gradients through the prior come besides: {', '.join(costly)}.")
+        if any(entry["seconds_per_image"] is None for entry in entries):
+            verdicts.append("Times are left out: samples of an interrupted evaluation are among these.")
         for entry in own:
             if looks := self.subject.verdict(entry):
                 verdicts.append(f"{entry['guidance']}: {looks}")
         return verdicts
+
+    def _best(self, entries: list[dict]) -> str:
+        """Which methods are best at what; several, where they are equal as shown."""
+        prefix, said = self.subject.most_trusted, []
+        took = f"{prefix}edit_success"
+        for key, what, best, form in (
+            (took, f"most edits take, by the {self.subject.judged_by},", max, "{:.1%}"),
+            ("whole_success", "most take in whole pictures", max, "{:.1%}"),
+            (f"{prefix}side_effects", "fewest others change", min, "{:.1f}"),
+            ("gap_in_range", "g(x) of pictures is nearest to y", min, "{:.2g}"),
+            ("judge_frechet", "pictures are most like real ones", min, "{:.2g}"),
+            ("seconds_per_image", "the quickest one is", min, "{:.2g} s an image"),
+        ):
+            if all(entry.get(key) is not None for entry in entries):
+                value = form.format(best(entry[key] for entry in entries))
+                names = [entry["guidance"] for entry in entries if form.format(entry[key]) == value]
+                said.append(f"{what} {'' if key == 'seconds_per_image' else 'with '}{' and '.join(names)} ({value})")
+        sentence = f"Of at most {self.budgets[-1]} evaluations of the prior: {'; '.join(said)}."
+        if all(entry[took] is not None for entry in entries):
+            best = max(entries, key=lambda entry: entry[took])
+            near = [e["guidance"] for e in entries if e is not best and e[took] >= best[f"{took}_interval"][0]]
+            sentence += f" Within the 95 % interval of {best['guidance']}: {', '.join(near)}." if near else ""
+        return sentence
 
 
 def _between(times: list[float], values: list[float | None], time: float) -> float | None:

@@ -43,6 +43,14 @@ class Steps(Study):
     ):
         if not steps:
             raise InputError("study.steps must name numbers of steps, e.g. [10, 100].")
+        of_options = isinstance(solvers or {}, Mapping) and all(
+            isinstance(one or {}, Mapping) and "steps" not in (one or {}) for one in (solvers or {}).values()
+        )
+        if not of_options:
+            raise InputError(
+                "study.solvers are names with options of the sampler other than its steps, such as {dpm: {order: 2, "
+                f"eta: 0}}}}, got {solvers!r}."
+            )
         self.steps, self.solvers = sorted(set(steps)), solvers or {"": {}}
 
     def _series(self) -> list[tuple[str, str]]:
