@@ -64,7 +64,7 @@ def test_what_can_not_be_compared_is_refused(run, tmp_path):
         ("split is test, or val", "split=train"),
         ("study=arena draws from noise: leave sampler.start=null", "sampler.start=300"),
         ("study=arena draws from noise, without study.starts", "+study.starts=[300]"),
-        (r"the sampler has no option 'et' \(did you mean eta", "study.samplers.resample={et: 0}"),
+        (r"the sampler has no option 'et' \(did you mean eta", "study.samplers={none: {et: 0}}"),
         ("`methods` names no guidance to compare", "methods=null"),
     ):
         with pytest.raises(InputError, match=message):

@@ -19,6 +19,8 @@ from spnn.outputs import outputs_of
 
 __all__ = ["Arena"]
 
+_SAMPLERS = {"resample": {"eta": 0.0}}
+
 
 class Arena(Edit):
     """Guidances against each other on edits as of :class:`~spnn.evaluation.studies.Edit`, all from the same noise.
@@ -35,7 +37,7 @@ class Arena(Edit):
         budgets: Evaluations of the prior for an image: one number or several.
         methods: Which of the config's are compared; None for all.
         others: What becomes of the other outputs: keep, likely, follow, or a share of following.
-        samplers: Method to options of the sampler that it is meant for, such as ``{resample: {eta: 0}}``.
+        samplers: Method to options of the sampler that it is meant for; None for ``{resample: {eta: 0}}``.
         **options: See :class:`~spnn.evaluation.studies.Edit`.
     """
 
@@ -54,7 +56,11 @@ class Arena(Edit):
         if "starts" in options:
             raise InputError("study=arena draws from noise, without study.starts: study=edit starts from images.")
         super().__init__(others=[others], **options)
-        self.budgets, self.only, self.samplers = sorted(set(budgets)), methods, samplers or {}
+        self.budgets, self.only, self.samplers = (
+            sorted(set(budgets)),
+            methods,
+            _SAMPLERS if samplers is None else samplers,
+        )
 
     def requests(self) -> dict[str, Request]:
         only = self.guidances if self.only is None else self.only
