@@ -3,12 +3,12 @@
 import math
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from typing import Any
 
 from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
-from spnn.diffusion.sampler import Sampler
 from spnn.errors import InputError
 from spnn.evaluation.effort import Effort, effort
 from spnn.evaluation.findings import Findings, Lines, Pictures, Table
@@ -20,6 +20,7 @@ from spnn.outputs import outputs_of
 __all__ = ["Arena"]
 
 _SAMPLERS = {"resample": {"eta": 0.0}}
+_TRIED = (10, 20)  # steps, between which and beyond the effort grows in a line
 
 
 class Arena(Edit):
@@ -76,29 +77,30 @@ class Arena(Edit):
         self.y, self.efforts, requests = y, {}, {}
         for name in only:
             guidance, shared = self.guidances[name], {"names": names, "seeds": seeds, "y": y, "free": free}
+            few, more = (self._effort(name, steps) for steps in _TRIED)
             for budget in self.budgets:
-                sampler = self._within(budget, name)
-                self.efforts[name, budget] = len(sampler.levels()), self._effort(name, sampler)
+                steps = self._steps(budget, name, few.evaluations, more.evaluations)
+                sampler = self.sampler(**self.samplers.get(name) or {}, steps=steps)
+                costs = Effort(*(round(_line(*pair, steps)) for pair in zip(astuple(few), astuple(more), strict=True)))
+                self.efforts[name, budget] = steps, costs
                 requests[f"{name}_{budget}"] = Request(guidance, **shared, sampler=sampler)
         return requests
 
-    def _effort(self, name: str, sampler: Sampler) -> Effort:
+    def _effort(self, name: str, steps: int) -> Effort:
+        sampler = self.sampler(**self.samplers.get(name) or {}, steps=steps)
         return effort(self.subject.models, sampler, self.guidances[name], self.y[:1])
 
-    def _within(self, budget: int, name: str) -> Sampler:
-        """The sampler of most steps that a budget allows."""
-        few, more = 2, 6  # steps, between which the effort grows in a line
-        options = self.samplers.get(name) or {}
-        least, most = (self._effort(name, self.sampler(**options, steps=n)).evaluations for n in (few, more))
-        each = (most - least) / (more - few)
-        besides = least - few * each
+    def _steps(self, budget: int, name: str, few: int, more: int) -> int:
+        """The most steps that a budget allows, by the evaluations that those that were tried take."""
+        each = _line(few, more, 1) - _line(few, more, 0)
+        besides = _line(few, more, 0)
         steps = math.floor((budget - besides) / each)
         if steps < 1:
             raise InputError(
                 f"study.budgets={self.budgets} are too small for {name}, which asks the prior {each:g} times in a step "
                 f"and {besides:g} times besides: raise them, lower its options, or leave it out of study.methods."
             )
-        return self.sampler(**options, steps=min(steps, self.subject.models.prior.schedule.num_steps))
+        return min(steps, self.subject.models.prior.schedule.num_steps)
 
     def conclude(self, samples: Mapping[str, Samples]) -> Findings:
         entries, rows = [], []
@@ -255,6 +257,12 @@ class Arena(Edit):
             near = [e["guidance"] for e in entries if e is not best and e[took] >= best[f"{took}_interval"][0]]
             sentence += f" Within the 95 % interval of {best['guidance']}: {', '.join(near)}." if near else ""
         return sentence
+
+
+def _line(few: float, more: float, steps: int) -> float:
+    """What some steps take, by what those that were tried took."""
+    low, high = _TRIED
+    return few + (more - few) * (steps - low) / (high - low)
 
 
 def _between(times: list[float], values: list[float | None], time: float) -> float | None:
