@@ -326,7 +326,7 @@ def test_more_steps_agree_better_and_take_longer(run, tmp_path):
     entries, folder = evaluated(tmp_path / "e", run, "study=steps", "count=20", "study.steps=[50,2]", solvers)
     few, many, *others = entries
     assert [(entry["solver"], entry["steps"]) for entry in others] == [("dpm", 2), ("dpm", 50)]
-    assert others[1]["agreement"] != many["agreement"]
+    assert others[1]["mae"] != many["mae"]
     assert (few["steps"], many["steps"]) == (2, 50)
     assert many["judge_agreement"] > few["judge_agreement"] and many["seconds_per_image"] > few["seconds_per_image"]
     assert {"steps.png", "time.png"} <= {path.name for path in folder.iterdir()}
