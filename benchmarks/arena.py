@@ -8,6 +8,7 @@ what was chosen. Either part goes on where it was interrupted. Further words go 
 """
 
 import hashlib
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -61,7 +62,7 @@ def main(words: list[str]) -> None:
 
 def evaluate(*words: str) -> None:
     """Run ``evaluate.py``, and show the command."""
-    print("\npython evaluate.py", " ".join(f"'{word}'" if set(word) & set(" (){}[]$") else word for word in words))
+    print("\npython evaluate.py", shlex.join(words))
     if status := subprocess.run([sys.executable, "evaluate.py", *words], check=False).returncode:
         raise SystemExit(status)
 

@@ -75,7 +75,8 @@ class Push(TargetGuidance):
 
     def guide(self, denoise: Denoiser, x: Tensor, level: Level) -> Denoised:
         found, pull = denoise.vjp(x)
-        gradient = pull(self.gradient(found.mean, torch.arange(len(x))))
+        every = torch.arange(len(x), device=x.device)
+        gradient = pull(self.gradient(found.mean, every), every)
         rms = gradient.square().mean((1, 2, 3), keepdim=True).sqrt().clamp(min=1e-12)
         return found._replace(mean=found.mean - self.schedule(level.t) * self.length * gradient / rms)
 

@@ -85,10 +85,7 @@ class Surjection(nn.Module, ABC):
         Raises:
             InputError: If the surjection doesn't implement it.
         """
-        raise InputError(
-            f"{type(self).__name__} doesn't say how it stretches volumes, which sampling on the fibre needs: implement "
-            "invert_with_log_det(y, z), or choose another guidance."
-        )
+        raise _silent(self, "invert_with_log_det(y, z)")
 
     def nearest_latents(self, z: list[Tensor]) -> list[Tensor]:
         """The latents nearest to ``z`` that images have: ``z`` itself, unless latents are redundant."""
@@ -197,6 +194,13 @@ def per_sample(strength: float | Tensor, x: Tensor) -> Tensor:
     return strength.reshape(-1, *(1,) * (x.ndim - 1))
 
 
+def _silent(surjection: Surjection, method: str) -> InputError:
+    return InputError(
+        f"{type(surjection).__name__} doesn't say how it stretches volumes, which sampling on the fibre needs: "
+        f"implement {method}, or choose another guidance."
+    )
+
+
 class Bijection(Surjection):
     r"""A change of coordinates :math:`\varphi`: a surjection that discards nothing; its pseudo-inverse is its inverse.
 
@@ -235,10 +239,7 @@ class Bijection(Surjection):
         Raises:
             InputError: If the bijection doesn't implement it.
         """
-        raise InputError(
-            f"{type(self).__name__} doesn't say how it stretches volumes, which sampling on the fibre needs: implement "
-            "inverse_with_log_det(y), or choose another guidance."
-        )
+        raise _silent(self, "inverse_with_log_det(y)")
 
 
 class Composition(Surjection):

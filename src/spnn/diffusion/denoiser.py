@@ -77,19 +77,21 @@ class Denoiser:
         """Take noisy images apart."""
         return self.denoise(x)
 
-    def vjp(self, x: Tensor) -> tuple[Denoised, Callable[[Tensor], Tensor]]:
+    def vjp(self, x: Tensor) -> tuple[Denoised, Callable[[Tensor, Tensor], Tensor]]:
         r"""Take noisy images apart so that a gradient can be pulled back through the prior.
 
         Returns:
-            The images, taken apart, and a function of :math:`v` [B, C, H, W], to be called once: :math:`v^\top \partial
-            x_0 / \partial x_t`, the product with the Jacobian of the clean images. It is the prior's backward pass.
+            The images, taken apart, and a function of :math:`v` [b, C, H, W] and of the places of these in the batch,
+            [b], to be called once: :math:`v^\top \partial x_0 / \partial x_t`, the product with the Jacobian of the
+            clean images. It is the prior's backward pass.
         """
         with torch.enable_grad():
             x = x.detach().requires_grad_()
             found = self(x)
 
-        def pull(v: Tensor) -> Tensor:
-            return torch.autograd.grad(found.mean, x, v.to(found.mean.dtype))[0]
+        def pull(v: Tensor, which: Tensor) -> Tensor:
+            every = torch.zeros_like(found.mean).index_copy(0, which, v.to(found.mean.dtype))
+            return torch.autograd.grad(found.mean, x, every)[0][which]
 
         return Denoised(*(part.detach() for part in found)), pull
 

@@ -29,7 +29,7 @@ from torch import Tensor
 from spnn.diffusion.back_projection import BackProjection
 from spnn.diffusion.denoiser import Denoised, Denoiser, Level
 from spnn.errors import InputError
-from spnn.surjection import Surjection
+from spnn.surjection import Surjection, per_sample
 
 __all__ = ["FibreSampling"]
 
@@ -164,12 +164,12 @@ class _Chain:
         for _ in range(moves):
             normal, (chance,) = noise.along(point), noise.like([self.log_step[:, None]])
             step = self.log_step.exp()
-            drift = [_times(step.square() / 2, s) for s in here]
-            move = [d + _times(step, n) for d, n in zip(drift, normal, strict=True)]
+            drift = [per_sample(step.square() / 2, s) * s for s in here]
+            move = [d + per_sample(step, n) * n for d, n in zip(drift, normal, strict=True)]
             there = [c + m for c, m in zip(point, move, strict=True)]
             middle, end = slope([c + m / 2 for c, m in zip(point, move, strict=True)]), slope(there)
             rise = _dot(move, [(a + 4 * b + c) / 6 for a, b, c in zip(here, middle, end, strict=True)])
-            back = [(m + _times(step.square() / 2, s)) for m, s in zip(move, end, strict=True)]
+            back = [m + per_sample(step.square() / 2, s) * s for m, s in zip(move, end, strict=True)]
             log_ratio = rise + (_dot(normal, normal) - _dot(back, back) / step.square()) / 2
             accepted = torch.special.log_ndtr(chance[:, 0]) < log_ratio
             point, here = (
@@ -179,10 +179,6 @@ class _Chain:
             self.made += 1
             self.log_step = self.log_step + (log_ratio.exp().clamp(max=1).float() - _ACCEPTED) / self.made**0.5
         return point
-
-
-def _times(scale: Tensor, c: Tensor) -> Tensor:
-    return scale.reshape(-1, *(1,) * (c.ndim - 1)) * c
 
 
 def _dot(a: Point, b: Point) -> Tensor:

@@ -84,7 +84,7 @@ class PosteriorGuidance(GradientGuidance):
         if len(which) == 0:
             return found
         x0 = found.mean[which]
-        gradient = pull(torch.zeros_like(x).index_copy(0, which, self.gradient(x0, which).to(x.dtype)))[which]
+        gradient = pull(self.gradient(x0, which), which)
         moved = self.kept_in_range(x0, x0 - strength * self.rate / level.next_signal * gradient)
         return found._replace(mean=found.mean.index_copy(0, which, moved.to(x0.dtype)))
 

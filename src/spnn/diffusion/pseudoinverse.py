@@ -84,7 +84,7 @@ class PseudoinverseGuidance(BackProjection):
                 return found
             x0 = mean[which]
             asked = self.asked(x0, here.select(which), which, variance)
-        pulled = pull(torch.zeros_like(mean).index_copy(0, which, asked))[which]
+        pulled = pull(asked, which)
         moved = self.kept_in_range(x0, x0 + strength * level.sigma**2 / (level.signal * variance) * pulled)
         return Denoised.of_mean(x, mean.index_copy(0, which, moved).to(x.dtype), level.signal, level.sigma)
 

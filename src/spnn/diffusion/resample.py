@@ -50,9 +50,8 @@ class HardConsistency(GradientGuidance):
         x0 = found.mean.float()
         moved = self.kept_in_range(x0, self.descended(x0, strength))
         ratio = self.resampling * (1 - (level.signal / level.next_signal) ** 2) / level.signal**2
-        share = (
-            1.0 if level.next_signal == 1 else ratio / (1 + ratio)
-        )  # ν / (ν + 1 - ᾱ_s); the last image meets its target
+        # ν / (ν + 1 - ᾱ_s); the last image meets its target
+        share = 1.0 if level.next_signal == 1 else ratio / (1 + ratio)
         noise = (1 - share) * found.noise + share**0.5 * denoise.noise()
         return Denoised((x0 + share * (moved - x0)).to(x.dtype), noise)
 

@@ -129,7 +129,7 @@ class Sampler:
     def level(self, t: int) -> int:
         """The level of noise of a step of the prior's schedule, 0 (clean) to 999 whatever its length: that of DDPM's
         schedule, in which guidance, its strength and ``start`` count."""
-        return round(t * NOISIEST / max(1, self.schedule.num_steps - 1))
+        return self.schedule.level(t)
 
     def levels(self) -> list[int]:
         """The level of noise of each step, by its place."""
@@ -193,7 +193,7 @@ class Sampler:
         level = Level(self.level(t), alpha**0.5, (1 - alpha) ** 0.5, self.schedule.alpha_bar(s) ** 0.5)
 
         def at(other: int) -> Denoiser:
-            return self.denoiser(prior, noise, round(other * (self.schedule.num_steps - 1) / NOISIEST))
+            return self.denoiser(prior, noise, self.schedule.step(other))
 
         return Denoiser(level, partial(self._denoise, prior, level, t), noise, at)
 

@@ -45,6 +45,14 @@ class NoiseSchedule:
         self.roots = torch.stack((self.alphas_cumprod, 1 - self.alphas_cumprod), dim=1).sqrt().float()
         self._roots: dict[torch.device, Tensor] = {}
 
+    def level(self, t: int) -> int:
+        """The level of noise of a step, 0 (clean) to 999 whatever the schedule's length."""
+        return round(t * NOISIEST / max(1, self.num_steps - 1))
+
+    def step(self, level: int) -> int:
+        """The step whose level of noise is nearest to that."""
+        return round(level * (self.num_steps - 1) / NOISIEST)
+
     def alpha_bar(self, t: int) -> float:
         r""":math:`\bar\alpha_t`; 1 for ``t = -1``."""
         return 1.0 if t < 0 else self.alphas_cumprod[t].item()

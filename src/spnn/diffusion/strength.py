@@ -103,7 +103,7 @@ class NoiseStrength:
         self.half, self.noise_schedule = half, noise_schedule or NoiseSchedule()
 
     def __call__(self, t: int) -> float:
-        alpha = _alpha_bar(self.noise_schedule, t)
+        alpha = self.noise_schedule.alpha_bar(self.noise_schedule.step(t))
         return 1 / (1 + (1 - alpha) / alpha / self.half**2)
 
 
@@ -118,12 +118,7 @@ class SignalStrength:
         self.noise_schedule = noise_schedule or NoiseSchedule()
 
     def __call__(self, t: int) -> float:
-        return _alpha_bar(self.noise_schedule, t) ** 0.5
-
-
-def _alpha_bar(schedule: NoiseSchedule, t: int) -> float:
-    """Of a level of noise, 0 to 999, whatever the schedule's length."""
-    return schedule.alpha_bar(round(t * (schedule.num_steps - 1) / NOISIEST))
+        return self.noise_schedule.alpha_bar(self.noise_schedule.step(t)) ** 0.5
 
 
 def _checked(*strengths: float) -> tuple[float, ...]:

@@ -87,8 +87,7 @@ class TrainingFreeGuidance(TargetGuidance):
             for _ in range(self.iterations):
                 moved = moved - strength * self.mean_rate * self.gradient(moved, which)
         if self.rate:
-            gradient = torch.zeros_like(x).index_copy(0, which, self.gradient(x0, which).to(x.dtype))
-            moved = moved - strength * self.rate_at(level) * pull(gradient)[which]
+            moved = moved - strength * self.rate_at(level) * pull(self.gradient(x0, which), which)
         moved = self.kept_in_range(x0, moved)
         return found._replace(mean=found.mean.index_copy(0, which, moved.to(x0.dtype)))
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-__all__ = ["Bars", "Findings", "Lines", "Matrix", "Pictures", "Table", "Vectors"]
+__all__ = ["Bars", "Findings", "Lines", "Matrix", "Pictures", "Table", "Vectors", "with_values"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,11 @@ class Table:
     caption: str
     columns: dict[str, str]
     rows: list[dict]
+
+
+def with_values(columns: dict[str, str], rows: list[dict]) -> dict[str, str]:
+    """The columns of which some row has a value."""
+    return {key: name for key, name in columns.items() if any(row.get(key) is not None for row in rows)}
 
 
 @dataclass(frozen=True)

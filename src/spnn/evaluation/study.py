@@ -13,7 +13,7 @@ from spnn.configs import instantiate
 from spnn.diffusion.guidance import Guidance
 from spnn.diffusion.sampler import Sampler
 from spnn.errors import InputError, choice
-from spnn.evaluation.findings import Findings, Table
+from spnn.evaluation.findings import Findings, Table, with_values
 from spnn.evaluation.subject import Subject
 from spnn.sampling.generate import Request, seeds
 from spnn.signatures import parameters
@@ -84,5 +84,5 @@ class Study(ABC):
         self, title: str, compared: str, columns: dict[str, str], entries: list[dict], verdicts: list[str], parts: list
     ) -> Findings:
         """Findings whose first part is a table of the entries, but for columns that no entry has."""
-        shown = {key: name for key, name in columns.items() if any(entry.get(key) is not None for entry in entries)}
-        return Findings(title, compared, entries, verdicts, [Table("table", title, shown, entries), *parts])
+        table = Table("table", title, with_values(columns, entries), entries)
+        return Findings(title, compared, entries, verdicts, [table, *parts])

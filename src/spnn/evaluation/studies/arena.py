@@ -1,17 +1,18 @@
 """The arena: guidances against each other on the same edits, with equal effort."""
 
 import math
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
+from spnn.diffusion.sampler import Sampler
 from spnn.errors import InputError
 from spnn.evaluation.effort import Effort, effort
-from spnn.evaluation.findings import Findings, Lines, Pictures, Table
+from spnn.evaluation.findings import Findings, Lines, Pictures, Table, with_values
 from spnn.evaluation.studies.edit import Edit, mean
 from spnn.evaluation.study import Request, Samples
 from spnn.metrics import faults
@@ -57,11 +58,8 @@ class Arena(Edit):
         if "starts" in options:
             raise InputError("study=arena draws from noise, without study.starts: study=edit starts from images.")
         super().__init__(others=[others], **options)
-        self.budgets, self.only, self.samplers = (
-            sorted(set(budgets)),
-            methods,
-            _SAMPLERS if samplers is None else samplers,
-        )
+        self.budgets, self.only = sorted(set(budgets)), methods
+        self.samplers = _SAMPLERS if samplers is None else samplers
 
     def requests(self) -> dict[str, Request]:
         only = self.guidances if self.only is None else self.only
@@ -77,23 +75,24 @@ class Arena(Edit):
         self.y, self.efforts, requests = y, {}, {}
         for name in only:
             guidance, shared = self.guidances[name], {"names": names, "seeds": seeds, "y": y, "free": free}
-            few, more = (self._effort(name, steps) for steps in _TRIED)
+            tried = (self._effort(name, steps) for steps in _TRIED)
+            # Evaluations and gradients: besides the steps, and of each.
+            lines = [_line(*pair) for pair in zip(*map(astuple, tried), strict=True)]
             for budget in self.budgets:
-                steps = self._steps(budget, name, few.evaluations, more.evaluations)
-                sampler = self.sampler(**self.samplers.get(name) or {}, steps=steps)
-                costs = Effort(*(round(_line(*pair, steps)) for pair in zip(astuple(few), astuple(more), strict=True)))
+                steps = self._steps(budget, name, *lines[0])
+                costs = Effort(*(round(besides + each * steps) for besides, each in lines))
                 self.efforts[name, budget] = steps, costs
-                requests[f"{name}_{budget}"] = Request(guidance, **shared, sampler=sampler)
+                requests[f"{name}_{budget}"] = Request(guidance, **shared, sampler=self._sampler(name, steps))
         return requests
 
-    def _effort(self, name: str, steps: int) -> Effort:
-        sampler = self.sampler(**self.samplers.get(name) or {}, steps=steps)
-        return effort(self.subject.models, sampler, self.guidances[name], self.y[:1])
+    def _sampler(self, name: str, steps: int) -> Sampler:
+        return self.sampler(**self.samplers.get(name) or {}, steps=steps)
 
-    def _steps(self, budget: int, name: str, few: int, more: int) -> int:
-        """The most steps that a budget allows, by the evaluations that those that were tried take."""
-        each = _line(few, more, 1) - _line(few, more, 0)
-        besides = _line(few, more, 0)
+    def _effort(self, name: str, steps: int) -> Effort:
+        return effort(self.subject.models, self._sampler(name, steps), self.guidances[name], self.y[:1])
+
+    def _steps(self, budget: int, name: str, besides: float, each: float) -> int:
+        """The most steps that a budget allows, of so many evaluations each, and some besides."""
         steps = math.floor((budget - besides) / each)
         if steps < 1:
             raise InputError(
@@ -144,9 +143,9 @@ class Arena(Edit):
         tables, columns = [], self._columns()
         for budget in reversed(self.budgets):
             own = [entry for entry in entries if entry["budget"] == budget]
-            shown = {key: name for key, name in columns.items() if any(entry.get(key) is not None for entry in own)}
             name = "table" if budget == self.budgets[-1] else f"table_{budget}"
-            tables.append(Table(name, f"At most {budget} evaluations of the prior for an image", shown, own))
+            title = f"At most {budget} evaluations of the prior for an image"
+            tables.append(Table(name, title, with_values(columns, own), own))
         timed = self._at_equal_time(entries)
         return [*tables, timed] if timed else tables
 
@@ -220,7 +219,7 @@ class Arena(Edit):
         chosen, budget = self._shown(), self.budgets[-1]
         rows = {"held-out": self.subject.images[self.images[chosen]]}
         rows |= {name: samples[f"{name}_{budget}"].images[chosen] for name, own in self.efforts if own == budget}
-        captions = [self._label(self.made[m]).replace("__", "\n").replace("_", " ") for m in chosen]
+        captions = [self._caption(m) for m in chosen]
         return Pictures("grid", f"The same edits by each method, of {budget} evaluations of the prior", rows, captions)
 
     def _verdicts(self, entries: list[dict]) -> list[str]:
@@ -259,18 +258,13 @@ class Arena(Edit):
         return sentence
 
 
-def _line(few: float, more: float, steps: int) -> float:
-    """What some steps take, by what those that were tried took."""
+def _line(few: int, more: int) -> tuple[float, float]:
+    """What is taken besides the steps, and by each of them, if those that were tried took so much."""
     low, high = _TRIED
-    return few + (more - few) * (steps - low) / (high - low)
+    each = (more - few) / (high - low)
+    return few - low * each, each
 
 
 def _between(times: list[float], values: list[float | None], time: float) -> float | None:
     """The value at a time, between those that are known; after the last, the last."""
-    if None in values or time < times[0]:
-        return None
-    place = bisect_left(times, time)
-    if place in (0, len(times)):
-        return values[min(place, len(times) - 1)]
-    share = (time - times[place - 1]) / (times[place] - times[place - 1])
-    return values[place - 1] + share * (values[place] - values[place - 1])
+    return None if None in values or time < times[0] else float(np.interp(time, times, values))

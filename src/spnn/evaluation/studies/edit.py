@@ -370,7 +370,7 @@ class Edit(Study):
                 found = samples[_key(method, others, start)].images[chosen]
                 rows[f"edited,\nothers {others}{where}"] = found
                 edited[", ".join([*[others] * (len(self.shares) > 1), *filter(None, [self._from(start, "")])])] = found
-        captions = [self._label(self.made[m]).replace("__", "\n").replace("_", " ") for m in chosen]
+        captions = [self._caption(m) for m in chosen]
         for what, images in edited.items():  # which of the rows took
             seen = self.subject.decoded(self.subject.views(images))[self.subject.most_trusted]
             for c, m in enumerate(chosen):
@@ -396,6 +396,9 @@ class Edit(Study):
 
     def _label(self, flip: Flip) -> str:
         return "__".join(self.subject.readout.said(*item).replace(" ", "_") for item in flip.said.items())
+
+    def _caption(self, m: int) -> str:
+        return self._label(self.made[m]).replace("__", "\n").replace("_", " ")
 
     def _compared(self) -> str:
         by = self.subject.judged_by

@@ -43,15 +43,15 @@ class Steps(Study):
     ):
         if not steps:
             raise InputError("study.steps must name numbers of steps, e.g. [10, 100].")
-        of_options = isinstance(solvers or {}, Mapping) and all(
-            isinstance(one or {}, Mapping) and "steps" not in (one or {}) for one in (solvers or {}).values()
-        )
-        if not of_options:
+        every = solvers or {"": None}
+        if not isinstance(every, Mapping) or not all(
+            isinstance(one, Mapping) and "steps" not in one for one in every.values() if one
+        ):
             raise InputError(
                 "study.solvers are names with options of the sampler other than its steps, such as {dpm: {order: 2, "
                 f"eta: 0}}}}, got {solvers!r}."
             )
-        self.steps, self.solvers = sorted(set(steps)), solvers or {"": {}}
+        self.steps, self.solvers = sorted(set(steps)), every
 
     def _series(self) -> list[tuple[str, str]]:
         """Each method with each solver."""
