@@ -12,8 +12,8 @@ from spnn.diffusion import ConstantStrength, FibreSampling, PosteriorGuidance, S
 from spnn.diffusion.guidance import unguided
 from spnn.errors import InputError
 from spnn.evaluation import evaluate
+from spnn.evaluation.contest import _between
 from spnn.evaluation.effort import Effort, effort
-from spnn.evaluation.studies.arena import _between
 from spnn.sampling.models import load_models
 
 
@@ -77,8 +77,9 @@ def test_effort_is_counted(run):
     sampler, y = Sampler(models.prior.schedule, 6), torch.zeros(1, 10)
     late = partial(PosteriorGuidance, schedule=lambda t: float(t < 400))
     chain = partial(FibreSampling, schedule=ConstantStrength(), levels=2, moves=3)
-    assert effort(models, sampler, unguided, y) == Effort(6, 0)
-    assert effort(models, sampler, late, y) == Effort(6, 3)  # t = 833, 666, 500, 333, 166, 0
+    assert effort(models, sampler, unguided, y) == Effort(6, 0, 0)
+    found = effort(models, sampler, late, y)
+    assert (found.evaluations, found.gradients) == (6, 3)  # t = 833, 666, 500, 333, 166, 0
     assert effort(models, sampler, chain, y) == Effort(6 + 2 * (1 + 2 * 3) + 1, 0)
 
 

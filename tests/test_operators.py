@@ -1,19 +1,26 @@
-"""Linear operators and changes of coordinates; the laws of all surjections are in test_surjection.py."""
+"""Known degradations and changes of coordinates; the laws of all surjections are in test_surjection.py."""
 
+import io
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from spnn import Composition
 from spnn.errors import InputError
 from spnn.operators import (
+    JPEG,
     AveragePool,
     Blur,
+    Clipping,
     DeepinvOperator,
     Gamma,
     Grayscale,
     Inpainting,
     LinearOperator,
     Matrix,
+    PhaseRetrieval,
     Ripple,
     gaussian_kernel,
 )
@@ -156,5 +163,89 @@ def test_deepinv_s_physics_are_surjections():
     ],
 )
 def test_what_is_wrong_with_an_operator_is_said(make, message):
+    with pytest.raises(InputError, match=message):
+        make()
+
+
+NONLINEAR = {
+    "clipping": (lambda: Clipping((3, 16, 32))),
+    "jpeg": (lambda: JPEG((3, 16, 32), quality=20)),
+    "jpeg without subsampling": (lambda: JPEG((3, 16, 32), quality=70, subsampling=False)),
+    "jpeg of grey images": (lambda: JPEG((1, 8, 24), quality=5)),
+}
+
+
+@pytest.mark.parametrize("name", NONLINEAR)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.double])
+def test_operators_that_are_not_linear_keep_the_laws(name, dtype):
+    g = NONLINEAR[name]()
+    x, other = (torch.randn(3, *g.image_shape, dtype=dtype) for _ in range(2))
+    y = g(x)
+    torch.testing.assert_close(g.invert(*g.complete(x)), x, rtol=0, atol=1e-5)
+    torch.testing.assert_close(g(g.pinv(y)), y, rtol=0, atol=0 if name == "clipping" else 1e-5)
+    torch.testing.assert_close(g(g.back_project(other, y)), y, rtol=0, atol=1e-5)
+    torch.testing.assert_close(g.back_project(other, y, 0.0), other, rtol=0, atol=1e-3)  # JPEG keeps from its edges
+    assert len(g.complete(x).z) == g.num_latents == len(g.complete_pinv(y).z)
+    half = g.back_project(other, y, torch.tensor([0.5, 0.0, 1.0], dtype=dtype))
+    assert (half[0] - other[0]).norm() > 0
+    torch.testing.assert_close(half[2], g.back_project(other, y)[2])
+    torch.testing.assert_close(half[1], other[1], rtol=0, atol=1e-3)
+
+
+def test_back_projection_of_clipped_images_is_the_nearest_image():
+    g, x, y = Clipping((1, 1, 4), 2.0), torch.tensor([0.9, 0.1, -0.8, 0.7]), torch.tensor([1.0, 1.0, -1.0, 0.2])
+    moved = g.back_project(x.reshape(1, 1, 1, 4), y.reshape(1, 1, 1, 4)).flatten()
+    torch.testing.assert_close(moved, torch.tensor([0.9, 0.5, -0.8, 0.1]))
+
+
+@pytest.mark.parametrize(("quality", "channels"), [(10, 3), (50, 3), (90, 3), (30, 1)])
+def test_the_pseudo_inverse_of_jpeg_decodes_as_pillow(quality, channels):
+    rough = torch.rand(1, channels, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.double)
+    smooth = torch.nn.functional.interpolate(rough, size=(32, 48), mode="bicubic").clamp(0.1, 0.9)
+    bytes_ = (255 * smooth).round()
+    g = JPEG((channels, 32, 48), quality=quality, subsampling=False)
+    ours = 127.5 * (g.pinv(g(bytes_ / 127.5 - 1)) + 1)
+    file, mode = io.BytesIO(), "RGB" if channels == 3 else "L"
+    Image.fromarray(bytes_[0].permute(1, 2, 0).squeeze(2).byte().numpy(), mode).save(
+        file, "JPEG", quality=quality, subsampling=0
+    )
+    decoded = np.asarray(Image.open(file)).astype(float).reshape(32, 48, channels)
+    theirs = torch.from_numpy(decoded).permute(2, 0, 1)[None]
+    lost = (theirs - bytes_).abs().mean()
+    assert (ours - theirs).abs().mean() < min(1.0, 0.6 * lost)  # whole colours in the file, and the odd coefficient
+
+
+def test_gradients_pass_jpeg_s_rounding():
+    g = JPEG((3, 16, 16))
+    x = torch.randn(1, 3, 16, 16, requires_grad=True)
+    (g(x) * torch.randn(g(x).shape)).sum().backward()
+    assert (x.grad.abs() > 0).float().mean() > 0.9
+
+
+def test_phase_retrieval_sees_magnitudes_of_the_padded_image():
+    g, x = PhaseRetrieval((1, 6, 8), oversampling=2), torch.rand(2, 1, 6, 8, dtype=torch.double) * 2 - 1
+    assert g.padded == (8, 12)  # a quarter of each side, rounded down, at either end
+    spectrum = torch.fft.fft2((x + 1) / 2, s=g.padded) / 96**0.5  # wherever the image is, magnitudes are the same
+    torch.testing.assert_close(g(x), spectrum.abs().flatten(1))
+    torch.testing.assert_close(g.invert(*g.complete(x)), x)
+    torch.testing.assert_close(g(x.flip(2, 3)), g(x))  # what can't be told
+    step = g.back_project(torch.rand(2, 1, 6, 8, dtype=torch.double), g(x))
+    for _ in range(20):  # error reduction
+        before, step = (g(step) - g(x)).norm(), g.back_project(step, g(x))
+        assert (g(step) - g(x)).norm() < before
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Clipping((3, 8, 8), 1.0), "factor must be above 1"),
+        (lambda: JPEG((3, 24, 24)), "blocks of 16x16 pixels, which 24x24 pixels don't divide into. operator.subs"),
+        (lambda: JPEG((1, 12, 8)), "blocks of 8x8 pixels"),
+        (lambda: JPEG((2, 16, 16)), "1 or 3 channels"),
+        (lambda: JPEG((3, 16, 16), quality=0), "from 1 to 100"),
+        (lambda: PhaseRetrieval((3, 8, 8), -1), "at least 0"),
+    ],
+)
+def test_degradations_that_can_not_be_are_refused(make, message):
     with pytest.raises(InputError, match=message):
         make()

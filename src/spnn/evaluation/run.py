@@ -154,6 +154,8 @@ def _described(
         return []
     rows = []
     for name, request in requests.items():
+        if request.operator is not None:
+            continue  # no labels, but a measurement
         few = min(len(request.names), study.config.shown)
         y = outputs_of(study.subject.models.operator, samples[name].images[:few])
         for i in range(few):

@@ -4,7 +4,14 @@ from spnn.metrics.agreement import agreement, agreement_intervals
 from spnn.metrics.bootstrap import mean_interval, ratio_interval
 from spnn.metrics.pseudo_inverse import natural_norm, penrose_errors
 from spnn.metrics.realism import inception_distances, judge_distances
-from spnn.metrics.samples import agreement_with, constraint_violation, diversity, measurement_metrics, pixel_metrics
+from spnn.metrics.samples import (
+    agreement_with,
+    constraint_violation,
+    diversity,
+    measurement_metrics,
+    pixel_metrics,
+    psnr,
+)
 from spnn.metrics.wholeness import Fault, faults, fine_energy, saturated, verdict
 
 __all__ = [
@@ -23,6 +30,7 @@ __all__ = [
     "natural_norm",
     "penrose_errors",
     "pixel_metrics",
+    "psnr",
     "ratio_interval",
     "saturated",
     "verdict",

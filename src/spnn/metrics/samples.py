@@ -14,7 +14,7 @@ from spnn.metrics.wholeness import fine_energy, saturated
 from spnn.readout import LOGITS, Readout
 from spnn.settings import working_device
 
-__all__ = ["agreement_with", "constraint_violation", "diversity", "measurement_metrics", "pixel_metrics"]
+__all__ = ["agreement_with", "constraint_violation", "diversity", "measurement_metrics", "pixel_metrics", "psnr"]
 
 _SSIM_REACH = 5  # pixels around each that its window sees
 _LPIPS_LEAST = 64  # pixels that AlexNet's strides leave something of
@@ -70,8 +70,7 @@ def measurement_metrics(
     lpips = perceptual(download=download) if smallest >= _LPIPS_LEAST else None
     for some, of in zip(x.split(_WINDOW), clean.split(_WINDOW), strict=True):
         some = some.clamp(-1, 1)
-        psnr = peak_signal_noise_ratio(some, of, data_range=2.0, dim=(1, 2, 3), reduction="none")
-        of_each["psnr"].append(psnr.clamp(max=120).reshape(-1))
+        of_each["psnr"].append(psnr(some, of))
         if smallest > _SSIM_REACH:
             ssim = structural_similarity_index_measure(some, of, data_range=2.0, reduction="none")
             of_each["ssim"].append(ssim.reshape(-1))
@@ -79,6 +78,12 @@ def measurement_metrics(
             lpips.to(device).update(*(images.expand(-1, 3, -1, -1).to(device) for images in (some, of)))
     metrics |= {name: torch.cat(values).mean().item() for name, values in of_each.items() if values}
     return metrics if lpips is None else metrics | {"lpips": lpips.compute().item()}
+
+
+def psnr(x: Tensor, clean: Tensor) -> Tensor:
+    """The peak signal-to-noise ratio of images [N, C, H, W], clipped to [-1, 1], in dB, [N]; at most 120."""
+    found = peak_signal_noise_ratio(x, clean, data_range=(-1.0, 1.0), dim=(1, 2, 3), reduction="none")
+    return found.clamp(max=120).reshape(-1)
 
 
 def pixel_metrics(x: Tensor) -> Mapping[str, float]:

@@ -17,24 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from spnn.errors import InputError
+from spnn.operators.constants import Exact
 from spnn.surjection import Completion, Surjection, per_sample
 
 __all__ = ["AveragePool", "Blur", "Grayscale", "Inpainting", "LinearOperator", "Matrix", "gaussian_kernel"]
-
-
-class _Exact:
-    """Constants in double precision, in the type and the place of what they meet. They are no buffer: Apple's GPUs
-    hold no doubles."""
-
-    def __init__(self, values: Tensor):
-        self.values, self._kept = values.detach().double().cpu(), {}
-
-    def __call__(self, like: Tensor) -> Tensor:
-        key = like.dtype, like.device
-        if key not in self._kept:
-            with torch.inference_mode(False):  # a tensor of inference mode could not enter a later graph
-                self._kept[key] = self.values.to(like.dtype).to(like.device)
-        return self._kept[key]
 
 
 class LinearOperator(Surjection):
@@ -169,8 +155,8 @@ class Grayscale(LinearOperator):
         weights = torch.as_tensor(weights, dtype=torch.double)
         if weights.shape != self.image_shape[:1] or not weights.any():
             raise InputError(f"expected {self.image_shape[0]} weights, not all zero, got {weights.tolist()}.")
-        self.weights = _Exact(weights[:, None, None])
-        self.inverse = _Exact(weights[:, None, None] / weights.square().sum())
+        self.weights = Exact(weights[:, None, None])
+        self.inverse = Exact(weights[:, None, None] / weights.square().sum())
 
     def forward(self, x: Tensor) -> Tensor:
         return (x * self.weights(x)).sum(dim=1, keepdim=True)
@@ -213,8 +199,8 @@ class Blur(LinearOperator):
         padded = padded.roll((-(kernel.shape[0] // 2), -(kernel.shape[1] // 2)), dims=(0, 1))
         gain = torch.fft.rfft2(padded)
         lost = gain.abs() <= max(threshold, 1e-12) * gain.abs().max()
-        self.gain = _Exact(torch.view_as_real(gain.masked_fill(lost, 0)))
-        self.inverse_gain = _Exact(torch.view_as_real((1 / gain).masked_fill(lost, 0)))
+        self.gain = Exact(torch.view_as_real(gain.masked_fill(lost, 0)))
+        self.inverse_gain = Exact(torch.view_as_real((1 / gain).masked_fill(lost, 0)))
 
     def forward(self, x: Tensor) -> Tensor:
         return self._filter(x, self.gain)
@@ -222,7 +208,7 @@ class Blur(LinearOperator):
     def pinv(self, y: Tensor) -> Tensor:
         return self._filter(y, self.inverse_gain)
 
-    def _filter(self, x: Tensor, gain: _Exact) -> Tensor:
+    def _filter(self, x: Tensor, gain: Exact) -> Tensor:
         exact = x.to(torch.promote_types(x.dtype, torch.float32))  # no Fourier transform in half precision
         filtered = torch.fft.rfft2(exact) * torch.view_as_complex(gain(exact))
         return torch.fft.irfft2(filtered, s=self.image_shape[1:]).to(x.dtype)
@@ -259,7 +245,7 @@ class Matrix(LinearOperator):
         columns = self.image_shape.numel()
         if matrix.ndim != 2 or matrix.shape[1] != columns:
             raise InputError(f"expected a matrix of {columns} columns, got shape {tuple(matrix.shape)}.")
-        self.matrix, self.inverse = _Exact(matrix), _Exact(torch.linalg.pinv(matrix.double()))
+        self.matrix, self.inverse = Exact(matrix), Exact(torch.linalg.pinv(matrix.double()))
 
     def forward(self, x: Tensor) -> Tensor:
         return self._multiply(x.flatten(1), self.matrix)
@@ -268,6 +254,6 @@ class Matrix(LinearOperator):
         return self._multiply(y, self.inverse).unflatten(1, self.image_shape)
 
     @staticmethod
-    def _multiply(x: Tensor, matrix: _Exact) -> Tensor:
+    def _multiply(x: Tensor, matrix: Exact) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
             return F.linear(x, matrix(x))

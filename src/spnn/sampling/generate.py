@@ -22,9 +22,10 @@ from spnn.diffusion.guidance import Guidance, TargetGuidance, guide
 from spnn.diffusion.latent import LatentPrior
 from spnn.diffusion.sampler import ImageNoise, Sampler
 from spnn.errors import InputError, told
-from spnn.sampling.models import Models
+from spnn.sampling.models import Models, with_operator
 from spnn.sampling.progress import SamplingProgress
 from spnn.sampling.store import MemoryStore
+from spnn.surjection import Surjection
 from spnn.threads import FollowingThreads
 
 __all__ = ["Request", "check_common", "check_guidance", "generate", "seeds"]
@@ -49,6 +50,7 @@ class Request:
         sampler: What they are drawn by; in a study's request, None for the config's.
         images: Which images it starts from, [N, C, H, W], if the sampler starts from one.
         frames: How many steps of the trajectory to keep, evenly spread, see :meth:`Sampler.evenly_spread`.
+        operator: What the targets are outputs of; None for the models' own.
     """
 
     guidance: Callable[..., Guidance | None]
@@ -59,6 +61,11 @@ class Request:
     sampler: Sampler | None = None
     images: Tensor | None = None
     frames: int = 0
+    operator: Surjection | None = None
+
+    def among(self, models: Models) -> Models:
+        """The models, with the request's own operator if it has one."""
+        return models if self.operator is None else with_operator(models, self.operator)
 
     def rows(self) -> dict[str, Tensor]:
         """What a sample depends on, one row each."""
@@ -98,6 +105,7 @@ def check_common(config: DictConfig, *counts: str) -> None:
 def check_guidance(models: Models, request: Request) -> None:
     """Raise InputError if the guidance of the first sample can't be made, or would guide no step of the sampler; warn
     if it guides few."""
+    models = request.among(models)
     if request.sampler.start is not None and request.images is None:
         raise InputError(
             f"sampler.start={request.sampler.start} needs images to start from, but these samples start from noise. "
@@ -177,7 +185,7 @@ def generate(
         frames_of: What of a step is kept: the corrected clean image, or the operator's outputs of it.
     """
     with SamplingProgress(title, len(store.missing())) as progress:
-        loop = _Sampling(models, request, store, config.batch_size, frames_of, progress)
+        loop = _Sampling(request.among(models), request, store, config.batch_size, frames_of, progress)
         if config.compile:
             loop.prior.compile()
         engine: L.Trainer = instantiate(config.trainer)

@@ -1,7 +1,7 @@
 """What sampling works with: a prior, an operator, a judge; from a run or from elsewhere."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,7 +18,7 @@ from spnn.surjection import Surjection
 
 log = logging.getLogger(__name__)
 
-__all__ = ["Models", "freeze", "load_models", "readout_of"]
+__all__ = ["Models", "freeze", "load_models", "readout_of", "with_operator"]
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,15 @@ def freeze(models: Models) -> Models:
         if model is not None:
             model.eval().requires_grad_(False)
     return models
+
+
+def with_operator(models: Models, operator: Surjection) -> Models:
+    """The models with another operator, whose outputs no judge knows.
+
+    Raises:
+        InputError: If it doesn't fit the prior.
+    """
+    return freeze(replace(models, operator=operator, readout=readout_of(operator), judge=None, trained_in=None))
 
 
 def _load_prior(config: DictConfig, run: Run | None) -> nn.Module:

@@ -17,10 +17,11 @@ from spnn.sampling.models import Models
 from spnn.sampling.pictures import file_name
 from spnn.sampling.several import at_shares, in_turn
 from spnn.sampling.targets import beyond_range, by_name, contradictions, far_targets, set_values, share_of
+from spnn.surjection import Surjection
 
 log = logging.getLogger(__name__)
 
-__all__ = ["TASKS", "Problem", "checked_images", "need_operator", "pose"]
+__all__ = ["TASKS", "Problem", "checked_images", "need_operator", "picture_of", "pose", "with_noise"]
 
 Outputs = Callable[[Tensor], Tensor]
 
@@ -74,7 +75,7 @@ def reconstruct(config: DictConfig, models: Models, outputs: Outputs, given: Ten
     need_operator(models)
     names, images, label = _given_images(config, models, given)
     y = outputs(images)
-    rows = {label: images} if models.readout.names else {label: images, "measured": _picture(models, y)}
+    rows = {label: images} if models.readout.names else {label: images, "measured": picture_of(models.operator, y)}
     return Problem(names, y, images=images, clean=True, rows=rows, labels=["reconstruction"])
 
 
@@ -162,13 +163,8 @@ def restore(config: DictConfig, models: Models, outputs: Outputs, given: Tensor 
     if not config.restore.degraded:
         problem = reconstruct(config, models, outputs, given)
         if noise:
-            first = config.seed + config.first + _NOISE  # other noise than samples start from
-            drawn = [
-                torch.randn(y.shape, generator=torch.Generator().manual_seed(first + i))
-                for i, y in enumerate(problem.y)
-            ]
-            problem = replace(problem, y=problem.y + noise * torch.stack(drawn))
-            problem.rows["measured"] = _picture(models, problem.y)
+            problem = replace(problem, y=with_noise(problem.y, noise, config.seed + config.first))
+            problem.rows["measured"] = picture_of(models.operator, problem.y)
         return replace(problem, labels=["restored"])
     if noise:
         raise InputError("restore.noise is put on measurements of clean images; degraded ones have theirs already.")
@@ -181,7 +177,15 @@ def restore(config: DictConfig, models: Models, outputs: Outputs, given: Tensor 
     else:  # the hidden pixels of an image are not looked at
         names, images = own_images(config.images, config.first, config.count, shape)
         y = outputs(images)
-    return Problem(names, y, rows={"measured": _picture(models, y)}, labels=["restored"])
+    return Problem(names, y, rows={"measured": picture_of(models.operator, y)}, labels=["restored"])
+
+
+def with_noise(y: Tensor, noise: float, seed: int) -> Tensor:
+    """Measurements [N, ...] with normal noise of this deviation, drawn by the seeds from ``seed`` on, but other than
+    what samples of these start from."""
+    generators = [torch.Generator().manual_seed(seed + _NOISE + i) for i in range(len(y))]
+    drawn = [torch.randn(y.shape[1:], generator=generator) for generator in generators]
+    return y + noise * torch.stack(drawn)
 
 
 def unconditional(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | None) -> Problem:
@@ -302,11 +306,11 @@ def _need_names(models: Models) -> tuple[str, ...]:
     return models.readout.names
 
 
-def _picture(models: Models, y: Tensor) -> Tensor:
+def picture_of(operator: Surjection, y: Tensor) -> Tensor:
     """A measurement as an image: as it is if it is one, else the pseudo-inverse's."""
     if y.ndim == 4 and y.shape[1] in (1, 3):
         return y
-    return models.operator.cpu().pinv(y)
+    return operator.cpu().pinv(y)
 
 
 def _settings(values: Mapping[str, Any], readout: Readout) -> str:

@@ -6,6 +6,7 @@ from spnn.evaluation.studies.edit import Edit
 from spnn.evaluation.studies.multi import Multi
 from spnn.evaluation.studies.penrose import Penrose
 from spnn.evaluation.studies.reconstruction import Reconstruction
+from spnn.evaluation.studies.restoration import Restoration
 from spnn.evaluation.studies.steps import Steps
 
-__all__ = ["Ablation", "Arena", "Edit", "Multi", "Penrose", "Reconstruction", "Steps"]
+__all__ = ["Ablation", "Arena", "Edit", "Multi", "Penrose", "Reconstruction", "Restoration", "Steps"]

@@ -1,45 +1,34 @@
 """The arena: guidances against each other on the same edits, with equal effort."""
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple
 from typing import Any
 
-import numpy as np
 from torch import Tensor
-from torchmetrics.functional.image import peak_signal_noise_ratio
 
-from spnn.diffusion.sampler import Sampler
 from spnn.errors import InputError
-from spnn.evaluation.effort import Effort, effort
+from spnn.evaluation.contest import Contest, at_equal_time, best
 from spnn.evaluation.findings import Findings, Lines, Pictures, Table, with_values
 from spnn.evaluation.studies.edit import Edit, mean
 from spnn.evaluation.study import Request, Samples
-from spnn.metrics import faults
+from spnn.metrics import faults, psnr
 from spnn.outputs import outputs_of
 
 __all__ = ["Arena"]
-
-_SAMPLERS = {"resample": {"eta": 0.0}}
-_TRIED = (10, 20)  # steps, between which and beyond the effort grows in a line
 
 
 class Arena(Edit):
     """Guidances against each other on edits as of :class:`~spnn.evaluation.studies.Edit`, all from the same noise.
 
-    Each method has the same budget: evaluations of the prior for an image. How many steps of the sampler that makes
-    depends on what a step costs, and a chain besides. Gradients through the prior are counted apart; each takes about
-    two evaluations more. With several budgets, methods are compared after the same time, too, in between.
+    Each method has the same budget, see :class:`~spnn.evaluation.contest.Contest`. With several budgets, methods are
+    compared after the same time, too, in between.
 
     An edit *takes whole* if it takes, and its picture is not burnt or mottled by what pictures may have
     (:func:`~spnn.metrics.faults`). Choose a method's options by that, on the validation split (``split=val``), so that
     the test images are seen once.
 
     Arguments:
-        budgets: Evaluations of the prior for an image: one number or several.
-        methods: Which of the config's are compared; None for all.
+        budgets, methods, samplers: See :class:`~spnn.evaluation.contest.Contest`.
         others: What becomes of the other outputs: keep, likely, follow, or a share of following.
-        samplers: Method to options of the sampler that it is meant for; None for ``{resample: {eta: 0}}``.
         **options: See :class:`~spnn.evaluation.studies.Edit`.
     """
 
@@ -53,61 +42,31 @@ class Arena(Edit):
         samplers: Mapping[str, Mapping[str, Any]] | None = None,
         **options: Any,
     ):
-        if not budgets or any(isinstance(one, bool) or not isinstance(one, int) or one < 1 for one in budgets):
-            raise InputError(f"study.budgets are whole numbers of at least 1, such as [50, 100], got {budgets!r}.")
         if "starts" in options:
             raise InputError("study=arena draws from noise, without study.starts: study=edit starts from images.")
         super().__init__(others=[others], **options)
-        self.budgets, self.only = sorted(set(budgets)), methods
-        self.samplers = _SAMPLERS if samplers is None else samplers
+        self.contest = Contest(budgets, methods, samplers)
 
     def requests(self) -> dict[str, Request]:
-        only = self.guidances if self.only is None else self.only
-        if unknown := [name for name in only if name not in self.guidances]:
-            raise InputError(f"study.methods names {unknown}; `methods` has {', '.join(self.guidances)}.")
-        if not only:
-            raise InputError("`methods` names no guidance to compare.")
-        if self.config.sampler.get("start") is not None:
-            raise InputError("study=arena draws from noise: leave sampler.start=null. study=edit starts from images.")
+        only = self.contest.names(self)
         names, seeds = self._choose(), self.seeds().squeeze(1)[self.images]
         (share,) = self.shares.values()
         y, free = self._targets(share)
-        self.y, self.efforts, requests = y, {}, {}
+        self.y, self.plans, requests = y, {}, {}
         for name in only:
-            guidance, shared = self.guidances[name], {"names": names, "seeds": seeds, "y": y, "free": free}
-            tried = (self._effort(name, steps) for steps in _TRIED)
-            # Evaluations and gradients: besides the steps, and of each.
-            lines = [_line(*pair) for pair in zip(*map(astuple, tried), strict=True)]
-            for budget in self.budgets:
-                steps = self._steps(budget, name, *lines[0])
-                costs = Effort(*(round(besides + each * steps) for besides, each in lines))
-                self.efforts[name, budget] = steps, costs
-                requests[f"{name}_{budget}"] = Request(guidance, **shared, sampler=self._sampler(name, steps))
+            guidance = self.guidances[name]
+            plans = self.contest.plans(self, name, guidance, self.subject.models, y[:1])
+            for budget, plan in plans.items():
+                self.plans[name, budget] = plan
+                requests[f"{name}_{budget}"] = Request(guidance, names, seeds, y, free, plan.sampler)
         return requests
-
-    def _sampler(self, name: str, steps: int) -> Sampler:
-        return self.sampler(**self.samplers.get(name) or {}, steps=steps)
-
-    def _effort(self, name: str, steps: int) -> Effort:
-        return effort(self.subject.models, self._sampler(name, steps), self.guidances[name], self.y[:1])
-
-    def _steps(self, budget: int, name: str, besides: float, each: float) -> int:
-        """The most steps that a budget allows, of so many evaluations each, and some besides."""
-        steps = math.floor((budget - besides) / each)
-        if steps < 1:
-            raise InputError(
-                f"study.budgets={self.budgets} are too small for {name}, which asks the prior {each:g} times in a step "
-                f"and {besides:g} times besides: raise them, lower its options, or leave it out of study.methods."
-            )
-        return min(steps, self.subject.models.prior.schedule.num_steps)
 
     def conclude(self, samples: Mapping[str, Samples]) -> Findings:
         entries, rows = [], []
-        for (name, budget), (steps, cost) in self.efforts.items():
+        for (name, budget), plan in self.plans.items():
             found = samples[f"{name}_{budget}"]
             own = self._of_each(found.images)
-            entry = {"guidance": name, "budget": budget, "steps": steps, "evaluations": cost.evaluations}
-            entry |= {"gradients": cost.gradients} | self._means(own)
+            entry = {"guidance": name, "budget": budget, "steps": plan.steps} | vars(plan.cost) | self._means(own)
             entry |= {key: mean(row[key] for row in own) for key in ("gap", "gap_in_range", "psnr")}
             well = [row["whole"] for row in own if row["well_judged"]]
             entry |= {"whole_success": mean(well)} | self.subject.realism(found.images)
@@ -128,7 +87,7 @@ class Arena(Edit):
             name: (outputs_of(subject.models.operator, x) - self.y).abs().mean(1)
             for name, x in (("gap", images), ("gap_in_range", images.clamp(-1, 1)))
         }
-        likeness = peak_signal_noise_ratio(images, given, data_range=(-1.0, 1.0), dim=(1, 2, 3), reduction="none")
+        likeness = psnr(images, given)
         of_given = subject.wholeness_of_each(given)
         for m, row in enumerate(rows):
             real = {key: max(values[m].item(), subject.wholeness_of_real[key]) for key, values in of_given.items()}
@@ -141,12 +100,14 @@ class Arena(Edit):
     def _tables(self, entries: list[dict]) -> list[Table]:
         """One for each budget, the largest first, and one for equal time."""
         tables, columns = [], self._columns()
-        for budget in reversed(self.budgets):
+        for budget in reversed(self.contest.budgets):
             own = [entry for entry in entries if entry["budget"] == budget]
-            name = "table" if budget == self.budgets[-1] else f"table_{budget}"
+            name = "table" if budget == self.contest.budgets[-1] else f"table_{budget}"
             title = f"At most {budget} evaluations of the prior for an image"
             tables.append(Table(name, title, with_values(columns, own), own))
-        timed = self._at_equal_time(entries)
+        timed = at_equal_time(
+            entries, {f"{self.subject.most_trusted}edit_success": "take %", "whole_success": "take whole %"}
+        )
         return [*tables, timed] if timed else tables
 
     def _columns(self) -> dict[str, str]:
@@ -157,6 +118,7 @@ class Arena(Edit):
             "steps": "steps",
             "evaluations": "evaluations",
             "gradients": "gradients through it",
+            "kept_mib": "kept for them, MiB",
             f"{prefix}edit_success": f"{by}take %",
             f"{prefix}edit_success_interval": "95 % CI, %",
             "whole_success": "take whole %",
@@ -200,30 +162,15 @@ class Arena(Edit):
                 curves.append(Lines(name, "edits that take, %", title, series))
         return curves
 
-    def _at_equal_time(self, entries: list[dict]) -> Table | None:
-        """What methods reach in the time that the first one takes for its largest budget, by interpolation between
-        their own budgets; nothing where that is less than their smallest one's."""
-        by_method: dict[str, list[dict]] = {}
-        for entry in entries:
-            by_method.setdefault(entry["guidance"], []).append(entry)
-        if len(self.budgets) < 2 or len(by_method) < 2 or any(e["seconds_per_image"] is None for e in entries):
-            return None
-        time, rows = next(iter(by_method.values()))[-1]["seconds_per_image"], []
-        keys = {f"{self.subject.most_trusted}edit_success": "take %", "whole_success": "take whole %"}
-        for method, own in by_method.items():
-            times = [entry["seconds_per_image"] for entry in own]
-            rows.append({"guidance": method} | {key: _between(times, [e[key] for e in own], time) for key in keys})
-        return Table("equal_time", f"After {time:.2g} s an image", {"guidance": "guidance", **keys}, rows)
-
     def _picture(self, samples: Mapping[str, Samples]) -> Pictures:
-        chosen, budget = self._shown(), self.budgets[-1]
+        chosen, budget = self._shown(), self.contest.budgets[-1]
         rows = {"held-out": self.subject.images[self.images[chosen]]}
-        rows |= {name: samples[f"{name}_{budget}"].images[chosen] for name, own in self.efforts if own == budget}
+        rows |= {name: samples[f"{name}_{budget}"].images[chosen] for name, own in self.plans if own == budget}
         captions = [self._caption(m) for m in chosen]
         return Pictures("grid", f"The same edits by each method, of {budget} evaluations of the prior", rows, captions)
 
     def _verdicts(self, entries: list[dict]) -> list[str]:
-        own = [entry for entry in entries if entry["budget"] == self.budgets[-1]]
+        own = [entry for entry in entries if entry["budget"] == self.contest.budgets[-1]]
         verdicts = [self._best(own)] if len(own) > 1 else []
         if costly := [f"{entry['guidance']} ({entry['gradients']})" for entry in own if entry["gradients"]]:
             verdicts.append(f"Gradients through the prior come besides: {', '.join(costly)}.")
@@ -235,36 +182,22 @@ class Arena(Edit):
         return verdicts
 
     def _best(self, entries: list[dict]) -> str:
-        """Which methods are best at what; several, where they are equal as shown."""
-        prefix, said = self.subject.most_trusted, []
-        took = f"{prefix}edit_success"
-        for key, what, best, form in (
-            (took, f"most edits take, by the {self.subject.judged_by},", max, "{:.1%}"),
-            ("whole_success", "most take in whole pictures", max, "{:.1%}"),
-            (f"{prefix}side_effects", "fewest others change", min, "{:.1f}"),
-            ("gap_in_range", "g(x) of pictures is nearest to y", min, "{:.2g}"),
-            ("judge_frechet", "pictures are most like real ones", min, "{:.2g}"),
-            ("seconds_per_image", "the quickest one is", min, "{:.2g} s an image"),
-        ):
-            if all(entry.get(key) is not None for entry in entries):
-                value = form.format(best(entry[key] for entry in entries))
-                names = [entry["guidance"] for entry in entries if form.format(entry[key]) == value]
-                said.append(f"{what} {'' if key == 'seconds_per_image' else 'with '}{' and '.join(names)} ({value})")
-        sentence = f"Of at most {self.budgets[-1]} evaluations of the prior: {'; '.join(said)}."
+        """Which methods are best at what."""
+        took, others = (f"{self.subject.most_trusted}{key}" for key in ("edit_success", "side_effects"))
+        said = best(
+            entries,
+            (
+                (took, f"most edits take, by the {self.subject.judged_by}, with", max, "{:.1%}"),
+                ("whole_success", "most take in whole pictures with", max, "{:.1%}"),
+                (others, "fewest others change with", min, "{:.1f}"),
+                ("gap_in_range", "g(x) of pictures is nearest to y with", min, "{:.2g}"),
+                ("judge_frechet", "pictures are most like real ones with", min, "{:.2g}"),
+                ("seconds_per_image", "the quickest one is", min, "{:.2g} s an image"),
+            ),
+        )
+        sentence = f"Of at most {self.contest.budgets[-1]} evaluations of the prior: {said}."
         if all(entry[took] is not None for entry in entries):
-            best = max(entries, key=lambda entry: entry[took])
-            near = [e["guidance"] for e in entries if e is not best and e[took] >= best[f"{took}_interval"][0]]
-            sentence += f" Within the 95 % interval of {best['guidance']}: {', '.join(near)}." if near else ""
+            first = max(entries, key=lambda entry: entry[took])
+            near = [e["guidance"] for e in entries if e is not first and e[took] >= first[f"{took}_interval"][0]]
+            sentence += f" Within the 95 % interval of {first['guidance']}: {', '.join(near)}." if near else ""
         return sentence
-
-
-def _line(few: int, more: int) -> tuple[float, float]:
-    """What is taken besides the steps, and by each of them, if those that were tried took so much."""
-    low, high = _TRIED
-    each = (more - few) / (high - low)
-    return few - low * each, each
-
-
-def _between(times: list[float], values: list[float | None], time: float) -> float | None:
-    """The value at a time, between those that are known; after the last, the last."""
-    return None if None in values or time < times[0] else float(np.interp(time, times, values))

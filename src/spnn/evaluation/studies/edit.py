@@ -56,6 +56,7 @@ class Edit(Study):
         quantile: Of the training images that have (or lack) a label, see
             :func:`~spnn.sampling.targets.set_values`.
         names: Which are set; None for all.
+        settings: A list of what to set together, instead of one label at a time: name to yes, no, logit or probability.
         well_judged: Balanced accuracy on real test images from which on a classifier recognises a label well.
         shown: Which are shown in pictures, by name; None for eight of them.
     """
@@ -70,6 +71,7 @@ class Edit(Study):
         starts: Sequence[int | None] = (None,),
         quantile: float = 0.95,
         names: Sequence[str] | None = None,
+        settings: Sequence[Mapping[str, float | str | bool]] | None = None,
         well_judged: float = 0.8,
         shown: Sequence[str] | None = None,
     ):
@@ -89,7 +91,9 @@ class Edit(Study):
         self.shares = {str(one): None if one == "free" else share_of(one, "study.others") for one in others}
         self.starts = list(dict.fromkeys(starts))
         self.each, self.quantile, self.well_judged = each, quantile, well_judged
-        self.names, self.shown = names, shown
+        self.names, self.settings, self.shown = names, settings, shown
+        if settings is not None and (names or values):
+            raise InputError("study.settings says what is set: leave study.names and study.values out.")
 
     @cached_property
     def told(self) -> Tensor:
@@ -99,22 +103,25 @@ class Edit(Study):
     def flips(self) -> list[Flip]:
         """The edits to make."""
         readout, flips, shown_by_all = self.subject.readout, [], []
-        for k in [k for name in self.names or readout.names for k in readout.places(name)]:
-            values = [readout.part(k).read(readout.names[k], value) for value in self.values or readout.part(k).flips]
-            for said in dict.fromkeys(values):
-                value = self.resolved(k, said)
-                met = [readout.met(y, {k: value})[:, 0] for y in self.subject.decoded(self.subject.seen).values()]
-                images = (~torch.stack(met)).all(0).nonzero().squeeze(1).tolist()
-                if not images:
-                    shown_by_all.append(readout.said(k, value))
-                few = min(self.each, len(images))
-                # From another one on for each label: most images show the opposite of all that is rare.
-                spread = [(j * len(images) // few + k) % len(images) for j in range(few)]
-                flips += [Flip(images[place], {k: value}, {k: said}) for place in sorted(spread)]
+        for said in self._wanted():
+            values = self._resolved(said)
+            met = [readout.met(y, values).any(1) for y in self.subject.decoded(self.subject.seen).values()]
+            images = (~torch.stack(met)).all(0).nonzero().squeeze(1).tolist()
+            if not images:
+                shown_by_all.append(" and ".join(readout.said(*item) for item in values.items()))
+            few = min(self.each, len(images))
+            # From another one on for each label: most images show the opposite of all that is rare.
+            spread = [(j * len(images) // few + min(said)) % len(images) for j in range(few)]
+            flips += [Flip(images[place], values, said) for place in sorted(spread)]
         if shown_by_all:
             listed = some_of(shown_by_all, 5)
             log.info("no held-out image shows the opposite of %s, so that isn't edited", listed)
-        if not flips and not self.values and not any(readout.part(k).flips for k in range(len(readout.names))):
+        if (
+            not flips
+            and not self.values
+            and not self.settings
+            and not any(readout.part(k).flips for k in range(len(readout.names)))
+        ):
             raise InputError(
                 f"study={self.name} sets one label at a time, but {some_of(readout.names, 5)} are only set together: "
                 "say how by study=multi, study.settings=[{...}]."
@@ -122,6 +129,24 @@ class Edit(Study):
         if not flips:
             raise InputError("no held-out image shows the opposite of what is set: take more (count=...).")
         return flips
+
+    def _wanted(self) -> list[dict[int, Setting]]:
+        """What is set in one image, of each kind of edit."""
+        if self.settings is not None:
+            return [self._read(setting) for setting in self.settings]
+        readout, wanted = self.subject.readout, []
+        for k in [k for name in self.names or readout.names for k in readout.places(name)]:
+            values = [readout.part(k).read(readout.names[k], value) for value in self.values or readout.part(k).flips]
+            wanted += [{k: value} for value in dict.fromkeys(values)]
+        return wanted
+
+    def _read(self, setting: Mapping[str, float | str | bool]) -> dict[int, Setting]:
+        if not setting or not isinstance(setting, Mapping):
+            raise InputError(f"study.settings is a list of {{Name: value, ...}}; one of them is {setting!r}.")
+        return self.subject.readout.settings(setting)
+
+    def _resolved(self, said: Mapping[int, Setting]) -> dict[int, Setting]:
+        return {k: self.resolved(k, value) for k, value in said.items()}
 
     def resolved(self, place: int, value: Setting) -> Setting:
         """What a label is set to; of a number, low and high are what training images show."""
@@ -426,6 +451,11 @@ class Edit(Study):
         return "Samples start from noise, or from the image with the noise of a step t on it."
 
     def _what(self) -> str:
+        if self.settings is not None:
+            return (
+                f"Labels are set together in the outputs of held-out images that show the opposite of each, at most "
+                f"{self.each} of each kind. An edit takes if all of them are as set."
+            )
         values = " and ".join(map(str, self.values or self.subject.readout.poles))
         return (
             f"One {self.subject.readout.noun} at a time is set to {values} in the outputs of held-out images that show "

@@ -44,13 +44,13 @@ class Multi(Edit):
     ):
         if settings is None and sizes is not None and (not sizes or min(sizes) < 1):
             raise InputError(f"study.sizes must name numbers of labels of at least 1, got {list(sizes)}.")
-        super().__init__(others=others, starts=starts, quantile=quantile, well_judged=well_judged)
-        self.settings, self.sizes, self.seed = settings, sizes, seed
+        super().__init__(settings=settings, others=others, starts=starts, quantile=quantile, well_judged=well_judged)
+        self.sizes, self.seed = sizes, seed
 
     def flips(self) -> list[Flip]:
         images = range(len(self.subject.names))
         if self.settings is not None:
-            return [Flip(i, self._resolved(read), read) for read in map(self._read, self.settings) for i in images]
+            return [Flip(i, self._resolved(read), read) for read in self._wanted() for i in images]
         readout = self.subject.readout
         labels = list(dict.fromkeys(tuple(readout.together(k)) for k in range(len(readout.names))))
         told = [label for label in labels if self.told[list(label)].all()]
@@ -82,14 +82,6 @@ class Multi(Edit):
         (k,) = label
         on = has[k] if readout.part(k).grouped else self.is_on(k, y[0, k].item())
         return k, not bool(on)
-
-    def _resolved(self, said: Mapping[int, Setting]) -> dict[int, Setting]:
-        return {k: self.resolved(k, value) for k, value in said.items()}
-
-    def _read(self, setting: Mapping[str, float | str | bool]) -> dict[int, Any]:
-        if not setting or not isinstance(setting, Mapping):
-            raise InputError(f"study.settings is a list of {{Name: value, ...}}; one of them is {setting!r}.")
-        return self.subject.readout.settings(setting)
 
     def _entries(self, rows: list[dict], images: Tensor, unedited: Tensor) -> list[dict[str, Any]]:
         entries = []

@@ -1,0 +1,156 @@
+"""Methods with equal effort: how many steps each takes within a budget, and which is best at what."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from torch import Tensor
+
+from spnn.diffusion.sampler import Sampler
+from spnn.errors import InputError
+from spnn.evaluation.effort import Effort, effort
+from spnn.evaluation.findings import Table
+from spnn.evaluation.study import Study
+from spnn.sampling.models import Models
+
+__all__ = ["Contest", "Plan", "at_equal_time", "best"]
+
+_SAMPLERS = {"resample": {"eta": 0.0}}
+_TRIED = (10, 20)  # steps, between which and beyond the effort grows in a line
+
+
+class Plan(NamedTuple):
+    """How a method samples within a budget: the sampler, how many steps it takes, and what an image costs."""
+
+    sampler: Sampler
+    steps: int
+    cost: Effort
+
+
+class Contest:
+    """Guidances that may all ask the prior as often for an image, the *budget*. How many steps of the sampler that
+    makes depends on what a step costs, and a chain besides. Gradients through the prior are counted apart; each takes
+    about two evaluations more.
+
+    Arguments:
+        budgets: Evaluations of the prior for an image: one number or several.
+        methods: Which of the config's are compared; None for all.
+        samplers: Method to options of the sampler that it is meant for; None for ``{resample: {eta: 0}}``.
+
+    Raises:
+        InputError: If a budget is no whole number of at least 1.
+    """
+
+    def __init__(
+        self,
+        budgets: Sequence[int],
+        methods: Sequence[str] | None,
+        samplers: Mapping[str, Mapping[str, Any]] | None,
+    ):
+        if not budgets or any(isinstance(one, bool) or not isinstance(one, int) or one < 1 for one in budgets):
+            raise InputError(f"study.budgets are whole numbers of at least 1, such as [50, 100], got {budgets!r}.")
+        self.budgets, self.only = sorted(set(budgets)), methods
+        self.samplers = _SAMPLERS if samplers is None else samplers
+
+    def names(self, study: Study) -> list[str]:
+        """The methods that are compared.
+
+        Raises:
+            InputError: If one is unknown, there is none, or the sampler would start from images.
+        """
+        only = list(study.guidances if self.only is None else self.only)
+        if unknown := [name for name in only if name not in study.guidances]:
+            raise InputError(f"study.methods names {unknown}; `methods` has {', '.join(study.guidances)}.")
+        if not only:
+            raise InputError("`methods` names no guidance to compare.")
+        if study.config.sampler.get("start") is not None:
+            raise InputError(f"study={study.name} draws from noise: leave sampler.start=null.")
+        return only
+
+    def plans(self, study: Study, name: str, guidance: Callable, models: Models, y: Tensor) -> dict[int, Plan]:
+        """How a method samples within each budget.
+
+        Arguments:
+            study: Whose sampler it is.
+            name: Of the method.
+            guidance: Makes it.
+            models: The prior and the operator.
+            y: A target, [1, ...].
+
+        Raises:
+            InputError: If a budget is too small for a step.
+        """
+
+        def sampler(steps: int) -> Sampler:
+            return study.sampler(**self.samplers.get(name) or {}, steps=steps)
+
+        tried = [effort(models, sampler(steps), guidance, y) for steps in _TRIED]
+        # Evaluations and gradients: besides the steps, and of each.
+        lines = [_line(getattr(tried[0], key), getattr(tried[1], key)) for key in ("evaluations", "gradients")]
+        plans = {}
+        for budget in self.budgets:
+            steps = min(self._steps(budget, name, *lines[0]), models.prior.schedule.num_steps)
+            costs = (round(besides + each * steps) for besides, each in lines)
+            plans[budget] = Plan(sampler(steps), steps, Effort(*costs, kept_mib=tried[0].kept_mib))
+        return plans
+
+    def _steps(self, budget: int, name: str, besides: float, each: float) -> int:
+        """The most steps that a budget allows, of so many evaluations each, and some besides."""
+        steps = math.floor((budget - besides) / each)
+        if steps < 1:
+            raise InputError(
+                f"study.budgets={self.budgets} are too small for {name}, which asks the prior {each:g} times in a step "
+                f"and {besides:g} times besides: raise them, lower its options, or leave it out of study.methods."
+            )
+        return steps
+
+
+def best(entries: Sequence[dict], aims: Sequence[tuple[str, str, Callable, str]]) -> str:
+    """Which methods are best at what; several, where they are equal as shown.
+
+    Arguments:
+        entries: Of the methods; those of ``none`` are left out.
+        aims: Key of a figure, what it shows, ``max`` or ``min``, and how it is written.
+    """
+    said, entries = [], [entry for entry in entries if entry["guidance"] != "none"] or entries
+    for key, what, better, form in aims:
+        if all(entry.get(key) is not None for entry in entries):
+            value = form.format(better(entry[key] for entry in entries))
+            names = [entry["guidance"] for entry in entries if form.format(entry[key]) == value]
+            said.append(f"{what} {' and '.join(names)} ({value})")
+    return "; ".join(said)
+
+
+def at_equal_time(entries: Sequence[dict], keys: Mapping[str, str], name: str = "equal_time") -> Table | None:
+    """What methods reach in the time that the first one takes for its largest budget, by interpolation between their
+    own budgets; nothing where that is less than their smallest one's.
+
+    Arguments:
+        entries: With ``guidance`` and ``seconds_per_image``, a method's from its smallest budget to its largest.
+        keys: Of figures, to titles.
+        name: Of the table.
+    """
+    by_method: dict[str, list[dict]] = {}
+    for entry in entries:
+        by_method.setdefault(entry["guidance"], []).append(entry)
+    few = len(by_method) < 2 or any(len(own) < 2 for own in by_method.values())
+    if few or any(entry["seconds_per_image"] is None for entry in entries):
+        return None
+    time, rows = next(iter(by_method.values()))[-1]["seconds_per_image"], []
+    for method, own in by_method.items():
+        times = [entry["seconds_per_image"] for entry in own]
+        rows.append({"guidance": method} | {key: _between(times, [e[key] for e in own], time) for key in keys})
+    return Table(name, f"After {time:.2g} s an image", {"guidance": "guidance", **keys}, rows)
+
+
+def _line(few: float, more: float) -> tuple[float, float]:
+    """What is taken besides the steps, and by each of them, if those that were tried took so much."""
+    low, high = _TRIED
+    each = (more - few) / (high - low)
+    return few - low * each, each
+
+
+def _between(times: list[float], values: list[float | None], time: float) -> float | None:
+    """The value at a time, between those that are known; after the last, the last."""
+    return None if None in values or time < times[0] else float(np.interp(time, times, values))

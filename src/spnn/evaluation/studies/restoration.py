@@ -1,0 +1,240 @@
+"""Restoration: held-out images from measurements of them, by several methods with equal effort."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from spnn.configs import blanks, instantiate
+from spnn.errors import InputError
+from spnn.evaluation.contest import Contest, Plan, at_equal_time, best
+from spnn.evaluation.findings import Findings, Lines, Pictures, Table, with_values
+from spnn.evaluation.study import Request, Samples, Study
+from spnn.metrics import mean_interval, measurement_metrics, psnr
+from spnn.outputs import outputs_of
+from spnn.sampling.models import with_operator
+from spnn.sampling.tasks import picture_of, with_noise
+from spnn.signatures import parameters
+from spnn.surjection import Surjection
+
+__all__ = ["Restoration"]
+
+_COLUMNS = {
+    "guidance": "guidance",
+    "steps": "steps",
+    "evaluations": "evaluations",
+    "gradients": "gradients through it",
+    "kept_mib": "kept for them, MiB",
+    "psnr": "PSNR",
+    "psnr_interval": "95 % CI",
+    "ssim": "SSIM",
+    "lpips": "LPIPS",
+    "rms": "|g(x) - y|",
+    "judge_frechet": "Fréchet",
+    "saturated": "black or white %",
+    "fine_energy_ratio": "fine detail, x real",
+    "seconds_per_image": "s an image",
+}
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """A degradation: the operator, and what is measured of the held-out images, [N, ...]."""
+
+    operator: Surjection
+    y: Tensor
+
+
+class Restoration(Study):
+    """Guidances against each other on known degradations, linear and not, with equal effort and from the same noise.
+
+    A method that has an option ``noise`` is told the measurement's, if there is any.
+
+    Arguments:
+        budgets, methods, samplers: See :class:`~spnn.evaluation.contest.Contest`.
+        only: Which of the config's problems are posed; None for all.
+        noise: The deviation of normal noise that is put on measurements.
+        copies: Samples of each image, of which the one counts that meets the measurement best.
+
+    Raises:
+        InputError: If a number is out of range.
+    """
+
+    name = "restoration"
+
+    def __init__(
+        self,
+        budgets: Sequence[int] = (100,),
+        methods: Sequence[str] | None = None,
+        samplers: Mapping[str, Mapping[str, Any]] | None = None,
+        only: Sequence[str] | None = None,
+        noise: float = 0.0,
+        copies: int = 1,
+    ):
+        if isinstance(noise, bool) or not isinstance(noise, int | float) or not noise >= 0:
+            raise InputError(f"study.noise is the deviation of noise, a number of at least 0, got {noise!r}.")
+        if isinstance(copies, bool) or not isinstance(copies, int) or copies < 1:
+            raise InputError(f"study.copies must be a whole number of at least 1, got {copies!r}.")
+        self.contest = Contest(budgets, methods, samplers)
+        self.only, self.noise, self.copies = only, noise, copies
+
+    def requests(self) -> dict[str, Request]:
+        names, subject = self.contest.names(self), self.subject
+        self.problems, self.plans, requests = self._problems(), {}, {}
+        copies = range(1, self.copies)
+        samples = [f"{name}{suffix}" for name in subject.names for suffix in ("", *(f"_{copy}" for copy in copies))]
+        seeds = self.seeds(self.copies).flatten()
+        for problem, posed in self.problems.items():
+            models = with_operator(subject.models, posed.operator)
+            y = posed.y.repeat_interleave(self.copies, 0)
+            for name in names:
+                guidance = self._told(self.guidances[name])
+                for budget, plan in self.contest.plans(self, name, guidance, models, y[:1]).items():
+                    self.plans[problem, name, budget] = plan
+                    request = Request(guidance, samples, seeds, y, sampler=plan.sampler, operator=posed.operator)
+                    requests[_key(problem, name, budget)] = request
+        return requests
+
+    def _problems(self) -> dict[str, _Problem]:
+        """The problems: name to operator and measurements."""
+        posed = OmegaConf.select(self.config, "problems") or {}
+        only = list(posed if self.only is None else self.only)
+        if unknown := [name for name in only if name not in posed]:
+            raise InputError(f"study.only names {unknown}; `problems` has {', '.join(posed)}.")
+        if not only:
+            raise InputError("`problems` names no operator: add one by +operator@problems.mine=inpainting.")
+        found, shape = {}, self.subject.models.prior.image_shape
+        for name in only:
+            if "_target_" not in posed[name]:
+                raise InputError(f"problems.{name} is no known degradation: the trained network is for study=arena.")
+            try:
+                operator = instantiate(posed[name], **blanks(posed[name], image_shape=shape))
+                operator = with_operator(self.subject.models, operator).operator
+            except InputError as error:
+                raise InputError(f"problems.{name}: {error} (Leave it out by study.only=[...].)") from error
+            y = outputs_of(operator, self.subject.images)
+            found[name] = _Problem(operator, with_noise(y, self.noise, self.config.seed) if self.noise else y)
+        return found
+
+    def _told(self, guidance: Callable) -> Callable:
+        """The guidance, which knows the noise if it can."""
+        known, _ = parameters(getattr(guidance, "func", guidance))
+        return partial(guidance, noise=self.noise) if self.noise and "noise" in known else guidance
+
+    def conclude(self, samples: Mapping[str, Samples]) -> Findings:
+        entries, verdicts, tables, curves, pictures = [], [], [], [], []
+        for problem, posed in self.problems.items():
+            chosen, own = {}, []
+            for (of, name, budget), plan in self.plans.items():
+                if of == problem:
+                    found = samples[_key(problem, name, budget)]
+                    images, y = self._chosen(posed, found.images)
+                    chosen[name, budget] = images
+                    own.append(self._entry(problem, name, budget, plan, posed, images, y, found.seconds))
+            entries += own
+            verdicts.append(self._verdict(problem, own))
+            tables += self._tables(problem, own)
+            curves += self._curves(problem, own)
+            pictures.append(self._picture(problem, posed, chosen))
+        title = f"Restoration of {len(self.subject.names)} held-out images"
+        return Findings(title, self._compared(), entries, verdicts, [*tables, *pictures, *curves])
+
+    def _chosen(self, posed: _Problem, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Of the copies of each image, the one that meets the measurement best; and its outputs."""
+        y = outputs_of(posed.operator, images)
+        rms = _rms(y - posed.y.repeat_interleave(self.copies, 0)).reshape(-1, self.copies)
+        best_ones = torch.arange(len(rms)) * self.copies + rms.argmin(1)
+        return images[best_ones], y[best_ones]
+
+    def _entry(
+        self,
+        problem: str,
+        name: str,
+        budget: int,
+        plan: Plan,
+        posed: _Problem,
+        images: Tensor,
+        y: Tensor,
+        seconds: float | None,
+    ) -> dict[str, Any]:
+        subject, clean = self.subject, self.subject.images
+        entry = {"problem": problem, "guidance": name, "budget": budget, "steps": plan.steps} | vars(plan.cost)
+        entry |= measurement_metrics(y, posed.y, images, clean, download=self.config.download)
+        entry["psnr_interval"] = mean_interval(psnr(images, clean), resamples=subject.resamples).tolist()
+        entry |= {"rms": _rms(y - posed.y).mean().item()} | subject.realism(images)
+        return entry | {"seconds_per_image": None if seconds is None else seconds / (len(images) * self.copies)}
+
+    def _tables(self, problem: str, entries: list[dict]) -> list[Table]:
+        """One for each budget, the largest first, and one for equal time."""
+        tables = []
+        for budget in reversed(self.contest.budgets):
+            own = [entry for entry in entries if entry["budget"] == budget]
+            name = f"table_{problem}" + ("" if budget == self.contest.budgets[-1] else f"_{budget}")
+            title = f"{_words(problem)}: at most {budget} evaluations of the prior for an image"
+            tables.append(Table(name, title, with_values(_COLUMNS, own), own))
+        timed = at_equal_time(entries, {"psnr": "PSNR", "ssim": "SSIM"}, f"equal_time_{problem}")
+        return [*tables, timed] if timed else tables
+
+    def _curves(self, problem: str, entries: list[dict]) -> list[Lines]:
+        """How near pictures are to the true ones, against how unlike real pictures they are."""
+        known = [entry for entry in entries if entry.get("judge_frechet") is not None]
+        series: dict[str, tuple[list[float], list[float]]] = {}
+        for entry in known:
+            x, y = series.setdefault(entry["guidance"], ([], []))
+            x.append(entry["judge_frechet"])
+            y.append(entry["psnr"])
+        x = "Fréchet distance of the judge's outputs from real images'"
+        return [Lines(f"pareto_{problem}", f"{_words(problem)}: PSNR, dB", x, series)] if series else []
+
+    def _picture(self, problem: str, posed: _Problem, chosen: Mapping[tuple[str, int], Tensor]) -> Pictures:
+        few, budget = min(8, self.config.shown, len(self.subject.names)), self.contest.budgets[-1]
+        rows = {"held-out": self.subject.images[:few], "measured": picture_of(posed.operator, posed.y[:few])}
+        rows |= {name: images[:few] for (name, own), images in chosen.items() if own == budget}
+        title = f"{_words(problem)}, of {budget} evaluations of the prior"
+        return Pictures(f"grid_{problem}", title, rows, self.subject.names[:few])
+
+    def _verdict(self, problem: str, entries: list[dict]) -> str:
+        own = [entry for entry in entries if entry["budget"] == self.contest.budgets[-1]]
+        said = best(
+            own,
+            (
+                ("psnr", "nearest to the true image is", max, "{:.2f} dB"),
+                ("rms", "nearest to the measurement", min, "{:.2g}"),
+                ("judge_frechet", "most like real images", min, "{:.2g}"),
+                ("seconds_per_image", "quickest", min, "{:.2g} s an image"),
+            ),
+        )
+        first = max(own, key=lambda entry: entry["psnr"])
+        near = [e["guidance"] for e in own if e is not first and e["psnr"] >= first["psnr_interval"][0]]
+        more = f" Within the 95 % interval of {first['guidance']}: {', '.join(near)}." if near else ""
+        return f"{_words(problem)}: {said}.{more}"
+
+    def _compared(self) -> str:
+        noise = f" with normal noise of deviation {self.noise:g}" if self.noise else ""
+        kept = f" Of {self.copies} samples, the one counts that meets the measurement best." if self.copies > 1 else ""
+        return (
+            f"Each of {len(self.subject.names)} held-out images is measured by an operator{noise}, and restored from "
+            "the measurement alone. All methods start from the same noise, and may ask the prior as often for an "
+            f"image, the budget; gradients through the prior come besides.{kept} PSNR, in dB, SSIM and LPIPS (where "
+            "images are large enough and its network is on disk) compare with the held-out image; |g(x) - y| is the "
+            "root mean square over outputs. Fréchet distances, in the judge's outputs, are of equally many images, and "
+            "mostly chance of fewer than 50."
+        )
+
+
+def _key(problem: str, name: str, budget: int) -> str:
+    """The name of a request."""
+    return f"{problem}_{name}_{budget}"
+
+
+def _words(problem: str) -> str:
+    return problem.replace("_", " ").capitalize()
+
+
+def _rms(difference: Tensor) -> Tensor:
+    """Root mean squares of rows, [N, ...] -> [N]."""
+    return difference.flatten(1).square().mean(1).sqrt()

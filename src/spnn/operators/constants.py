@@ -1,0 +1,21 @@
+"""Constants of operators, exact in every precision."""
+
+import torch
+from torch import Tensor
+
+__all__ = ["Exact"]
+
+
+class Exact:
+    """Constants in double precision, in the type and the place of what they meet. They are no buffer: Apple's GPUs
+    hold no doubles."""
+
+    def __init__(self, values: Tensor):
+        self.values, self._kept = values.detach().double().cpu(), {}
+
+    def __call__(self, like: Tensor) -> Tensor:
+        key = like.dtype, like.device
+        if key not in self._kept:
+            with torch.inference_mode(False):  # a tensor of inference mode could not enter a later graph
+                self._kept[key] = self.values.to(like.dtype).to(like.device)
+        return self._kept[key]

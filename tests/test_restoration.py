@@ -1,0 +1,94 @@
+"""study=restoration: guidances on known degradations, with equal effort."""
+
+import json
+from functools import partial
+
+import pytest
+import torch
+from commands import configuration
+
+from spnn.diffusion import ConstantStrength, PosteriorGuidance, PseudoinverseGuidance, Sampler
+from spnn.errors import InputError
+from spnn.evaluation import evaluate
+from spnn.evaluation.effort import effort
+from spnn.sampling.models import load_models
+
+SMALL = ("count=4", "problems.super_resolution.factor=2", "study.budgets=[12]", "report=null")
+
+
+def restored(folder, run, *words: str) -> list[dict]:
+    """Entries of a small study of a run."""
+    common = (f"run={run.folder}", f"folder={folder}", "trainer.precision=32-true", "study=restoration")
+    return evaluate(configuration("evaluate", *common, *SMALL, *words))
+
+
+@pytest.mark.slow
+def test_all_methods_restore_linear_and_other_degradations(run, tmp_path):
+    only = "study.only=[super_resolution,high_dynamic_range,phase_retrieval]"
+    entries = restored(
+        tmp_path, run, only, "study.methods=[ddnm,dps,daps,none]", "study.budgets=[6,12]", "methods.ddnm.clip=false"
+    )
+    table = {(entry["problem"], entry["guidance"], entry["budget"]): entry for entry in entries}
+    assert len(table) == 3 * 4 * 2
+    for (problem, name, budget), entry in table.items():
+        assert entry["evaluations"] == entry["steps"] == budget
+        assert entry["gradients"] == budget * (name == "dps") and (entry["kept_mib"] > 0) is (name == "dps")
+        assert (entry["rms"] < 1e-3) is (name == "ddnm" and problem != "phase_retrieval")
+        low, high = entry["psnr_interval"]
+        assert low <= entry["psnr"] <= high
+    for problem in ("super_resolution", "high_dynamic_range", "phase_retrieval"):
+        assert table[problem, "ddnm", 12]["psnr"] > table[problem, "none", 12]["psnr"] + 1
+    folder = tmp_path / "restoration"
+    written = {path.name for path in folder.iterdir()}
+    assert {"table_super_resolution.md", "table_super_resolution_6.md", "equal_time_phase_retrieval.md"} <= written
+    assert {"grid_high_dynamic_range.png", "pareto_phase_retrieval.png"} <= written
+    said = json.loads((folder / "findings.json").read_text())["verdicts"]
+    assert len(said) == 3 and "Super resolution: nearest to the true image is" in said[0]
+
+
+def test_methods_are_told_the_noise_and_the_best_of_several_samples_counts(run, tmp_path, monkeypatch):
+    told = []
+
+    made = PseudoinverseGuidance.__init__
+    monkeypatch.setattr(
+        PseudoinverseGuidance, "__init__", lambda *a, noise=0.0, **o: told.append(noise) or made(*a, noise=noise, **o)
+    )
+    words = ("study.only=[inpainting]", "study.methods=[pigdm,none]", "study.noise=0.3")
+    clean, unguided = restored(tmp_path / "a", run, *words)
+    assert set(told) == {0.3} and clean["rms"] < unguided["rms"]
+    _, several = restored(tmp_path / "b", run, *words, "study.copies=3")
+    assert several["rms"] < unguided["rms"]
+    assert len(list((tmp_path / "b/restoration/inpainting_none_12").glob("*.png"))) == 12
+
+
+def test_what_can_not_be_restored_is_refused(run, tmp_path):
+    for message, *words in (
+        (r"study.only names \['inpaint'\]; `problems` has inpainting", "study.only=[inpaint]"),
+        (r"problems.jpeg: JPEG works on blocks of 8x8|problems.super_resolution", "problems.super_resolution.factor=3"),
+        ("study.noise is the deviation of noise", "study.noise=-1"),
+        ("study.copies must be a whole number", "study.copies=0"),
+        ("`problems` names no operator", "problems=null"),
+        ("problems.inpainting is no known degradation", "operator@problems.inpainting=trained"),
+        ("draws from noise: leave sampler.start=null", "sampler.start=300"),
+        (r"study.methods names \['ddmn'\]", "study.methods=[ddmn]"),
+    ):
+        with pytest.raises(InputError, match=message):
+            restored(tmp_path, run, *words)
+        assert not (tmp_path / "restoration").exists()
+
+
+def test_memory_for_gradients_is_counted(run):
+    models = load_models(configuration("evaluate", f"run={run.folder}"))
+
+    sampler, y = Sampler(models.prior.schedule, 3), torch.zeros(1, 10)
+    kept = effort(models, sampler, partial(PosteriorGuidance, schedule=ConstantStrength()), y).kept_mib
+    with torch.enable_grad():
+        x = torch.zeros(1, *models.prior.image_shape, requires_grad=True)
+        alive = {}
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda t: alive.setdefault(t.untyped_storage().data_ptr(), t.untyped_storage()) and t, lambda t: t
+        ):
+            models.prior(x, torch.zeros(1, dtype=torch.long))
+    weights = {w.untyped_storage().data_ptr() for w in models.prior.parameters()}
+    expected = sum(storage.nbytes() for place, storage in alive.items() if place not in weights) / 2**20
+    assert kept == pytest.approx(expected, rel=0.05)
