@@ -1,5 +1,6 @@
 """The arena: guidances on the same edits, with equal effort."""
 
+import csv
 import json
 from functools import partial
 
@@ -45,6 +46,24 @@ def test_methods_get_the_same_budget_and_are_compared_at_the_same_time(run, tmp_
     assert "Of at most 20 evaluations of the prior" in said and "the quickest one is" in said
     assert all(entry["gap_in_range"] >= 0 for entry in entries)
     assert Image.open(folder / "grid.png").width > 100
+
+
+def test_several_labels_are_set_together(run, tmp_path):
+    words = ("study.settings=[{digit_0: yes, digit_8: no}, {digit_1: yes}]", "study.names=null", "study.budgets=[5]")
+    arena(tmp_path, run, *words, "study.methods=[nlbp_bounded]", "count=40", "study.each=2")
+    rows = list(csv.DictReader((tmp_path / "arena/edits.csv").open()))
+    assert [row["edit"] for row in rows] == ["digit_0_yes__digit_8_no"] * 2 + ["digit_1_yes"] * 2
+    assert {row["set"] for row in rows[:2]} == {"2"}
+    (table,) = csv.DictReader((tmp_path / "arena/settings.csv").open())
+    took = [row["judge_took"] == "True" for row in rows]
+    assert float(table["digit_0_yes__digit_8_no"]) == sum(took[:2]) / 2
+    assert float(table["digit_1_yes"]) == sum(took[2:]) / 2
+    for message, more in (
+        ("leave study.names and study.values out", "study.names=[digit_0]"),
+        ("is a list", "study.settings=[3]"),
+    ):
+        with pytest.raises(InputError, match=message):
+            arena(tmp_path / "x", run, *words, more)
 
 
 @pytest.mark.slow

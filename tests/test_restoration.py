@@ -1,7 +1,7 @@
 """study=restoration: guidances on known degradations, with equal effort."""
 
 import json
-from functools import partial
+from functools import partial, wraps
 
 import pytest
 import torch
@@ -50,12 +50,18 @@ def test_methods_are_told_the_noise_and_the_best_of_several_samples_counts(run, 
     told = []
 
     made = PseudoinverseGuidance.__init__
-    monkeypatch.setattr(
-        PseudoinverseGuidance, "__init__", lambda *a, noise=0.0, **o: told.append(noise) or made(*a, noise=noise, **o)
-    )
+
+    @wraps(made)
+    def recorded(*arguments, noise=0.0, **options):
+        told.append(noise)
+        made(*arguments, noise=noise, **options)
+
+    monkeypatch.setattr(PseudoinverseGuidance, "__init__", recorded)
     words = ("study.only=[inpainting]", "study.methods=[pigdm,none]", "study.noise=0.3")
     clean, unguided = restored(tmp_path / "a", run, *words)
     assert set(told) == {0.3} and clean["rms"] < unguided["rms"]
+    other = restored(tmp_path / "c", run, *words, "study.options={inpainting: {pigdm: {deviation: 0.1}}}")[0]
+    assert other["rms"] != clean["rms"]
     _, several = restored(tmp_path / "b", run, *words, "study.copies=3")
     assert several["rms"] < unguided["rms"]
     assert len(list((tmp_path / "b/restoration/inpainting_none_12").glob("*.png"))) == 12
@@ -70,6 +76,13 @@ def test_what_can_not_be_restored_is_refused(run, tmp_path):
         ("`problems` names no operator", "problems=null"),
         ("problems.inpainting is no known degradation", "operator@problems.inpainting=trained"),
         ("draws from noise: leave sampler.start=null", "sampler.start=300"),
+        (
+            "study.options.jpeg.dps: no option 'rat' .did you mean rate",
+            "study.options={jpeg: {dps: {rat: 1}}}",
+            "study.only=[jpeg]",
+        ),
+        ("study.options: there is no method 'dpss'", "study.options={jpeg: {dpss: {rate: 1}}}"),
+        ("study.options: there is no problem 'jpg'", "study.options={jpg: {}}"),
         (r"study.methods names \['ddmn'\]", "study.methods=[ddmn]"),
     ):
         with pytest.raises(InputError, match=message):

@@ -74,7 +74,7 @@ class Arena(Edit):
             entries.append(entry)
             rows += [{"guidance": name, "budget": budget} | row for row in own]
         title = f"The arena: {len(self.made)} edits of {len({flip.image for flip in self.made})} held-out images"
-        parts = [*self._tables(entries), *self._curves(entries), self._picture(samples)]
+        parts = [*self._tables(entries), *self._by_setting(rows), *self._curves(entries), self._picture(samples)]
         parts.append(Table("edits", "Each edit", {}, rows))
         return Findings(title, self._compared(), entries, self._verdicts(entries), parts)
 
@@ -109,6 +109,20 @@ class Arena(Edit):
             entries, {f"{self.subject.most_trusted}edit_success": "take %", "whole_success": "take whole %"}
         )
         return [*tables, timed] if timed else tables
+
+    def _by_setting(self, rows: list[dict]) -> list[Table]:
+        """How often each of the settings takes with the largest budget, if they were named."""
+        if self.settings is None:
+            return []
+        took, methods = f"{self.subject.most_trusted}took", {}
+        for row in filter(self._largest, rows):
+            methods.setdefault(row["guidance"], {}).setdefault(row["edit"], []).append(row[took])
+        table = [{"guidance": name} | {edit: mean(own) for edit, own in of.items()} for name, of in methods.items()]
+        edits = {edit: f"{edit.replace('__', ', ').replace('_', ' ')} %" for edit in map(self._label, self.made)}
+        return [Table("settings", "Edits that take, of each kind", {"guidance": "guidance", **edits}, table)]
+
+    def _largest(self, entry: dict) -> bool:
+        return entry["budget"] == self.contest.budgets[-1]
 
     def _columns(self) -> dict[str, str]:
         prefix = self.subject.most_trusted
@@ -170,7 +184,7 @@ class Arena(Edit):
         return Pictures("grid", f"The same edits by each method, of {budget} evaluations of the prior", rows, captions)
 
     def _verdicts(self, entries: list[dict]) -> list[str]:
-        own = [entry for entry in entries if entry["budget"] == self.contest.budgets[-1]]
+        own = list(filter(self._largest, entries))
         verdicts = [self._best(own)] if len(own) > 1 else []
         if costly := [f"{entry['guidance']} ({entry['gradients']})" for entry in own if entry["gradients"]]:
             verdicts.append(f"Gradients through the prior come besides: {', '.join(costly)}.")

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from spnn.configs import blanks, instantiate
-from spnn.errors import InputError
+from spnn.errors import InputError, choice
 from spnn.evaluation.contest import Contest, Plan, at_equal_time, best
 from spnn.evaluation.findings import Findings, Lines, Pictures, Table, with_values
 from spnn.evaluation.study import Request, Samples, Study
@@ -59,9 +59,10 @@ class Restoration(Study):
         only: Which of the config's problems are posed; None for all.
         noise: The deviation of normal noise that is put on measurements.
         copies: Samples of each image, of which the one counts that meets the measurement best.
+        options: Problem to method to options that it takes for this problem.
 
     Raises:
-        InputError: If a number is out of range.
+        InputError: If a number is out of range, or there is no such problem, method or option.
     """
 
     name = "restoration"
@@ -74,13 +75,14 @@ class Restoration(Study):
         only: Sequence[str] | None = None,
         noise: float = 0.0,
         copies: int = 1,
+        options: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
     ):
         if isinstance(noise, bool) or not isinstance(noise, int | float) or not noise >= 0:
             raise InputError(f"study.noise is the deviation of noise, a number of at least 0, got {noise!r}.")
         if isinstance(copies, bool) or not isinstance(copies, int) or copies < 1:
             raise InputError(f"study.copies must be a whole number of at least 1, got {copies!r}.")
         self.contest = Contest(budgets, methods, samplers)
-        self.only, self.noise, self.copies = only, noise, copies
+        self.only, self.noise, self.copies, self.options = only, noise, copies, options or {}
 
     def requests(self) -> dict[str, Request]:
         names, subject = self.contest.names(self), self.subject
@@ -92,7 +94,7 @@ class Restoration(Study):
             models = with_operator(subject.models, posed.operator)
             y = posed.y.repeat_interleave(self.copies, 0)
             for name in names:
-                guidance = self._told(self.guidances[name])
+                guidance = self._told(problem, name)
                 for budget, plan in self.contest.plans(self, name, guidance, models, y[:1]).items():
                     self.plans[problem, name, budget] = plan
                     request = Request(guidance, samples, seeds, y, sampler=plan.sampler, operator=posed.operator)
@@ -107,6 +109,10 @@ class Restoration(Study):
             raise InputError(f"study.only names {unknown}; `problems` has {', '.join(posed)}.")
         if not only:
             raise InputError("`problems` names no operator: add one by +operator@problems.mine=inpainting.")
+        for problem, own in self.options.items():
+            if problem not in posed or (unknown := [name for name in own if name not in self.guidances]):
+                what = f"no problem {problem!r}" if problem not in posed else f"no method {unknown[0]!r}"
+                raise InputError(f"study.options: there is {what}. It is {{problem: {{method: {{option: value}}}}}}.")
         found, shape = {}, self.subject.models.prior.image_shape
         for name in only:
             if "_target_" not in posed[name]:
@@ -120,10 +126,15 @@ class Restoration(Study):
             found[name] = _Problem(operator, with_noise(y, self.noise, self.config.seed) if self.noise else y)
         return found
 
-    def _told(self, guidance: Callable) -> Callable:
-        """The guidance, which knows the noise if it can."""
+    def _told(self, problem: str, name: str) -> Callable:
+        """The guidance, which knows the noise if it can, with its options for the problem."""
+        guidance = self.guidances[name]
         known, _ = parameters(getattr(guidance, "func", guidance))
-        return partial(guidance, noise=self.noise) if self.noise and "noise" in known else guidance
+        own = (self.options.get(problem) or {}).get(name) or {}
+        if unknown := [option for option in own if option not in known]:
+            raise InputError(f"study.options.{problem}.{name}: no option {unknown[0]!r}{choice(unknown[0], known)}.")
+        noise = {"noise": self.noise} if self.noise and "noise" in known else {}
+        return partial(guidance, **noise | own) if noise or own else guidance
 
     def conclude(self, samples: Mapping[str, Samples]) -> Findings:
         entries, verdicts, tables, curves, pictures = [], [], [], [], []
