@@ -266,6 +266,22 @@ def test_weights_are_not_taken_into_another_architecture(tmp_path):
         new.take_weights_from(old)
 
 
+def test_a_prior_goes_on_beside_other_labels_of_the_same_images(tmp_path):
+    old = stub_run(tmp_path / "old")
+    new = Run.create(
+        tmp_path / "new", configuration("train", "experiment=digits", "data.source.labels=mixed", "folder=x")
+    )
+    new.take_weights_from(old, but=["task", "judge"])
+    assert [stage for stage in ("task", "inverse", "prior") if new.weights(stage).exists()] == ["prior"]
+    with pytest.raises(InputError, match=r"surjection of .*old was trained with other options in data.source"):
+        new.take_weights_from(old)
+    other = Run.create(
+        tmp_path / "other", configuration("train", "experiment=digits", "data.source.seed=1", "folder=x")
+    )
+    with pytest.raises(InputError, match=r"prior of .*old was trained with other options in data.source"):
+        other.take_weights_from(old, but=["task", "judge"])
+
+
 def test_results_keep_earlier_ones_and_spare_other_folders(tmp_path):
     folder = check_results_folder(tmp_path / "results", marker="sample.yaml")
     for i in range(3):

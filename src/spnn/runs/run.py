@@ -31,6 +31,7 @@ _SECTION_OF = {"surjection": "network", "prior": "prior", "judge": "judge"}  # o
 
 _UNKNOWN = object()
 _OF_THE_PLACE = ("root", "cache", "cache_folder", "on_bad_image")  # options of sources
+_OF_LABELS = ("labels", "grid", "readout", "classes")  # others, which a prior knows nothing of
 
 
 def stages_of(config: DictConfig, model: str) -> list[str]:
@@ -47,10 +48,12 @@ def trained_by(config: DictConfig, stage: str) -> str:
     return _TRAINS.get(stage) or pkgutil.resolve_name(config.stage[stage].module._target_).trains
 
 
-def _what(config: DictConfig, section: str) -> dict[str, Any]:
-    """A section's options but those of where and how data lie, which don't change what is learnt."""
+def _what(config: DictConfig, section: str, model: str) -> dict[str, Any]:
+    """A section's options but those that don't change what a model learns: where and how data lie; to a prior, what
+    labels say."""
     options = OmegaConf.to_container(OmegaConf.select(config, section), resolve=True)
-    return {key: value for key, value in options.items() if key not in _OF_THE_PLACE}
+    without_effect = (*_OF_THE_PLACE, *(_OF_LABELS if (model, section) == ("prior", "data.source") else ()))
+    return {key: value for key, value in options.items() if key not in without_effect}
 
 
 def flat(options: Any, prefix: str = "") -> dict[str, Any]:
@@ -271,7 +274,7 @@ class Run:
             differing = [
                 section
                 for section in ("data.source", _SECTION_OF[model])
-                if _what(self.config, section) != _what(other.config, section)
+                if _what(self.config, section, model) != _what(other.config, section, model)
             ]
             known = stages_of(other.config, model)
             if taken and (unknown := [s for s in known if s not in stages and other.weights(s).exists()]):
