@@ -11,6 +11,7 @@ from hydra.utils import instantiate
 from torch import Tensor
 
 from spnn.diffusion import (
+    ClassifierGuidance,
     Denoised,
     Denoiser,
     GaussianMixturePrior,
@@ -112,6 +113,24 @@ def test_universal_guidance_corrects_the_noise_forwards_and_backwards(level, x, 
     noise = closed.noise + 0.1 * level.sigma * closed.slope * closed.gradient(closed.mean)
     noise = noise - level.signal / level.sigma * (descended - closed.mean)
     same(found.noise, noise)
+    same(level.signal * found.mean + level.sigma * found.noise, x)
+
+
+def test_a_classifier_of_noisy_images_gives_the_posterior_mean(level, x, y):
+    """One that knows what ``y`` is expected to be, weighed by how sure that is."""
+    closed, noise = Closed(level, x, y), 0.3
+    covariance = closed.left_open * closed.matrix @ closed.matrix.T + noise**2 * torch.eye(5)
+    root = torch.linalg.cholesky(torch.linalg.inv(covariance))  # so that half the squared distance is -log p(y | x_t)
+
+    class Expected(torch.nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return (closed.slope * x).flatten(1) @ closed.matrix.T @ root
+
+    options = {"schedule": lambda t: 1.0, "readout": VALUES, "classifier": Expected()}
+    found = step(ClassifierGuidance(operator(), y @ root, **options), x, level)
+    gain = closed.left_open * closed.matrix.T @ torch.linalg.inv(covariance)
+    move = (y - closed.mean.flatten(1) @ closed.matrix.T) @ gain.T
+    same(found.mean, closed.mean + move.unflatten(1, SHAPE))
     same(level.signal * found.mean + level.sigma * found.noise, x)
 
 

@@ -3,6 +3,7 @@
 from spnn.diffusion.annealing import DecoupledAnnealing
 from spnn.diffusion.azula import AzulaPrior, as_azula
 from spnn.diffusion.back_projection import BackProjection
+from spnn.diffusion.classifier import ClassifierGuidance
 from spnn.diffusion.denoiser import Denoised, Denoiser, Level
 from spnn.diffusion.fibre import FibreSampling
 from spnn.diffusion.gaussian import GaussianMixturePrior
@@ -29,6 +30,7 @@ from spnn.diffusion.training_free import TrainingFreeGuidance, UniversalGuidance
 __all__ = [
     "AzulaPrior",
     "BackProjection",
+    "ClassifierGuidance",
     "ConstantStrength",
     "CosineStrength",
     "DecoupledAnnealing",

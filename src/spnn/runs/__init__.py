@@ -16,6 +16,15 @@ is finished. Later stages, sampling and evaluation start from it. ``python -m sp
 
 from spnn.runs.folders import alone_in, check_results_folder, fresh_folder
 from spnn.runs.record import Record
-from spnn.runs.run import Run, stages_of, trained_by
+from spnn.runs.run import Run, noisy_judge_of, stages_of, trained_by
 
-__all__ = ["Record", "Run", "alone_in", "check_results_folder", "fresh_folder", "stages_of", "trained_by"]
+__all__ = [
+    "Record",
+    "Run",
+    "alone_in",
+    "check_results_folder",
+    "fresh_folder",
+    "noisy_judge_of",
+    "stages_of",
+    "trained_by",
+]

@@ -24,7 +24,7 @@ from spnn.surjection import Surjection
 if TYPE_CHECKING:
     from spnn.data import ImageData, Source
 
-__all__ = ["Run", "flat", "stages_of", "trained_by"]
+__all__ = ["Run", "flat", "noisy_judge_of", "stages_of", "trained_by"]
 
 _TRAINS = {"task": "surjection", "inverse": "surjection", "prior": "prior", "judge": "judge"}  # of the stages here
 _SECTION_OF = {"surjection": "network", "prior": "prior", "judge": "judge"}  # of the config, that builds the model
@@ -46,6 +46,24 @@ def stages_of(config: DictConfig, model: str) -> list[str]:
 def trained_by(config: DictConfig, stage: str) -> str:
     """Which model a stage trains: ``surjection``, ``prior`` or ``judge``."""
     return _TRAINS.get(stage) or pkgutil.resolve_name(config.stage[stage].module._target_).trains
+
+
+def noisy_judge_of(run: str | Path | None) -> nn.Module:
+    """The classifier of noisy images that a run has trained in place of a judge, with the ``names`` of its labels.
+
+    Raises:
+        InputError: If there is no such run, or it has none.
+    """
+    how = "python train.py from_run=<run> folder=<another> stages=[judge] stage@stage.judge=judge_noisy"
+    if run is None:
+        raise InputError(f"a classifier of noisy images is a run's: train one, {how}, and give that folder as `run`.")
+    found = Run(run)
+    made = pkgutil.resolve_name(found.config.stage.judge.module._target_)
+    judge = found.judge() if getattr(made, "of_noisy_images", False) else None
+    if judge is None:
+        raise InputError(f"{run} has trained no classifier of noisy images: {how}")
+    judge.names = found.source.readout.names
+    return judge
 
 
 def _what(config: DictConfig, section: str, model: str) -> dict[str, Any]:

@@ -3,10 +3,11 @@
 import torch
 from torch import Tensor, nn
 
+from spnn.diffusion.schedule import NoiseSchedule
 from spnn.readout import LOGITS, Readout
 from spnn.training.stage import Stage
 
-__all__ = ["ClassifierStage", "JudgeStage"]
+__all__ = ["ClassifierStage", "JudgeStage", "NoisyJudgeStage"]
 
 
 class ClassifierStage(Stage):
@@ -84,3 +85,30 @@ class JudgeStage(ClassifierStage):
     """Train the independent judge: a plain classifier that guidance never sees."""
 
     trains = "judge"
+
+
+class NoisyJudgeStage(JudgeStage):
+    """Train a classifier of images with the noise of any level, for guidance by it (Dhariwal and Nichol, 2021). It is
+    validated and tested at all levels, too.
+
+    Arguments:
+        classifier, **options: See :class:`ClassifierStage`; ``noise`` comes besides.
+        schedule: Of the noise; the prior's.
+    """
+
+    of_noisy_images = True
+
+    def __init__(self, classifier: nn.Module, *, schedule: NoiseSchedule | None = None, **options):
+        super().__init__(classifier, **options)
+        self.schedule = schedule or NoiseSchedule()
+
+    def disturbed(self, image: Tensor, labels: Tensor) -> Tensor:
+        image = super().disturbed(image, labels)
+        t = torch.randint(self.schedule.num_steps, (len(image),), device=image.device)
+        return self.schedule.add_noise(image, torch.randn_like(image), t)
+
+    def evaluation_step(self, split: str, batch: dict[str, Tensor]) -> Tensor:
+        image = batch["image"]
+        noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(0)).to(image)  # the same each time
+        t = torch.linspace(0, self.schedule.num_steps - 1, len(image)).long().to(image.device)
+        return super().evaluation_step(split, batch | {"image": self.schedule.add_noise(image, noise, t)})
