@@ -242,6 +242,21 @@ def test_daps_draws_clean_images_from_their_posterior(t, s):
     torch.testing.assert_close(drawn.T.cov(), covariance.float(), rtol=0, atol=0.06)
 
 
+@pytest.mark.parametrize(("steps", "apart"), [(1, 1.0), (100, 0.03)])
+def test_daps_follows_the_prior_s_ode(steps, apart):
+    """Which keeps how many deviations an image is from the mean: of Gaussian pixels, x0 is in proportion to x."""
+    x, y = torch.randn(2, *SHAPE), torch.zeros(2, 3)
+    guidance = named("daps", y, rate=1e-12, iterations=1, deviation=1e-3, ode_steps=steps)  # draws stay where they are
+    denoise = Sampler(PRIOR.schedule, 20, clip=False).denoiser(PRIOR, lambda: torch.zeros_like(x), 500)
+    level = denoise.level
+    end = DEVIATION / (level.signal**2 * DEVIATION**2 + level.sigma**2) ** 0.5
+    found = guide(guidance, denoise, x, level).mean / x
+    assert found.std() < 1e-3
+    assert (found.mean() - end).abs() < apart * end
+    if steps == 1:
+        assert found.mean().item() == pytest.approx(Closed(level, x, y).slope, abs=1e-3)
+
+
 def test_samples_of_daps_have_the_posterior_mean():
     y, count = torch.tensor([[1.0, -0.5, 0.3]]), 3000
     guidance = named("daps", y.expand(count, -1), noise=1.0, deviation=DEVIATION, rate=0.1, iterations=40)

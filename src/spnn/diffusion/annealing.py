@@ -26,7 +26,8 @@ __all__ = ["DecoupledAnnealing"]
 
 
 class DecoupledAnnealing(TargetGuidance):
-    r"""Guidance by draws of the clean image, as in DAPS with one step of its ODE: :math:`x_0` is the prior's.
+    r"""Guidance by draws of the clean image, as in DAPS. :math:`x_0` is where the prior's ODE leads from :math:`x_t`,
+    in one step the prior's clean image.
 
     For a linear ``g``, a prior of independent Gaussian pixels and many short steps, draws and samples are those of the
     posterior.
@@ -40,6 +41,7 @@ class DecoupledAnnealing(TargetGuidance):
             in the paper.
         rate: :math:`\eta (r_t^{-2} + \lambda_t \sigma_y^{-2})`; of an operator of norm 1 it must be below 2.
         iterations: Steps of Langevin dynamics at each step of sampling.
+        ode_steps: Of the ODE, evenly spread down to no noise, each an evaluation of the prior; the paper has 5.
         **options: See :class:`~spnn.diffusion.TargetGuidance`.
 
     Raises:
@@ -57,21 +59,27 @@ class DecoupledAnnealing(TargetGuidance):
         deviation: float = 0.5,
         rate: float = 0.1,
         iterations: int = 20,
+        ode_steps: int = 1,
         **options,
     ):
         super().__init__(surjection, target, **options)
-        if not (noise > 0 and deviation > 0 and 0 < rate < 2 and iterations >= 1):
+        if not (noise > 0 and deviation > 0 and 0 < rate < 2 and min(iterations, ode_steps) >= 1):
             raise InputError(
                 "guidance.noise and guidance.deviation must be positive, guidance.rate between 0 and 2, and "
-                f"guidance.iterations at least 1, got {noise}, {deviation}, {rate} and {iterations}."
+                "guidance.iterations and guidance.ode_steps at least 1, got "
+                f"{noise}, {deviation}, {rate}, {iterations} and {ode_steps}."
             )
-        self.noise, self.deviation, self.rate, self.iterations = noise, deviation, rate, iterations
+        self.noise, self.deviation, self.rate = noise, deviation, rate
+        self.iterations, self.ode_steps = iterations, ode_steps
 
     def guide(self, denoise: Denoiser, x: Tensor, level: Level) -> Denoised:
         """Return draws of the clean images; see :func:`~spnn.diffusion.guidance.guide`."""
         found, strength = denoise(x), self.schedule(level.t)
         if strength == 0:
             return found
+        for i in range(1, self.ode_steps):
+            below = denoise.at(round(level.t * (1 - i / self.ode_steps)))
+            found = below(below.level.signal * found.mean + below.level.sigma * found.noise)
         which = self.unmet(found.mean)
         near, likely = 1 / left_open(self.deviation, level.signal, level.sigma), strength / self.noise**2
         step = self.rate / (near + likely)

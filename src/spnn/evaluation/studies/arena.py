@@ -10,7 +10,7 @@ from spnn.evaluation.contest import Contest, at_equal_time, best
 from spnn.evaluation.findings import Findings, Lines, Pictures, Table, with_values
 from spnn.evaluation.studies.edit import Edit, mean
 from spnn.evaluation.study import Request, Samples
-from spnn.metrics import faults, psnr
+from spnn.metrics import faults, measurement_metrics, psnr
 from spnn.outputs import outputs_of
 
 __all__ = ["Arena"]
@@ -68,6 +68,7 @@ class Arena(Edit):
             own = self._of_each(found.images)
             entry = {"guidance": name, "budget": budget, "steps": plan.steps} | vars(plan.cost) | self._means(own)
             entry |= {key: mean(row[key] for row in own) for key in ("gap", "gap_in_range", "psnr")}
+            entry |= self._likeness(found.images)
             well = [row["whole"] for row in own if row["well_judged"]]
             entry |= {"whole_success": mean(well)} | self.subject.realism(found.images)
             entry["seconds_per_image"] = None if found.seconds is None else found.seconds / len(found.images)
@@ -77,6 +78,13 @@ class Arena(Edit):
         parts = [*self._tables(entries), *self._by_setting(rows), *self._curves(entries), self._picture(samples)]
         parts.append(Table("edits", "Each edit", {}, rows))
         return Findings(title, self._compared(), entries, self._verdicts(entries), parts)
+
+    def _likeness(self, images: Tensor) -> dict[str, float]:
+        """SSIM, and LPIPS if its network is there, to the held-out images."""
+        found = measurement_metrics(
+            self.y, self.y, images, self.subject.images[self.images], download=self.config.download
+        )
+        return {name: found[name] for name in ("ssim", "lpips") if name in found}
 
     def _of_each(self, images: Tensor) -> list[dict[str, Any]]:
         """What became of each edit."""
@@ -138,6 +146,8 @@ class Arena(Edit):
             "whole_success": "take whole %",
             f"{prefix}side_effects": "others change",
             "psnr": "PSNR",
+            "ssim": "SSIM",
+            "lpips": "LPIPS",
             "saturated": "black or white %",
             "fine_energy_ratio": "fine detail, x real",
             "judge_frechet": "Fréchet",
@@ -152,11 +162,11 @@ class Arena(Edit):
             f"budget; gradients through the prior come besides. 'Take' is how often the {self.subject.judged_by} sees "
             "what was set, over what it recognises well; 'take whole', how often it does in a picture that is neither "
             "burnt nor mottled. 'Others change' counts the others in which the sample differs from the held-out image, "
-            "of which PSNR is a distance. Fréchet distances are those of the judge's outputs from real images', of "
-            "equally many samples. |g(x) - y| is the mean over outputs, and that of the picture, whose values end at "
-            "black and white. Seconds are this machine's, in batches; the last table is what methods reach, between "
-            "their budgets, in the time that the first one takes for its largest budget, and empty where a method's "
-            "smallest budget takes longer."
+            "which PSNR, SSIM and LPIPS (where its network is on disk) compare it with. Fréchet distances are those of "
+            "the judge's outputs from real images', of equally many samples. |g(x) - y| is the mean over outputs, and "
+            "that of the picture, whose values end at black and white. Seconds are this machine's, in batches; the "
+            "table of equal time is what methods reach, between their budgets, in the time that the first one takes "
+            "for its largest budget, and empty where a method's smallest budget takes longer."
         )
 
     def _curves(self, entries: list[dict]) -> list[Lines]:
