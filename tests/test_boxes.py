@@ -259,6 +259,16 @@ def test_boxes_are_cropped_with_the_picture(tmp_path):
     torch.testing.assert_close(clipped, torch.tensor([40 / 60, 0.5, 1, 1]))
 
 
+def test_boxes_that_reach_beyond_their_picture_are_told(tmp_path, caplog):
+    for i, edges in enumerate(
+        [(1, 1, 100, 60), (0, 1, 101, 60), (1, 1, 300, 60), (-5, 1, 50, 60), *[(1, 1, 9, 9)] * 8]
+    ):
+        annotate(tmp_path, f"{i}", ("dog", edges, 0))
+    voc(tmp_path).check()
+    (line,) = [record.message for record in caplog.records if "reach beyond" in record.message]
+    assert "boxes of 2 annotations" in line and "2.xml" in line and "3.xml" in line and "1.xml" not in line
+
+
 @pytest.mark.parametrize(
     ("write", "options", "message"),
     [

@@ -1,5 +1,6 @@
 """Objects and their boxes in the layout of Pascal VOC."""
 
+import logging
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -16,6 +17,8 @@ from spnn.data.listed import SPLITS, ListedImages, Listing, in_order
 from spnn.data.search import Search
 from spnn.errors import InputError, some_of
 from spnn.readout import Boxes
+
+log = logging.getLogger(__name__)
 
 __all__ = ["VOC"]
 
@@ -83,7 +86,7 @@ class VOC(ListedImages):
                 f"{root} must have a folder JPEGImages and, beside it, Annotations, an XML file for each picture. "
                 f"Found there:\n{search.describe()}"
             )
-        found = []
+        found, beyond = [], []
         for folder in sorted(images.keys() & annotated.keys()):
             splits = _lists(folder / "ImageSets/Main")
             files, named = search.files[annotated[folder]], _by_stem(search.files[images[folder]])
@@ -96,8 +99,12 @@ class VOC(ListedImages):
                 if splits and name not in splits:
                     continue
                 image = images[folder] / named.get(name, f"{name}.jpg")
-                classes, boxes = _read(annotated[folder] / f"{name}.xml", image)
+                file = annotated[folder] / f"{name}.xml"
+                classes, boxes, inside = _read(file, image)
+                beyond += [] if inside else [str(file)]
                 found.append(_Annotation(image.relative_to(root).as_posix(), classes, boxes, splits.get(name)))
+        if beyond:
+            log.warning("boxes of %d annotations reach beyond their pictures: %s", len(beyond), some_of(beyond, 3))
         if not any(one.classes for one in found):
             raise InputError(f"the {len(found)} annotations of {root} have no box that can be trained on.")
         return found
@@ -175,8 +182,9 @@ def _by_stem(files: set[str]) -> dict[str, str]:
     return {Path(file).stem: file for file in sorted(files) if Path(file).suffix.lower() in readable}
 
 
-def _read(file: Path, image: Path) -> tuple[list[str], np.ndarray]:
-    """The classes of a file's objects, and their edges in the central square, float32 [n, 4].
+def _read(file: Path, image: Path) -> tuple[list[str], np.ndarray, bool]:
+    """The classes of a file's objects, their edges in the central square, float32 [n, 4], and whether all boxes lie in
+    the picture, but for a pixel.
 
     Raises:
         InputError: If the file isn't XML of that kind.
@@ -195,14 +203,15 @@ def _read(file: Path, image: Path) -> tuple[list[str], np.ndarray]:
             with Image.open(image) as opened:
                 size = list(opened.size)
         except OSError:  # which is told of where pictures are read
-            return [], np.zeros((0, 4), np.float32)
+            return [], np.zeros((0, 4), np.float32), True
     side = min(size, default=0)
     edges = np.array([edges for _, edges in objects], np.float64).reshape(-1, 2, 2)
+    inside = bool(((edges >= 0) & (edges <= np.array(size) + 1)).all())
     edges = (edges - [1, 1] + [[0, 0], [1, 1]] - (np.array(size) - side) / 2) / max(side, 1)  # pixels count from 1
     middles = edges.mean(1)
     kept = ((middles >= 0) & (middles < 1)).all(1)
-    names = [name for (name, _), inside in zip(objects, kept, strict=True) if inside]
-    return names, edges.clip(0, 1)[kept].reshape(-1, 4).astype(np.float32)
+    names = [name for (name, _), keep in zip(objects, kept, strict=True) if keep]
+    return names, edges.clip(0, 1)[kept].reshape(-1, 4).astype(np.float32), inside
 
 
 def _objects(tree: ElementTree.ElementTree) -> Iterator[tuple[str, list[float]]]:
