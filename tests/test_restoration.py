@@ -2,16 +2,26 @@
 
 import json
 from functools import partial, wraps
+from types import SimpleNamespace
 
 import pytest
 import torch
 from commands import configuration
 
-from spnn.diffusion import ConstantStrength, PosteriorGuidance, PseudoinverseGuidance, Sampler
+from spnn.diffusion import (
+    ConstantStrength,
+    Denoised,
+    GradientGuidance,
+    NoiseSchedule,
+    PosteriorGuidance,
+    PseudoinverseGuidance,
+    Sampler,
+)
 from spnn.errors import InputError
 from spnn.evaluation import evaluate
 from spnn.evaluation.effort import effort
-from spnn.sampling.models import load_models
+from spnn.operators import AveragePool
+from spnn.readout import VALUES
 
 SMALL = ("count=4", "problems.super_resolution.factor=2", "study.budgets=[12]", "report=null")
 
@@ -90,18 +100,22 @@ def test_what_can_not_be_restored_is_refused(run, tmp_path):
         assert not (tmp_path / "restoration").exists()
 
 
-def test_memory_for_gradients_is_counted(run):
-    models = load_models(configuration("evaluate", f"run={run.folder}"))
+class Squares(torch.nn.Module):
+    """A prior that keeps an image, its cosine and weights for a gradient."""
 
-    sampler, y = Sampler(models.prior.schedule, 3), torch.zeros(1, 10)
-    kept = effort(models, sampler, partial(PosteriorGuidance, schedule=ConstantStrength()), y).kept_mib
-    with torch.enable_grad():
-        x = torch.zeros(1, *models.prior.image_shape, requires_grad=True)
-        alive = {}
-        with torch.autograd.graph.saved_tensors_hooks(
-            lambda t: alive.setdefault(t.untyped_storage().data_ptr(), t.untyped_storage()) and t, lambda t: t
-        ):
-            models.prior(x, torch.zeros(1, dtype=torch.long))
-    weights = {w.untyped_storage().data_ptr() for w in models.prior.parameters()}
-    expected = sum(storage.nbytes() for place, storage in alive.items() if place not in weights) / 2**20
-    assert kept == pytest.approx(expected, rel=0.05)
+    image_shape, schedule = (3, 8, 8), NoiseSchedule()
+
+    def __init__(self):
+        super().__init__()
+        self.weights = torch.nn.Parameter(torch.ones(3, 8, 8), requires_grad=False)
+
+    def forward(self, x: torch.Tensor, t: torch.Tensor) -> Denoised:
+        return Denoised(self.weights * x.square(), x.cos())  # which keep x once, and the weights
+
+
+def test_memory_for_gradients_is_counted():
+    models = SimpleNamespace(prior=Squares(), operator=AveragePool(2, (3, 8, 8)), readout=VALUES)
+    sampler, y = Sampler(Squares.schedule, 3), torch.zeros(1, 3, 4, 4)
+    found = effort(models, sampler, partial(PosteriorGuidance, schedule=ConstantStrength()), y)
+    assert (found.evaluations, found.gradients, found.kept_mib) == (3, 3, 3 * 8 * 8 * 4 / 2**20)
+    assert effort(models, sampler, partial(GradientGuidance, schedule=ConstantStrength()), y).kept_mib == 0

@@ -1,15 +1,16 @@
 """What a guided sampler costs: how often it asks the prior, how often for a gradient through it, and what is kept for
 that."""
 
-from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from torch.autograd.graph import register_multi_grad_hook, saved_tensors_hooks
 
+from spnn.diffusion.denoiser import Denoised
 from spnn.diffusion.guidance import Guidance
+from spnn.diffusion.latent import LatentPrior
 from spnn.diffusion.sampler import ImageNoise, Sampler
 from spnn.sampling.models import Models
 
@@ -18,8 +19,8 @@ __all__ = ["Effort", "effort"]
 
 @dataclass
 class Effort:
-    """Of a sample: evaluations of the prior, gradients through it, and the most memory that it keeps for these at once,
-    besides its weights, in MiB."""
+    """Of a sample: evaluations of the prior, gradients through it, and the memory that an evaluation keeps for its
+    gradient, besides the weights, in MiB; 0 where no gradient is taken."""
 
     evaluations: int = 0
     gradients: int = 0
@@ -27,68 +28,49 @@ class Effort:
 
 
 def effort(models: Models, sampler: Sampler, guidance: Callable[..., Guidance | None], y: Tensor) -> Effort:
-    """Draw an image for a target ``y`` [1, K], and count what that takes."""
+    """Draw an image for a target ``y`` [1, ...] with a prior that costs nothing, and count what that takes."""
     prior = models.prior.cpu()
+    core = prior.prior if isinstance(prior, LatentPrior) else prior
+    counted = _Counted(core)
+    cheap = LatentPrior(counted, prior.codec, prior.image_shape) if isinstance(prior, LatentPrior) else counted
     made = guidance(models.operator.cpu(), y, free=None, readout=models.readout)
-    with _counted(prior) as found:
-        sampler(prior, ImageNoise([0], getattr(prior, "noise_shape", prior.image_shape)), made)
-    return found
+    sampler(cheap, ImageNoise([0], core.image_shape), made)
+    if counted.found.gradients:
+        counted.found.kept_mib = _kept_bytes(core) / 2**20
+    return counted.found
 
 
-@contextmanager
-def _counted(prior: nn.Module) -> Iterator[Effort]:
-    found = Effort()
+class _Counted(nn.Module):
+    """A prior that halves images, and counts how often it is asked."""
 
-    def differentiated(_: object) -> None:
-        found.gradients += 1
+    def __init__(self, prior: nn.Module):
+        super().__init__()
+        self.image_shape, self.schedule, self.found = prior.image_shape, prior.schedule, Effort()
 
-    def asked(_: nn.Module, __: tuple, output: tuple[Tensor, ...]) -> None:
-        found.evaluations += 1
-        if traced := [part for part in output if part.requires_grad]:
-            register_multi_grad_hook(traced, differentiated, mode="any")
+    def forward(self, x: Tensor, t: Tensor) -> Denoised:
+        self.found.evaluations += 1
+        found = Denoised(x / 2, x / 2)
+        if x.requires_grad:
+            register_multi_grad_hook(found, self._differentiated, mode="any")
+        return found
 
-    ledger = _Ledger({weight.untyped_storage().data_ptr() for weight in prior.parameters()})
-    handles = [
-        prior.register_forward_pre_hook(lambda *_: ledger.hooks.__enter__()),
-        prior.register_forward_hook(lambda *_: ledger.hooks.__exit__(), always_call=True),
-        prior.register_forward_hook(asked),
-    ]
-    try:
-        yield found
-    finally:
-        found.kept_mib = ledger.most / 2**20
-        for handle in handles:
-            handle.remove()
+    def _differentiated(self, _: Tensor) -> None:
+        self.found.gradients += 1
 
 
-class _Ledger:
-    """Bytes of tensors that autograd keeps, each storage once, but for some.
+def _kept_bytes(prior: nn.Module) -> int:
+    """What autograd keeps of an evaluation, each storage once, but for the weights."""
+    kept: dict[int, int] = {}
 
-    Arguments:
-        free: Addresses of those that don't count.
-    """
-
-    def __init__(self, free: set[int]):
-        self.free, self.kept, self.now, self.most = free, Counter(), 0, 0
-        self.hooks = saved_tensors_hooks(lambda tensor: _Kept(self, tensor), lambda kept: kept.tensor)
-
-    def change(self, tensor: Tensor, by: int) -> None:
+    def pack(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        if (place := storage.data_ptr()) in self.free:
-            return
-        before = self.kept[place]
-        self.kept[place] += by
-        if 0 in (before, before + by):
-            self.now += by * storage.nbytes()
-            self.most = max(self.most, self.now)
+        kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
 
-
-class _Kept:
-    """A tensor, as long as autograd keeps it."""
-
-    def __init__(self, ledger: _Ledger, tensor: Tensor):
-        self.ledger, self.tensor = ledger, tensor
-        ledger.change(tensor, 1)
-
-    def __del__(self) -> None:
-        self.ledger.change(self.tensor, -1)
+    x = torch.zeros(1, *prior.image_shape, requires_grad=True)
+    with torch.enable_grad(), saved_tensors_hooks(pack, lambda tensor: tensor):
+        found = prior(x, torch.zeros(1, dtype=torch.long))  # while it lives, no address is used twice
+    for weight in prior.parameters():
+        kept.pop(weight.untyped_storage().data_ptr(), None)
+    del found
+    return sum(kept.values())
