@@ -215,6 +215,16 @@ def test_the_pseudo_inverse_of_jpeg_decodes_as_pillow(quality, channels):
     assert (ours - theirs).abs().mean() < min(1.0, 0.6 * lost)  # whole colours in the file, and the odd coefficient
 
 
+@pytest.mark.parametrize("quality", [1, 9, 13, 37, 48, 60, 100])
+def test_jpeg_s_tables_are_those_of_pillow_s_files(quality):
+    file = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(file, "JPEG", quality=quality)
+    g = JPEG((3, 16, 16), quality=quality)
+    for number, backwards in enumerate(g.backwards):
+        found = backwards.values.norm(dim=1)  # the cosines are of norm 1
+        assert found.round().int().tolist() == list(Image.open(file).quantization[number])
+
+
 def test_gradients_pass_jpeg_s_rounding():
     g = JPEG((3, 16, 16))
     x = torch.randn(1, 3, 16, 16, requires_grad=True)
@@ -243,6 +253,7 @@ def test_phase_retrieval_sees_magnitudes_of_the_padded_image():
         (lambda: JPEG((1, 12, 8)), "blocks of 8x8 pixels"),
         (lambda: JPEG((2, 16, 16)), "1 or 3 channels"),
         (lambda: JPEG((3, 16, 16), quality=0), "from 1 to 100"),
+        (lambda: JPEG((3, 16, 16), quality=10.5), "from 1 to 100"),
         (lambda: PhaseRetrieval((3, 8, 8), -1), "at least 0"),
     ],
 )

@@ -25,7 +25,7 @@ from spnn.diffusion import (
 from spnn.diffusion.guidance import guide
 from spnn.errors import InputError
 from spnn.operators import Matrix
-from spnn.readout import VALUES
+from spnn.readout import VALUES, Values
 
 SHAPE, DEVIATION = (3, 2, 2), 0.7
 PRIOR = GaussianMixturePrior.isotropic(torch.zeros(1, *SHAPE), DEVIATION)
@@ -126,7 +126,7 @@ def test_a_classifier_of_noisy_images_gives_the_posterior_mean(level, x, y):
         def forward(self, x: Tensor) -> Tensor:
             return (closed.slope * x).flatten(1) @ closed.matrix.T @ root
 
-    options = {"schedule": lambda t: 1.0, "readout": VALUES, "classifier": Expected()}
+    options = {"schedule": lambda t: 1.0, "readout": Values([*"abcde"]), "classifier": Expected()}
     found = step(ClassifierGuidance(operator(), y @ root, **options), x, level)
     gain = closed.left_open * closed.matrix.T @ torch.linalg.inv(covariance)
     move = (y - closed.mean.flatten(1) @ closed.matrix.T) @ gain.T

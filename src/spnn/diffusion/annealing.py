@@ -77,8 +77,12 @@ class DecoupledAnnealing(TargetGuidance):
         found, strength = denoise(x), self.schedule(level.t)
         if strength == 0:
             return found
+        at = level.t
         for i in range(1, self.ode_steps):
             below = denoise.at(round(level.t * (1 - i / self.ode_steps)))
+            if below.level.t >= at:  # so little noise is left that levels meet
+                continue
+            at = below.level.t
             found = below(below.level.signal * found.mean + below.level.sigma * found.noise)
         which = self.unmet(found.mean)
         near, likely = 1 / left_open(self.deviation, level.signal, level.sigma), strength / self.noise**2

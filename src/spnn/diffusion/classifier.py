@@ -36,6 +36,8 @@ class ClassifierGuidance(TargetGuidance):
         super().__init__(surjection, target, **options)
         if not rate > 0:
             raise InputError(f"guidance.rate must be positive, got {rate}.")
+        if not self.readout.names:
+            raise InputError("guidance=classifier is for labels, which a degradation doesn't have: choose another.")
         if (names := getattr(classifier, "names", self.readout.names)) != self.readout.names:
             raise InputError(
                 f"the classifier is for {len(names)} labels ({', '.join(names[:3])} ...), but the targets are "

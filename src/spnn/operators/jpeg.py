@@ -70,15 +70,15 @@ class JPEG(Surjection):
                 f"JPEG works on blocks of {side}x{side} pixels, which {height}x{width} pixels don't divide into."
                 + (" operator.subsampling=false takes multiples of 8." if side > _BLOCK else "")
             )
-        if isinstance(quality, bool) or not 1 <= quality <= 100:
-            raise InputError(f"operator.quality must lie from 1 to 100, got {quality!r}.")
+        if isinstance(quality, bool) or not isinstance(quality, int) or not 1 <= quality <= 100:
+            raise InputError(f"operator.quality is a whole number from 1 to 100, got {quality!r}.")
         self.pool = AveragePool(2, (2, height, width)) if side > _BLOCK else None
         colour = torch.tensor(_COLOURS).double() if channels == 3 else torch.ones(1, 1).double()
         self.to_planes, self.from_planes = Exact(127.5 * colour), Exact(torch.linalg.inv(colour) / 127.5)
         place, frequency = torch.arange(_BLOCK).double(), torch.arange(_BLOCK).double()[:, None]
         cosines = torch.cos(math.pi / _BLOCK * (place + 0.5) * frequency) / 2
         cosines[0] /= math.sqrt(2)
-        scale = 5000 / quality if quality < 50 else 200 - 2 * quality
+        scale = 5000 // quality if quality < 50 else 200 - 2 * quality
         tables = [torch.tensor(table).flatten() for table in (_LUMA, _CHROMA)[:channels]]
         tables = [((table * scale + 50) / 100).floor().clamp(1, 255).double() for table in tables]
         transform = torch.kron(cosines, cosines)  # orthogonal

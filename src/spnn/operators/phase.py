@@ -35,6 +35,8 @@ class PhaseRetrieval(Surjection):
     """
 
     num_latents = 1
+    takes_pictures = False
+    """Whether a picture can be a measurement."""
 
     def __init__(self, image_shape: Sequence[int], oversampling: float = 2.0):
         super().__init__()

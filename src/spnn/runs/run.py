@@ -58,10 +58,9 @@ def noisy_judge_of(run: str | Path | None) -> nn.Module:
     if run is None:
         raise InputError(f"a classifier of noisy images is a run's: train one, {how}, and give that folder as `run`.")
     found = Run(run)
-    made = pkgutil.resolve_name(found.config.stage.judge.module._target_)
-    judge = found.judge() if getattr(made, "of_noisy_images", False) else None
-    if judge is None:
+    if not (found.has_noisy_judge and found.has("judge")):
         raise InputError(f"{run} has trained no classifier of noisy images: {how}")
+    judge = found._trained("judge")
     judge.names = found.source.readout.names
     return judge
 
@@ -209,8 +208,14 @@ class Run:
         return self._trained("prior")
 
     def judge(self) -> nn.Module | None:
-        """The independent judge; None if the run hasn't trained one."""
-        return self._trained("judge") if self.has("judge") else None
+        """The independent judge; None if the run hasn't trained one, or it is a classifier of noisy images."""
+        return self._trained("judge") if self.has("judge") and not self.has_noisy_judge else None
+
+    @property
+    def has_noisy_judge(self) -> bool:
+        """Whether the run's judge was trained on noisy images, to guide and not to judge."""
+        made = pkgutil.resolve_name(self.config.stage.judge.module._target_) if "judge" in self.config.stage else None
+        return getattr(made, "of_noisy_images", False)
 
     def has(self, model: str) -> bool:
         """Whether a stage that trains the model is finished."""

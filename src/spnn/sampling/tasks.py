@@ -154,8 +154,8 @@ def restore(config: DictConfig, models: Models, outputs: Outputs, given: Tensor 
     need_operator(models)
     if models.readout.names:
         raise InputError(
-            "restore undoes a degradation: choose operator=inpainting, super_resolution, colorization, deblurring or "
-            "distorted. An image is drawn from its labels by task=reconstruct."
+            "restore undoes a degradation: choose another operator, such as inpainting, super_resolution or jpeg. An "
+            "image is drawn from its labels by task=reconstruct."
         )
     noise = config.restore.get("noise", 0)
     if isinstance(noise, bool) or not isinstance(noise, int | float) or not noise >= 0:
@@ -170,6 +170,10 @@ def restore(config: DictConfig, models: Models, outputs: Outputs, given: Tensor 
         raise InputError("restore.noise is put on measurements of clean images; degraded ones have theirs already.")
     if config.images is None:
         raise InputError("restore.degraded=true takes your own degraded images: give them as `images`.")
+    if not getattr(models.operator, "takes_pictures", True):
+        raise InputError(
+            f"no picture is what {type(models.operator).__name__} measures: give clean images, restore.degraded=false."
+        )
     shape = models.prior.image_shape
     measured = outputs(torch.zeros(1, *shape)).shape[1:]
     if len(measured) == 3:

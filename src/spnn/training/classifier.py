@@ -92,7 +92,7 @@ class NoisyJudgeStage(JudgeStage):
     validated and tested at all levels, too.
 
     Arguments:
-        classifier, **options: See :class:`ClassifierStage`; ``noise`` comes besides.
+        classifier, **options: See :class:`ClassifierStage`; its ``noise`` has no effect.
         schedule: Of the noise; the prior's.
     """
 
@@ -100,10 +100,10 @@ class NoisyJudgeStage(JudgeStage):
 
     def __init__(self, classifier: nn.Module, *, schedule: NoiseSchedule | None = None, **options):
         super().__init__(classifier, **options)
+        self.noise = 0.0  # whatever a judge's would be: the diffusion's is enough
         self.schedule = schedule or NoiseSchedule()
 
     def disturbed(self, image: Tensor, labels: Tensor) -> Tensor:
-        image = super().disturbed(image, labels)
         t = torch.randint(self.schedule.num_steps, (len(image),), device=image.device)
         return self.schedule.add_noise(image, torch.randn_like(image), t)
 

@@ -92,6 +92,8 @@ class Edit(Study):
         self.starts = list(dict.fromkeys(starts))
         self.each, self.quantile, self.well_judged = each, quantile, well_judged
         self.names, self.settings, self.shown = names, settings, shown
+        if settings is not None and not settings:
+            raise InputError("study.settings is empty: a list of {Name: value, ...}, or null for one label at a time.")
         if settings is not None and (names or values):
             raise InputError("study.settings says what is set: leave study.names and study.values out.")
 
@@ -133,7 +135,8 @@ class Edit(Study):
     def _wanted(self) -> list[dict[int, Setting]]:
         """What is set in one image, of each kind of edit."""
         if self.settings is not None:
-            return [self._read(setting) for setting in self.settings]
+            read = [self._read(setting) for setting in self.settings]
+            return [setting for i, setting in enumerate(read) if setting not in read[:i]]
         readout, wanted = self.subject.readout, []
         for k in [k for name in self.names or readout.names for k in readout.places(name)]:
             values = [readout.part(k).read(readout.names[k], value) for value in self.values or readout.part(k).flips]

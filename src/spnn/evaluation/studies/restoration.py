@@ -41,6 +41,9 @@ _COLUMNS = {
 }
 
 
+_ENOUGH = 50  # images, for their Fréchet distance to say something
+
+
 @dataclass(frozen=True)
 class _Problem:
     """A degradation: the operator, and what is measured of the held-out images, [N, ...]."""
@@ -81,8 +84,13 @@ class Restoration(Study):
             raise InputError(f"study.noise is the deviation of noise, a number of at least 0, got {noise!r}.")
         if isinstance(copies, bool) or not isinstance(copies, int) or copies < 1:
             raise InputError(f"study.copies must be a whole number of at least 1, got {copies!r}.")
+        every = {} if options is None else options
+        if not isinstance(every, Mapping) or not all(
+            isinstance(of, Mapping) and all(isinstance(own, Mapping) for own in of.values()) for of in every.values()
+        ):
+            raise InputError(f"study.options is {{problem: {{method: {{option: value}}}}}}, got {options!r}.")
         self.contest = Contest(budgets, methods, samplers)
-        self.only, self.noise, self.copies, self.options = only, noise, copies, options or {}
+        self.only, self.noise, self.copies, self.options = only, noise, copies, every
 
     def requests(self) -> dict[str, Request]:
         names, subject = self.contest.names(self), self.subject
@@ -98,12 +106,15 @@ class Restoration(Study):
                 for budget, plan in self.contest.plans(self, name, guidance, models, y[:1]).items():
                     self.plans[problem, name, budget] = plan
                     request = Request(guidance, samples, seeds, y, sampler=plan.sampler, operator=posed.operator)
-                    requests[_key(problem, name, budget)] = request
+                    key = _key(problem, name, budget)
+                    if key in requests:
+                        raise InputError(f"two pairs of a problem and a method are called {key}: rename one of them.")
+                    requests[key] = request
         return requests
 
     def _problems(self) -> dict[str, _Problem]:
         """The problems: name to operator and measurements."""
-        posed = OmegaConf.select(self.config, "problems") or {}
+        posed = {key: one for key, one in (OmegaConf.select(self.config, "problems") or {}).items() if one is not None}
         only = list(posed if self.only is None else self.only)
         if unknown := [name for name in only if name not in posed]:
             raise InputError(f"study.only names {unknown}; `problems` has {', '.join(posed)}.")
@@ -130,7 +141,7 @@ class Restoration(Study):
         """The guidance, which knows the noise if it can, with its options for the problem."""
         guidance = self.guidances[name]
         known, _ = parameters(getattr(guidance, "func", guidance))
-        own = (self.options.get(problem) or {}).get(name) or {}
+        own = self.options.get(problem, {}).get(name, {})
         if unknown := [option for option in own if option not in known]:
             raise InputError(f"study.options.{problem}.{name}: no option {unknown[0]!r}{choice(unknown[0], known)}.")
         noise = {"noise": self.noise} if self.noise and "noise" in known else {}
@@ -210,15 +221,15 @@ class Restoration(Study):
 
     def _verdict(self, problem: str, entries: list[dict]) -> str:
         own = [entry for entry in entries if entry["budget"] == self.contest.budgets[-1]]
-        said = best(
-            own,
-            (
-                ("psnr", "nearest to the true image is", max, "{:.2f} dB"),
-                ("rms", "nearest to the measurement", min, "{:.2g}"),
-                ("judge_frechet", "most like real images", min, "{:.2g}"),
-                ("seconds_per_image", "quickest", min, "{:.2g} s an image"),
-            ),
-        )
+        aims = [
+            ("psnr", "nearest to the true image is", max, "{:.2f} dB"),
+            ("rms", "nearest to the measurement", min, "{:.2g}"),
+            ("judge_frechet", "most like real images", min, "{:.2g}"),
+            ("seconds_per_image", "quickest", min, "{:.2g} s an image"),
+        ]
+        left_out = {"rms": self.noise > 0, "judge_frechet": len(self.subject.names) < _ENOUGH}
+        said = best(own, [aim for aim in aims if not left_out.get(aim[0])])
+        own = [entry for entry in own if entry["guidance"] != "none"] or own
         first = max(own, key=lambda entry: entry["psnr"])
         near = [e["guidance"] for e in own if e is not first and e["psnr"] >= first["psnr_interval"][0]]
         more = f" Within the 95 % interval of {first['guidance']}: {', '.join(near)}." if near else ""
@@ -232,8 +243,9 @@ class Restoration(Study):
             "the measurement alone. All methods start from the same noise, and may ask the prior as often for an "
             f"image, the budget; gradients through the prior come besides.{kept} PSNR, in dB, SSIM and LPIPS (where "
             "images are large enough and its network is on disk) compare with the held-out image; |g(x) - y| is the "
-            "root mean square over outputs. Fréchet distances, in the judge's outputs, are of equally many images, and "
-            "mostly chance of fewer than 50."
+            "root mean square over outputs, in the unit of the measurement; where that has noise, it is best near the "
+            "noise. Fréchet distances, in the judge's outputs, are of equally many images; of fewer than 50 they are "
+            "mostly chance."
         )
 
 
