@@ -29,13 +29,8 @@ from spnn.signatures import KINDS, MAPPING, NUMBER, WHOLE, kinds, parameters
 __all__ = ["check", "hint", "names_of"]
 
 _FILES = ("experiment", "debug")  # groups whose options set values of the others
-_OBJECTS = (
-    "callbacks",
-    "logger",
-    "methods",
-    "problems",
-    "stage.*.callbacks",
-)  # of any names, null or made by a `_target_`
+# Of any names, null or made by a `_target_`:
+_OBJECTS = ("callbacks", "logger", "methods", "problems", "stage.*.callbacks")
 _TRAINER = "stage.*.trainer"  # more arguments of Lightning's
 _OF_HYDRA = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 _ALSO = {

@@ -7,7 +7,6 @@ References:
     Diffusion Models Beat GANs on Image Synthesis (Dhariwal and Nichol, 2021), https://arxiv.org/abs/2105.05233
 """
 
-import torch
 from torch import Tensor, nn
 
 from spnn.diffusion.denoiser import Denoised, Denoiser
@@ -54,12 +53,12 @@ class ClassifierGuidance(TargetGuidance):
         which = self.unmet(found.mean)
         if len(which) == 0:
             return found
-        with torch.enable_grad(), torch.autocast(x.device.type, enabled=False):
-            noisy = x[which].detach().float().requires_grad_()
-            y = self.classifier(noisy)
-            energy = self.readout.energy(y, self.wanted(y.detach(), which))
-            (gradient,) = torch.autograd.grad(energy, noisy)
-        x0 = found.mean[which]
+        x0, gradient = found.mean[which], self.gradient(x[which], which)
         moved = self.kept_in_range(x0, x0 - strength * self.rate * level.sigma**2 / level.signal * gradient)
         mean = found.mean.index_copy(0, which, moved.to(x0.dtype))
         return Denoised.of_mean(x, mean, level.signal, level.sigma)
+
+    def energy(self, x: Tensor, which: Tensor) -> Tensor:
+        """How far what the classifier sees in some noisy images is from their targets, added up."""
+        y = self.classifier(x)
+        return self.readout.energy(y, self.wanted(y.detach(), which))

@@ -1,7 +1,7 @@
 """Methods with equal effort: how many steps each takes within a budget, and which is best at what."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,11 +10,11 @@ from torch import Tensor
 from spnn.diffusion.sampler import Sampler
 from spnn.errors import InputError
 from spnn.evaluation.effort import Effort, effort
-from spnn.evaluation.findings import Table
+from spnn.evaluation.findings import Table, with_values
 from spnn.evaluation.study import Study
 from spnn.sampling.models import Models
 
-__all__ = ["Contest", "Plan", "at_equal_time", "best"]
+__all__ = ["Contest", "Plan", "best", "curves", "guided", "within_interval", "words"]
 
 _SAMPLERS = {"resample": {"eta": 0.0}}
 _TRIED = (10, 20)  # steps, between which and beyond the effort grows in a line
@@ -105,6 +105,40 @@ class Contest:
             )
         return steps
 
+    def largest(self, entries: Iterable[dict]) -> list[dict]:
+        """Those of the largest budget."""
+        return [entry for entry in entries if entry["budget"] == self.budgets[-1]]
+
+    def tables(
+        self, entries: list[dict], columns: dict[str, str], timed: Mapping[str, str], problem: str | None = None
+    ) -> list[Table]:
+        """One for each budget, the largest first, and one for equal time.
+
+        Arguments:
+            entries: As of :func:`_at_equal_time`, with ``budget``.
+            columns: Of the budgets' tables: key to title.
+            timed: Of that of equal time.
+            problem: Which one the entries are of, where there are several.
+        """
+        suffix, title = (f"_{problem}", f"{words(problem)}: at most") if problem else ("", "At most")
+        tables = []
+        for budget in reversed(self.budgets):
+            own = [entry for entry in entries if entry["budget"] == budget]
+            name = f"table{suffix}" + ("" if budget == self.budgets[-1] else f"_{budget}")
+            shown = with_values(columns, own)
+            tables.append(Table(name, f"{title} {budget} evaluations of the prior for an image", shown, own))
+        return [*tables, *filter(None, [_at_equal_time(entries, timed, f"equal_time{suffix}")])]
+
+
+def words(problem: str) -> str:
+    """A problem's name as the beginning of a text."""
+    return problem.replace("_", " ").capitalize()
+
+
+def guided(entries: Sequence[dict]) -> list[dict]:
+    """Those of methods other than ``none``, if there are others."""
+    return [entry for entry in entries if entry["guidance"] != "none"] or list(entries)
+
 
 def best(entries: Sequence[dict], aims: Sequence[tuple[str, str, Callable, str]]) -> str:
     """Which methods are best at what; several, where they are equal as shown.
@@ -113,7 +147,7 @@ def best(entries: Sequence[dict], aims: Sequence[tuple[str, str, Callable, str]]
         entries: Of the methods; those of ``none`` are left out.
         aims: Key of a figure, what it shows, ``max`` or ``min``, and how it is written.
     """
-    said, entries = [], [entry for entry in entries if entry["guidance"] != "none"] or entries
+    said, entries = [], guided(entries)
     for key, what, better, form in aims:
         if all(entry.get(key) is not None for entry in entries):
             value = form.format(better(entry[key] for entry in entries))
@@ -122,7 +156,27 @@ def best(entries: Sequence[dict], aims: Sequence[tuple[str, str, Callable, str]]
     return "; ".join(said)
 
 
-def at_equal_time(entries: Sequence[dict], keys: Mapping[str, str], name: str = "equal_time") -> Table | None:
+def within_interval(entries: Sequence[dict], key: str) -> str:
+    """A sentence on the methods whose figure lies within the best one's 95 % interval; empty if there are none."""
+    first = max(entries, key=lambda entry: entry[key])
+    near = [e["guidance"] for e in entries if e is not first and e[key] >= first[f"{key}_interval"][0]]
+    return f" Within the 95 % interval of {first['guidance']}: {', '.join(near)}." if near else ""
+
+
+def curves(entries: Sequence[dict], x: str, y: str, scale: float = 1.0) -> dict[str, tuple[list[float], list[float]]]:
+    """Method to the places ``x`` and the values ``y``, times a scale, of its entries that have both."""
+    known = _by_method([entry for entry in entries if None not in (entry.get(x), entry.get(y))])
+    return {method: ([e[x] for e in own], [scale * e[y] for e in own]) for method, own in known.items()}
+
+
+def _by_method(entries: Sequence[dict]) -> dict[str, list[dict]]:
+    found: dict[str, list[dict]] = {}
+    for entry in entries:
+        found.setdefault(entry["guidance"], []).append(entry)
+    return found
+
+
+def _at_equal_time(entries: Sequence[dict], keys: Mapping[str, str], name: str) -> Table | None:
     """What methods reach in the time that the first one takes for its largest budget, by interpolation between their
     own budgets; nothing where that is less than their smallest one's.
 
@@ -131,16 +185,14 @@ def at_equal_time(entries: Sequence[dict], keys: Mapping[str, str], name: str = 
         keys: Of figures, to titles.
         name: Of the table.
     """
-    by_method: dict[str, list[dict]] = {}
-    for entry in entries:
-        by_method.setdefault(entry["guidance"], []).append(entry)
+    by_method = _by_method(entries)
     few = len(by_method) < 2 or any(len(own) < 2 for own in by_method.values())
     if few or any(entry["seconds_per_image"] is None for entry in entries):
         return None
     time, rows = next(iter(by_method.values()))[-1]["seconds_per_image"], []
     for method, own in by_method.items():
         times = [entry["seconds_per_image"] for entry in own]
-        rows.append({"guidance": method} | {key: _between(times, [e[key] for e in own], time) for key in keys})
+        rows.append({"guidance": method} | {key: _between(times, [e.get(key) for e in own], time) for key in keys})
     return Table(name, f"After {time:.2g} s an image", {"guidance": "guidance", **keys}, rows)
 
 

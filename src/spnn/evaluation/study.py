@@ -35,6 +35,11 @@ class Samples:
     outputs: Tensor | None
     seconds: float | None
 
+    @property
+    def seconds_per_image(self) -> float | None:
+        """How long an image took, if that is known."""
+        return None if self.seconds is None else self.seconds / len(self.images)
+
 
 class Study(ABC):
     """A study. Its options are the arguments of its class, in ``conf/study/<name>.yaml``; those that all studies share

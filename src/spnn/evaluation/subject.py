@@ -24,11 +24,11 @@ from spnn.outputs import outputs_of
 from spnn.sampling.images import held_out
 from spnn.sampling.models import Models
 
-_ENOUGH = 50  # images, for their Fréchet distance to say something
+ENOUGH = 50  # images, for their Fréchet distance to say something
 _NAMED = 100  # outputs in a chart
 _REAL = 2000  # images that samples are compared with as a set
 
-__all__ = ["Subject", "means"]
+__all__ = ["ENOUGH", "Subject", "means"]
 
 
 class Subject:
@@ -201,7 +201,7 @@ class Subject:
         """A sentence if :meth:`realism` found the pictures to be unlike real ones."""
         real = {name: found[f"real_{name}"] for name in ("saturated", "fine_energy")}
         expected = [found[key] for key in ("unedited_judge_frechet", "matched_judge_frechet") if key in found]
-        enough = found.get("compared_images", 0) >= _ENOUGH
+        enough = found.get("compared_images", 0) >= ENOUGH
         return verdict(faults(found, real, max(expected, default=None) if enough else None))
 
     @cached_property

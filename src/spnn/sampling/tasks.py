@@ -21,7 +21,7 @@ from spnn.surjection import Surjection
 
 log = logging.getLogger(__name__)
 
-__all__ = ["TASKS", "Problem", "checked_images", "need_operator", "picture_of", "pose", "with_noise"]
+__all__ = ["TASKS", "Problem", "check_noise", "checked_images", "need_operator", "picture_of", "pose", "with_noise"]
 
 Outputs = Callable[[Tensor], Tensor]
 
@@ -158,8 +158,7 @@ def restore(config: DictConfig, models: Models, outputs: Outputs, given: Tensor 
             "image is drawn from its labels by task=reconstruct."
         )
     noise = config.restore.get("noise", 0)
-    if isinstance(noise, bool) or not isinstance(noise, int | float) or not noise >= 0:
-        raise InputError(f"restore.noise is the deviation of noise, a number of at least 0, got {noise!r}.")
+    check_noise(noise, "restore.noise")
     if not config.restore.degraded:
         problem = reconstruct(config, models, outputs, given)
         if noise:
@@ -182,6 +181,12 @@ def restore(config: DictConfig, models: Models, outputs: Outputs, given: Tensor 
         names, images = own_images(config.images, config.first, config.count, shape)
         y = outputs(images)
     return Problem(names, y, rows={"measured": picture_of(models.operator, y)}, labels=["restored"])
+
+
+def check_noise(noise: Any, option: str) -> None:
+    """Raise InputError if what an option holds is no deviation of noise."""
+    if isinstance(noise, bool) or not isinstance(noise, int | float) or not noise >= 0:
+        raise InputError(f"{option} is the deviation of noise, a number of at least 0, got {noise!r}.")
 
 
 def with_noise(y: Tensor, noise: float, seed: int) -> Tensor:

@@ -6,8 +6,8 @@ from typing import Any
 from torch import Tensor
 
 from spnn.errors import InputError
-from spnn.evaluation.contest import Contest, at_equal_time, best
-from spnn.evaluation.findings import Findings, Lines, Pictures, Table, with_values
+from spnn.evaluation.contest import Contest, best, curves, within_interval
+from spnn.evaluation.findings import Findings, Lines, Pictures, Table
 from spnn.evaluation.studies.edit import Edit, mean
 from spnn.evaluation.study import Request, Samples
 from spnn.metrics import faults, measurement_metrics, psnr
@@ -71,11 +71,13 @@ class Arena(Edit):
             entry |= self._likeness(found.images)
             well = [row["whole"] for row in own if row["well_judged"]]
             entry |= {"whole_success": mean(well)} | self.subject.realism(found.images)
-            entry["seconds_per_image"] = None if found.seconds is None else found.seconds / len(found.images)
+            entry["seconds_per_image"] = found.seconds_per_image
             entries.append(entry)
             rows += [{"guidance": name, "budget": budget} | row for row in own]
         title = f"The arena: {len(self.made)} edits of {len({flip.image for flip in self.made})} held-out images"
-        parts = [*self._tables(entries), *self._by_setting(rows), *self._curves(entries), self._picture(samples)]
+        timed = {f"{self.subject.most_trusted}edit_success": "take %", "whole_success": "take whole %"}
+        tables = self.contest.tables(entries, self._columns(), timed)
+        parts = [*tables, *self._by_setting(rows), *self._curves(entries), self._picture(samples)]
         parts.append(Table("edits", "Each edit", {}, rows))
         return Findings(title, self._compared(), entries, self._verdicts(entries), parts)
 
@@ -105,32 +107,16 @@ class Arena(Edit):
             row |= {name: gap[m].item() for name, gap in gaps.items()}
         return rows
 
-    def _tables(self, entries: list[dict]) -> list[Table]:
-        """One for each budget, the largest first, and one for equal time."""
-        tables, columns = [], self._columns()
-        for budget in reversed(self.contest.budgets):
-            own = [entry for entry in entries if entry["budget"] == budget]
-            name = "table" if budget == self.contest.budgets[-1] else f"table_{budget}"
-            title = f"At most {budget} evaluations of the prior for an image"
-            tables.append(Table(name, title, with_values(columns, own), own))
-        timed = at_equal_time(
-            entries, {f"{self.subject.most_trusted}edit_success": "take %", "whole_success": "take whole %"}
-        )
-        return [*tables, timed] if timed else tables
-
     def _by_setting(self, rows: list[dict]) -> list[Table]:
         """How often each of the settings takes with the largest budget, if they were named."""
         if self.settings is None:
             return []
         took, methods = f"{self.subject.most_trusted}took", {}
-        for row in filter(self._largest, rows):
+        for row in self.contest.largest(rows):
             methods.setdefault(row["guidance"], {}).setdefault(row["edit"], []).append(row[took])
         table = [{"guidance": name} | {edit: mean(own) for edit, own in of.items()} for name, of in methods.items()]
         edits = {edit: f"{edit.replace('__', ', ').replace('_', ' ')} %" for edit in map(self._label, self.made)}
         return [Table("settings", "Edits that take, of each kind", {"guidance": "guidance", **edits}, table)]
-
-    def _largest(self, entry: dict) -> bool:
-        return entry["budget"] == self.contest.budgets[-1]
 
     def _columns(self) -> dict[str, str]:
         prefix = self.subject.most_trusted
@@ -171,20 +157,14 @@ class Arena(Edit):
 
     def _curves(self, entries: list[dict]) -> list[Lines]:
         """Edits that take, against how unlike real pictures they are, and against the time."""
-        key, curves = f"{self.subject.most_trusted}edit_success", []
+        key, found = f"{self.subject.most_trusted}edit_success", []
         for name, of, title in (
             ("pareto", "judge_frechet", "Fréchet distance of the judge's outputs from real images'"),
             ("time", "seconds_per_image", "seconds an image"),
         ):
-            known = [entry for entry in entries if None not in (entry.get(of), entry[key])]
-            series = {
-                method: ([e[of] for e in own], [100 * e[key] for e in own])
-                for method in dict.fromkeys(entry["guidance"] for entry in known)
-                if (own := [entry for entry in known if entry["guidance"] == method])
-            }
-            if series:
-                curves.append(Lines(name, "edits that take, %", title, series))
-        return curves
+            if series := curves(entries, of, key, 100):
+                found.append(Lines(name, "edits that take, %", title, series))
+        return found
 
     def _picture(self, samples: Mapping[str, Samples]) -> Pictures:
         chosen, budget = self._shown(), self.contest.budgets[-1]
@@ -194,7 +174,7 @@ class Arena(Edit):
         return Pictures("grid", f"The same edits by each method, of {budget} evaluations of the prior", rows, captions)
 
     def _verdicts(self, entries: list[dict]) -> list[str]:
-        own = list(filter(self._largest, entries))
+        own = self.contest.largest(entries)
         verdicts = [self._best(own)] if len(own) > 1 else []
         if costly := [f"{entry['guidance']} ({entry['gradients']})" for entry in own if entry["gradients"]]:
             verdicts.append(f"Gradients through the prior come besides: {', '.join(costly)}.")
@@ -220,8 +200,5 @@ class Arena(Edit):
             ),
         )
         sentence = f"Of at most {self.contest.budgets[-1]} evaluations of the prior: {said}."
-        if all(entry[took] is not None for entry in entries):
-            first = max(entries, key=lambda entry: entry[took])
-            near = [e["guidance"] for e in entries if e is not first and e[took] >= first[f"{took}_interval"][0]]
-            sentence += f" Within the 95 % interval of {first['guidance']}: {', '.join(near)}." if near else ""
-        return sentence
+        known = all(entry[took] is not None for entry in entries)
+        return sentence + within_interval(entries, took) if known else sentence

@@ -11,15 +11,15 @@ from torch import Tensor
 
 from spnn.configs import blanks, instantiate
 from spnn.errors import InputError, choice
-from spnn.evaluation.contest import Contest, Plan, at_equal_time, best
-from spnn.evaluation.findings import Findings, Lines, Pictures, Table, with_values
+from spnn.evaluation.contest import Contest, best, curves, guided, within_interval, words
+from spnn.evaluation.findings import Findings, Lines, Pictures
 from spnn.evaluation.study import Request, Samples, Study
+from spnn.evaluation.subject import ENOUGH
 from spnn.metrics import mean_interval, measurement_metrics, psnr
 from spnn.outputs import outputs_of
-from spnn.sampling.models import with_operator
-from spnn.sampling.tasks import picture_of, with_noise
+from spnn.sampling.models import Models, with_operator
+from spnn.sampling.tasks import check_noise, picture_of, with_noise
 from spnn.signatures import parameters
-from spnn.surjection import Surjection
 
 __all__ = ["Restoration"]
 
@@ -39,16 +39,14 @@ _COLUMNS = {
     "fine_energy_ratio": "fine detail, x real",
     "seconds_per_image": "s an image",
 }
-
-
-_ENOUGH = 50  # images, for their Fréchet distance to say something
+_DISTANCE = "Fréchet distance of the judge's outputs from real images'"
 
 
 @dataclass(frozen=True)
 class _Problem:
-    """A degradation: the operator, and what is measured of the held-out images, [N, ...]."""
+    """A degradation: the models with its operator, and what is measured of the held-out images, [N, ...]."""
 
-    operator: Surjection
+    models: Models
     y: Tensor
 
 
@@ -80,8 +78,7 @@ class Restoration(Study):
         copies: int = 1,
         options: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
     ):
-        if isinstance(noise, bool) or not isinstance(noise, int | float) or not noise >= 0:
-            raise InputError(f"study.noise is the deviation of noise, a number of at least 0, got {noise!r}.")
+        check_noise(noise, "study.noise")
         if isinstance(copies, bool) or not isinstance(copies, int) or copies < 1:
             raise InputError(f"study.copies must be a whole number of at least 1, got {copies!r}.")
         every = {} if options is None else options
@@ -93,19 +90,19 @@ class Restoration(Study):
         self.only, self.noise, self.copies, self.options = only, noise, copies, every
 
     def requests(self) -> dict[str, Request]:
-        names, subject = self.contest.names(self), self.subject
+        names = self.contest.names(self)
         self.problems, self.plans, requests = self._problems(), {}, {}
-        copies = range(1, self.copies)
-        samples = [f"{name}{suffix}" for name in subject.names for suffix in ("", *(f"_{copy}" for copy in copies))]
+        copies = range(self.copies)
+        samples = [f"{name}_{copy}" if copy else name for name in self.subject.names for copy in copies]
         seeds = self.seeds(self.copies).flatten()
         for problem, posed in self.problems.items():
-            models = with_operator(subject.models, posed.operator)
             y = posed.y.repeat_interleave(self.copies, 0)
             for name in names:
                 guidance = self._told(problem, name)
-                for budget, plan in self.contest.plans(self, name, guidance, models, y[:1]).items():
+                for budget, plan in self.contest.plans(self, name, guidance, posed.models, y[:1]).items():
                     self.plans[problem, name, budget] = plan
-                    request = Request(guidance, samples, seeds, y, sampler=plan.sampler, operator=posed.operator)
+                    operator = posed.models.operator
+                    request = Request(guidance, samples, seeds, y, sampler=plan.sampler, operator=operator)
                     key = _key(problem, name, budget)
                     if key in requests:
                         raise InputError(f"two pairs of a problem and a method are called {key}: rename one of them.")
@@ -130,11 +127,11 @@ class Restoration(Study):
                 raise InputError(f"problems.{name} is no known degradation: the trained network is for study=arena.")
             try:
                 operator = instantiate(posed[name], **blanks(posed[name], image_shape=shape))
-                operator = with_operator(self.subject.models, operator).operator
+                models = with_operator(self.subject.models, operator)
             except InputError as error:
                 raise InputError(f"problems.{name}: {error} (Leave it out by study.only=[...].)") from error
-            y = outputs_of(operator, self.subject.images)
-            found[name] = _Problem(operator, with_noise(y, self.noise, self.config.seed) if self.noise else y)
+            y = outputs_of(models.operator, self.subject.images)
+            found[name] = _Problem(models, with_noise(y, self.noise, self.config.seed) if self.noise else y)
         return found
 
     def _told(self, problem: str, name: str) -> Callable:
@@ -148,7 +145,7 @@ class Restoration(Study):
         return partial(guidance, **noise | own) if noise or own else guidance
 
     def conclude(self, samples: Mapping[str, Samples]) -> Findings:
-        entries, verdicts, tables, curves, pictures = [], [], [], [], []
+        entries, verdicts, tables, lines, pictures = [], [], [], [], []
         for problem, posed in self.problems.items():
             chosen, own = {}, []
             for (of, name, budget), plan in self.plans.items():
@@ -156,84 +153,50 @@ class Restoration(Study):
                     found = samples[_key(problem, name, budget)]
                     images, y = self._chosen(posed, found.images)
                     chosen[name, budget] = images
-                    own.append(self._entry(problem, name, budget, plan, posed, images, y, found.seconds))
+                    entry = {"problem": problem, "guidance": name, "budget": budget, "steps": plan.steps}
+                    entry |= vars(plan.cost) | self._entry(posed, images, y)
+                    own.append(entry | {"seconds_per_image": found.seconds_per_image})
             entries += own
             verdicts.append(self._verdict(problem, own))
-            tables += self._tables(problem, own)
-            curves += self._curves(problem, own)
+            tables += self.contest.tables(own, _COLUMNS, {"psnr": "PSNR", "ssim": "SSIM"}, problem)
+            if series := curves(own, "judge_frechet", "psnr"):
+                lines.append(Lines(f"pareto_{problem}", f"{words(problem)}: PSNR, dB", _DISTANCE, series))
             pictures.append(self._picture(problem, posed, chosen))
         title = f"Restoration of {len(self.subject.names)} held-out images"
-        return Findings(title, self._compared(), entries, verdicts, [*tables, *pictures, *curves])
+        return Findings(title, self._compared(), entries, verdicts, [*tables, *pictures, *lines])
 
     def _chosen(self, posed: _Problem, images: Tensor) -> tuple[Tensor, Tensor]:
         """Of the copies of each image, the one that meets the measurement best; and its outputs."""
-        y = outputs_of(posed.operator, images)
+        y = outputs_of(posed.models.operator, images)
         rms = _rms(y - posed.y.repeat_interleave(self.copies, 0)).reshape(-1, self.copies)
         best_ones = torch.arange(len(rms)) * self.copies + rms.argmin(1)
         return images[best_ones], y[best_ones]
 
-    def _entry(
-        self,
-        problem: str,
-        name: str,
-        budget: int,
-        plan: Plan,
-        posed: _Problem,
-        images: Tensor,
-        y: Tensor,
-        seconds: float | None,
-    ) -> dict[str, Any]:
+    def _entry(self, posed: _Problem, images: Tensor, y: Tensor) -> dict[str, Any]:
+        """The figures of a problem's chosen samples, whose outputs are ``y``."""
         subject, clean = self.subject, self.subject.images
-        entry = {"problem": problem, "guidance": name, "budget": budget, "steps": plan.steps} | vars(plan.cost)
-        entry |= measurement_metrics(y, posed.y, images, clean, download=self.config.download)
+        entry = dict(measurement_metrics(y, posed.y, images, clean, download=self.config.download))
         entry["psnr_interval"] = mean_interval(psnr(images, clean), resamples=subject.resamples).tolist()
-        entry |= {"rms": _rms(y - posed.y).mean().item()} | subject.realism(images)
-        return entry | {"seconds_per_image": None if seconds is None else seconds / (len(images) * self.copies)}
-
-    def _tables(self, problem: str, entries: list[dict]) -> list[Table]:
-        """One for each budget, the largest first, and one for equal time."""
-        tables = []
-        for budget in reversed(self.contest.budgets):
-            own = [entry for entry in entries if entry["budget"] == budget]
-            name = f"table_{problem}" + ("" if budget == self.contest.budgets[-1] else f"_{budget}")
-            title = f"{_words(problem)}: at most {budget} evaluations of the prior for an image"
-            tables.append(Table(name, title, with_values(_COLUMNS, own), own))
-        timed = at_equal_time(entries, {"psnr": "PSNR", "ssim": "SSIM"}, f"equal_time_{problem}")
-        return [*tables, timed] if timed else tables
-
-    def _curves(self, problem: str, entries: list[dict]) -> list[Lines]:
-        """How near pictures are to the true ones, against how unlike real pictures they are."""
-        known = [entry for entry in entries if entry.get("judge_frechet") is not None]
-        series: dict[str, tuple[list[float], list[float]]] = {}
-        for entry in known:
-            x, y = series.setdefault(entry["guidance"], ([], []))
-            x.append(entry["judge_frechet"])
-            y.append(entry["psnr"])
-        x = "Fréchet distance of the judge's outputs from real images'"
-        return [Lines(f"pareto_{problem}", f"{_words(problem)}: PSNR, dB", x, series)] if series else []
+        return entry | {"rms": _rms(y - posed.y).mean().item()} | subject.realism(images)
 
     def _picture(self, problem: str, posed: _Problem, chosen: Mapping[tuple[str, int], Tensor]) -> Pictures:
         few, budget = min(8, self.config.shown, len(self.subject.names)), self.contest.budgets[-1]
-        rows = {"held-out": self.subject.images[:few], "measured": picture_of(posed.operator, posed.y[:few])}
+        rows = {"held-out": self.subject.images[:few], "measured": picture_of(posed.models.operator, posed.y[:few])}
         rows |= {name: images[:few] for (name, own), images in chosen.items() if own == budget}
-        title = f"{_words(problem)}, of {budget} evaluations of the prior"
+        title = f"{words(problem)}, of {budget} evaluations of the prior"
         return Pictures(f"grid_{problem}", title, rows, self.subject.names[:few])
 
     def _verdict(self, problem: str, entries: list[dict]) -> str:
-        own = [entry for entry in entries if entry["budget"] == self.contest.budgets[-1]]
+        own = guided(self.contest.largest(entries))
         aims = [
             ("psnr", "nearest to the true image is", max, "{:.2f} dB"),
             ("rms", "nearest to the measurement", min, "{:.2g}"),
             ("judge_frechet", "most like real images", min, "{:.2g}"),
             ("seconds_per_image", "quickest", min, "{:.2g} s an image"),
         ]
-        left_out = {"rms": self.noise > 0, "judge_frechet": len(self.subject.names) < _ENOUGH}
+        left_out = {"rms": self.noise > 0, "judge_frechet": len(self.subject.names) < ENOUGH}
         said = best(own, [aim for aim in aims if not left_out.get(aim[0])])
-        own = [entry for entry in own if entry["guidance"] != "none"] or own
-        first = max(own, key=lambda entry: entry["psnr"])
-        near = [e["guidance"] for e in own if e is not first and e["psnr"] >= first["psnr_interval"][0]]
-        more = f" Within the 95 % interval of {first['guidance']}: {', '.join(near)}." if near else ""
-        return f"{_words(problem)}: {said}.{more}"
+        return f"{words(problem)}: {said}.{within_interval(own, 'psnr')}"
 
     def _compared(self) -> str:
         noise = f" with normal noise of deviation {self.noise:g}" if self.noise else ""
@@ -252,10 +215,6 @@ class Restoration(Study):
 def _key(problem: str, name: str, budget: int) -> str:
     """The name of a request."""
     return f"{problem}_{name}_{budget}"
-
-
-def _words(problem: str) -> str:
-    return problem.replace("_", " ").capitalize()
 
 
 def _rms(difference: Tensor) -> Tensor:

@@ -76,8 +76,8 @@ class Steps(Study):
             for steps in self.steps:
                 found = samples[_name(method, solver, steps)]
                 values = self.subject.compare(self.subject.decoded(self.subject.views(found.images)))
-                per_image = None if found.seconds is None else found.seconds / len(found.images)
-                entry = {"guidance": method, "steps": steps, **means(values), "seconds_per_image": per_image}
+                entry = {"guidance": method, "steps": steps, **means(values)}
+                entry["seconds_per_image"] = found.seconds_per_image
                 entry |= {"solver": solver} if solver else {}
                 entries.append(entry | self.subject.realism(found.images))
         count = len(self.subject.names)
