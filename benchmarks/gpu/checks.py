@@ -1,4 +1,4 @@
-"""All checks, in their order: what is exact first, then what is fast."""
+"""All checks, in their order: what is exact first, then what is fast, then what takes long to compile."""
 
 from functools import partial
 
@@ -6,7 +6,7 @@ from benchmarks.gpu.check import Check, Setting
 from benchmarks.gpu.data import data
 from benchmarks.gpu.exactness import image, laws, references
 from benchmarks.gpu.sampling import gradients, sampling
-from benchmarks.gpu.speed import rates, steps
+from benchmarks.gpu.speed import compiled, rates, steps
 
 __all__ = ["checks"]
 
@@ -15,11 +15,12 @@ def checks(setting: Setting) -> list[Check]:
     """The checks of a setting; their seconds add up to less than eight minutes."""
     return [
         Check("rates", rates, 20),
-        Check("laws", laws, 40),
-        Check("references", references, 20),
-        Check("image", image, 30),
-        *(Check(f"steps at {size} px", partial(steps, size=size), 75) for size in setting.sizes),
-        Check("sampling", sampling, 65),
-        Check("gradients", gradients, 30),
-        Check("data", data, 40),
+        Check("laws", laws, 15),
+        Check("references", references, 10),
+        Check("image", image, 15),
+        *(Check(f"steps at {size} px", partial(steps, size=size), 40) for size in setting.sizes),
+        Check("sampling", sampling, 70),
+        Check("gradients", gradients, 25),
+        Check("data", data, 25),
+        Check("compiled steps", partial(compiled, size=min(setting.sizes)), 170),
     ]

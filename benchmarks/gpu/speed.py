@@ -1,8 +1,10 @@
 """Steps of training and of back-projection beside the literal evaluation, and the device's own rate."""
 
+import time
 from collections.abc import Callable, Iterator
 
 import torch
+from torch import Tensor
 
 from benchmarks.core import count_flops, matrix_product_rate, measure, sides
 from benchmarks.gpu.check import PRECISIONS, Setting, network, precision
@@ -47,43 +49,48 @@ def rates(setting: Setting) -> Iterator[tuple[str, dict]]:
         yield kind, {"peak_tflops": value / 1e12, "peak_from": source, "product_tflops": measured / 1e12}
 
 
+def timed(step: Callable[[], object], batch: int, kind: str, setting: Setting) -> dict:
+    with precision(kind, setting.device):
+        for _ in range(2):  # what is computed only once, and compiled
+            step()
+        seconds, memory = measure(step, setting.budget, setting.device)
+    return {"batch": batch, "ms": 1000 * seconds, "peak_mib": memory}
+
+
+def problem(setting: Setting, size: int) -> tuple[LiteralSPNN, Tensor, Tensor]:
+    """The literal network, with the weights that ``network`` draws, images and outputs."""
+    torch.manual_seed(0)
+    with torch.device(setting.device):
+        batch = setting.sizes[size]
+        literal = LiteralSPNN(size).requires_grad_(False)
+        return literal, torch.randn(batch, 3, size, size), torch.randn(batch, 40)
+
+
 def steps(setting: Setting, size: int) -> Iterator[tuple[str, dict]]:
-    """Milliseconds, peak memory, ratio to the literal side in the same precision, and share of the peak of each step.
-
-    The commands guide in float32 and train in bfloat16, and those cases are compiled, too: last, as it takes longest.
-    """
-    batch, device = setting.sizes[size], setting.device
-    torch.manual_seed(0)  # as network() does: both sides have the same weights
-    with torch.device(device):
-        theirs = LiteralSPNN(size)
-    x, y = torch.randn(batch, 3, size, size, device=device), torch.randn(batch, 40, device=device)
+    """Milliseconds, peak memory, ratio to the literal side in the same precision, and share of the peak of each step."""
+    literal, x, y = problem(setting, size)
     peaks = {kind: peak(kind, setting)[0] for kind in ("float32", "bf16")}
-    literal, flops = {}, {}
-
-    def timed(step: Callable[[], object], kind: str) -> dict:
-        with precision(kind, device):
-            for _ in range(2):  # what is computed only once, and compiled
-                step()
-            seconds, memory = measure(step, setting.budget, device)
-        return {"batch": batch, "ms": 1000 * seconds, "peak_mib": memory}
-
-    def beside(step: Callable[[], object], case: str, kind: str) -> dict:
-        found = timed(step, kind)
-        share = flops[case, kind] / (found["ms"] / 1000) / peaks[kind]
-        return {**found, "ratio": literal[case, kind] / found["ms"], "share_of_peak": share}
-
     for case, kind in [("phase-1 step", "float32"), ("phase-2 step", "float32"), *AS_COMMANDS_DO]:
-        ours, plain = sides(case, network(size, device), theirs.requires_grad_(False), x, y)
-        found = timed(plain, kind)
-        yield f"{case}, {kind}, literal", found
-        literal[case, kind] = found["ms"]
-        with precision(kind, device):
-            flops[case, kind] = count_flops(ours)
-        yield f"{case}, {kind}, ours", beside(ours, case, kind)
+        ours, theirs = sides(case, network(size, setting.device), literal, x, y)
+        plain = timed(theirs, len(x), kind, setting)
+        yield f"{case}, {kind}, literal", plain
+        with precision(kind, setting.device):
+            flops = count_flops(ours)
+        found = timed(ours, len(x), kind, setting)
+        share = flops / (found["ms"] / 1000) / peaks[kind]
+        yield f"{case}, {kind}, ours", {**found, "ratio": plain["ms"] / found["ms"], "share_of_peak": share}
+
+
+def compiled(setting: Setting, size: int) -> Iterator[tuple[str, dict]]:
+    """The steps that commands take, compiled, and the ratio to those that aren't. Compiling takes up to two minutes."""
+    literal, x, y = problem(setting, size)
     for case, kind in AS_COMMANDS_DO[: 1 if setting.tiny else None]:
         torch._dynamo.reset()  # else it stops compiling after so many networks
-        net = network(size, device)
+        net = network(size, setting.device)
+        step, _ = sides(case, net, literal, x, y)
+        plain, start = timed(step, len(x), kind, setting), time.perf_counter()
         # A CPU traces each sub-network for a second, so one has to do.
         compile_parts(net.parts[1].r, "eager") if setting.tiny else compile_parts(net, True)
-        ours, _ = sides(case, net, theirs, x, y)
-        yield f"{case}, {kind}, compiled", beside(ours, case, kind)
+        found = timed(step, len(x), kind, setting)
+        seconds = time.perf_counter() - start
+        yield f"{case}, {kind}", {**found, "ratio": plain["ms"] / found["ms"], "seconds_to_compile": seconds}
