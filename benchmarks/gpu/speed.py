@@ -67,7 +67,7 @@ def problem(setting: Setting, size: int) -> tuple[LiteralSPNN, Tensor, Tensor]:
 
 
 def steps(setting: Setting, size: int) -> Iterator[tuple[str, dict]]:
-    """Milliseconds, peak memory, ratio to the literal side in the same precision, and share of the peak of each step."""
+    """Milliseconds, peak memory, ratio to the literal side in the same precision, share of the peak."""
     literal, x, y = problem(setting, size)
     peaks = {kind: peak(kind, setting)[0] for kind in ("float32", "bf16")}
     for case, kind in [("phase-1 step", "float32"), ("phase-2 step", "float32"), *AS_COMMANDS_DO]:
