@@ -104,8 +104,7 @@ def test_misuse_is_answered_by_one_clear_message(tmp_path):
     assert "is not a run's folder" in fail("sample.py", f"run={tmp_path / 'missing'}")
     assert "is not a run's folder" in fail("evaluate.py", f"run={tmp_path / 'missing'}")
     assert not (tmp_path / "missing").exists()
-    assert "Missing mandatory value: run" in fail("evaluate.py")
-    assert "prior=trained is a run's: give its folder" in fail("sample.py")
+    assert "this task needs an operator: run=<folder>" in fail("sample.py", "prior.run=faces")
     assert "unknown stages ['inverce']" in fail("train.py", "stages=[inverce]", f"folder={tmp_path}/a")
 
 

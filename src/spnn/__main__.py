@@ -21,7 +21,7 @@ _USAGE = """usage: spnn COMMAND [option=value ...]
   train       train the stages of an experiment
   sample      sample images for a task
   evaluate    evaluate a run on held-out images
-  runs        list runs, find the best, show one, compare two
+  runs        list runs, find the best, show one, compare two, pack one to hand it on
   doctor      say what is installed, and what would not work
 
 `spnn COMMAND --help` shows a command's choices. A folder conf/ in the working directory is searched before the

@@ -30,6 +30,7 @@ from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryV
 from spnn.checking import check, hint
 from spnn.errors import InputError, NonFiniteLossError
 from spnn.menu import menu, program
+from spnn.runs.embedded import home
 from spnn.search_path import config_folders
 from spnn.sweeps import Failed
 
@@ -101,6 +102,7 @@ OmegaConf.register_new_resolver("started", started)
 OmegaConf.register_new_resolver("cores", cores)
 OmegaConf.register_new_resolver("menu", lambda script: menu(script).replace("$", "$$"))  # of a string.Template
 OmegaConf.register_new_resolver("program", program)
+OmegaConf.register_new_resolver("home", home)
 OmegaConf.register_new_resolver("or", lambda *values: next((value for value in values if value is not None), None))
 
 

@@ -30,6 +30,7 @@ from spnn.evaluation.findings import Findings
 from spnn.evaluation.run import conclude
 from spnn.outputs import outputs_of
 from spnn.readout import Binary, Readout
+from spnn.runs.embedded import DEFAULT, folder_of
 from spnn.sampling.drawn import Drawn, look_at
 from spnn.sampling.generate import generate
 from spnn.sampling.images import held_out
@@ -122,14 +123,15 @@ class Session:
         return f"Session({of}{', '.join(f'{name} {type(x).__name__}' for name, x in shown.items() if x is not None)})"
 
     @classmethod
-    def load(cls, run: str | Path, *choices: str) -> "Session":
+    def load(cls, run: str | Path = DEFAULT, *choices: str) -> "Session":
         """The models of a run's folder, or others: ``Session.load("outputs/mine", "operator=super_resolution")``.
+        Without a folder, those of rendered faces that come with the package; ``"digits"`` do, too.
 
         Raises:
             InputError: If there is no such run, or it lacks a model.
         """
         session = cls.__new__(cls)
-        session.choices, session.values = choices, {"run": str(Path(run).absolute())}
+        session.choices, session.values = choices, {"run": str(folder_of(run).absolute())}
         session.models = load_models(session._composed("sample", (), {}))
         return session
 

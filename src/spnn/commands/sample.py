@@ -3,6 +3,7 @@
 from omegaconf import DictConfig
 
 from spnn.entry import entry_point, job_folder
+from spnn.runs.embedded import with_default_run
 from spnn.sampling import sample
 
 __all__ = ["main"]
@@ -10,4 +11,5 @@ __all__ = ["main"]
 
 @entry_point("sample")
 def main(config: DictConfig) -> dict[str, float]:
+    config = with_default_run(config)
     return sample(config, job_folder(config))

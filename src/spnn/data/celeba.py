@@ -41,6 +41,8 @@ ALIGNED = (178, 218)
 class _Faces(ListedImages):
     """Faces with CelebA's attributes. A subclass says what its parts are called, and how it is split."""
 
+    licence = "CelebA's: for research that isn't commercial; images, labels and parts of them may not be handed on"
+
     label_names = CELEBA_ATTRIBUTES
     tables: ClassVar[dict[str, str]]
     """Files without their suffix: of the ``attributes``, and of others."""

@@ -35,6 +35,8 @@ class Source(ABC):
     """Names of the K labels, in order."""
     image_shape: tuple[int, int, int]
     """(C, H, W)."""
+    licence: str | None = None
+    """Of the images and labels, and so of what is trained on them, if it is known."""
 
     @cached_property
     def readout(self) -> Readout:
@@ -127,6 +129,7 @@ class SyntheticFaces(Source):
     """
 
     label_names = CELEBA_ATTRIBUTES
+    licence = "MIT, the package's own: it renders them"
 
     def __init__(
         self,
@@ -150,6 +153,7 @@ class SyntheticFaces(Source):
             raise InputError(f"grid must divide the size of {size} pixels, got {grid}.")
         self.image_shape = (3, size, size)
         self.size, self.seed, self.cache, self.counts = size, seed, cache, [train, val, test]
+        self.splits: dict[str, Dataset] = {}
         self.measured: FaceLabels | None = None
         if labels != "attributes":
             self.measured = FACE_LABELS[labels](size, grid)
@@ -160,33 +164,30 @@ class SyntheticFaces(Source):
         return super().readout if self.measured is None else self.measured.readout
 
     def prepare(self) -> None:
-        _ = self.arrays, self.labels
-
-    @cached_property
-    def arrays(self) -> dict[str, np.ndarray]:
-        """All faces of all splits: ``images`` uint8 [N, H, W, 3] and ``attributes`` bool [N, 40]."""
-        count = sum(self.counts)
-        # The renderer's own source is part of the key: after a change of it, old faces are not found.
-        key = f"faces size={self.size} seed={self.seed} count={count} renderer={renderer_digest()}"
-        return cached_arrays(self.cache, key, range(count), partial(_render, self.seed, self.size))
-
-    @cached_property
-    def labels(self) -> np.ndarray:
-        """Those of all faces: float32 [N, K] for values and points, else bool [N, K]."""
-        if self.measured is None:
-            return self.arrays["attributes"]
-        count = sum(self.counts)
-        key = f"{self.measured.key} of faces seed={self.seed} count={count} measures={measures_digest()}"
-        kept = cached_arrays(self.cache, key, range(count), partial(_measure, self.measured, self.seed))
-        return self.measured.expand(kept["labels"])
+        for name in SPLITS:
+            self.split(name)
 
     def mirror(self, labels: Tensor) -> Tensor:
         return labels if self.measured is None else self.measured.mirror(labels)
 
     def split(self, name: Split) -> Dataset:
-        place = SPLITS.index(name)
-        part = slice(sum(self.counts[:place]), sum(self.counts[: place + 1]))
-        return ArrayDataset(self.arrays["images"][part], self.labels[part])
+        if name not in self.splits:  # rendered apart: held-out faces alone are there in seconds
+            place = SPLITS.index(name)
+            places = range(sum(self.counts[:place]), sum(self.counts[: place + 1]))
+            self.splits[name] = ArrayDataset(*self._images_and_labels(places))
+        return self.splits[name]
+
+    def _images_and_labels(self, places: range) -> tuple[np.ndarray, np.ndarray]:
+        """uint8 [N, H, W, 3], and float32 [N, K] of values and points, else bool [N, K]."""
+        which = f"seed={self.seed} faces={places.start}-{places.stop}"
+        # The renderer's own source is part of the key: after a change of it, old faces are not found.
+        key = f"faces size={self.size} {which} renderer={renderer_digest()}"
+        rendered = cached_arrays(self.cache, key, places, partial(_render, self.seed, self.size))
+        if self.measured is None:
+            return rendered["images"], rendered["attributes"]
+        key = f"{self.measured.key} of faces {which} measures={measures_digest()}"
+        measured = cached_arrays(self.cache, key, places, partial(_measure, self.measured, self.seed))
+        return rendered["images"], self.measured.expand(measured["labels"])
 
 
 def renderer_digest() -> str:
@@ -231,6 +232,9 @@ class Digits(Source):
 
     label_names = tuple(f"digit_{i}" for i in range(10))
     image_shape = (1, 8, 8)
+    licence = (
+        "CC BY 4.0; Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998, doi:10.24432/C50P49"
+    )
 
     def __init__(self, seed: int = 0, labels: Literal["attributes", "classes", "ink", "mixed"] = "attributes"):
         digits = load_digits()

@@ -1,4 +1,4 @@
-"""`python -m spnn.runs`: list runs, find the best, show one, compare two."""
+"""`python -m spnn.runs`: list runs, find the best, show one, compare two, pack one to hand it on."""
 
 import argparse
 import sys
@@ -7,6 +7,8 @@ from pathlib import Path
 
 from spnn.errors import InputError
 from spnn.runs.listing import Listed, best_first, compare, find_runs
+from spnn.runs.pack import pack
+from spnn.runs.run import Run
 from spnn.terminal import print_rows
 
 _COLUMNS = ("task/accuracy", "inverse/reconstruction", "prior/loss", "judge/accuracy")
@@ -21,6 +23,7 @@ examples:
   python sample.py run=$(python -m spnn.runs best prior/loss --least --path)
   python -m spnn.runs show outputs/digits/seed-1            how it was started, where, how it stands
   python -m spnn.runs compare outputs/digits/seed-1 outputs/digits/seed-2
+  python -m spnn.runs pack outputs/digits/seed-1 my-digits  its models in half precision, with a card
 """
 
 
@@ -32,6 +35,8 @@ def main(words: Sequence[str] | None = None) -> int:
             _print_comparison(*map(Listed, options.runs))
         elif options.command == "show":
             _print_run(Listed(options.run))
+        elif options.command == "pack":
+            print(f"packed: {pack(Run(options.run), options.folder)}")
         else:
             _print_list(options)
     except InputError as error:
@@ -44,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     program = "spnn runs" if Path(sys.argv[0]).stem == "spnn" else "python -m spnn.runs"
     parser = argparse.ArgumentParser(
         program,
-        description="List runs, find the best, show one, compare two.",
+        description="List runs, find the best, show one, compare two, pack one to hand it on.",
         epilog=EXAMPLES.replace("python -m spnn.runs", program),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -60,6 +65,9 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--in", dest="root", default="outputs", help="the folder to search (outputs)")
     commands.add_parser("show", help="how a run was started, where, and how it stands").add_argument("run")
     commands.add_parser("compare", help="options that differ, and metrics").add_argument("runs", nargs=2)
+    packing = commands.add_parser("pack", help="copy a run's models, in half precision, with a card of its figures")
+    packing.add_argument("run")
+    packing.add_argument("folder", help="where to; its last part is the packed run's name")
     parser.set_defaults(command="list", conditions=[], columns=None, root="outputs")
     return parser
 

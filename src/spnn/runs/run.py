@@ -18,6 +18,7 @@ from spnn.configs import blanks, check_trust, instantiate, needs_training
 from spnn.errors import InputError
 from spnn.networks import SPNN
 from spnn.outputs import MOST, TrainingOutputs
+from spnn.runs.embedded import embedded_runs, folder_of
 from spnn.saving import replacing, save_json
 from spnn.surjection import Surjection
 
@@ -88,7 +89,7 @@ class Run:
     """A run's folder, and what can be built from it.
 
     Arguments:
-        folder: The run's folder.
+        folder: The run's folder, or the name of a run that comes with the package.
         config: Its options; by default those that the folder holds.
 
     Raises:
@@ -96,14 +97,17 @@ class Run:
     """
 
     def __init__(self, folder: str | Path, config: DictConfig | None = None):
-        self.folder = Path(folder)
+        self.folder = folder_of(folder)
         if config is not None:
             self.config = config
             return
         if not (self.folder / "config.yaml").is_file():
             found = sorted(str(path.parent) for path in Path("outputs").glob("**/run.json"))
             known = "\n  ".join(found) if found else "none yet; `python train.py` makes one"
-            raise InputError(f"{folder} is not a run's folder: it has no config.yaml. Runs in outputs/:\n  {known}")
+            raise InputError(
+                f"{folder} is not a run's folder: it has no config.yaml. Runs in outputs/:\n  {known}\n"
+                f"With the package come {', '.join(embedded_runs())}."
+            )
         self.config = OmegaConf.load(self.folder / "config.yaml")
         check_trust(self.config, self.folder / "config.yaml")
 

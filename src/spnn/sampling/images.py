@@ -27,7 +27,6 @@ def held_out(
     Raises:
         InputError: If the split doesn't have that many.
     """
-    source.prepare()
     dataset = source.split(split)
     if count is None:
         count = max(1, min(usual, len(dataset) - first))

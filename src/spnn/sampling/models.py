@@ -14,6 +14,7 @@ from spnn.networks import SPNN
 from spnn.outputs import TrainingOutputs
 from spnn.readout import VALUES, Binary, Readout
 from spnn.runs import Run
+from spnn.runs.embedded import embedded_runs
 from spnn.surjection import Surjection
 
 log = logging.getLogger(__name__)
@@ -148,7 +149,8 @@ def _need(folder: str | Path | None, run: Run | None, what: str) -> Run:
         return Run(folder)
     if run is None:
         raise InputError(
-            f"{what}=trained is a run's: give its folder, run=<folder>; without a run, choose another {what}, such as "
+            f"{what}=trained is a run's: give its folder, run=<folder>, or one that comes with the package, "
+            f"{' or '.join(f'run={name}' for name in embedded_runs())}; without a run, choose another {what}, such as "
             f"{'prior=ddpm_celebahq_256' if what == 'prior' else 'operator=spnn_celebahq_256'}."
         )
     return run
