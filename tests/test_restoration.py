@@ -77,10 +77,22 @@ def test_methods_are_told_the_noise_and_the_best_of_several_samples_counts(run, 
     assert len(list((tmp_path / "b/restoration/inpainting_none_12").glob("*.png"))) == 12
 
 
+OTHERS = ("inpainting", "deblurring", "colorization", "nonlinear_blur", "high_dynamic_range", "jpeg", "phase_retrieval")
+
+
 def test_what_can_not_be_restored_is_refused(run, tmp_path):
     for message, *words in (
         (r"study.only names \['inpaint'\]; `problems` has inpainting", "study.only=[inpaint]"),
-        (r"problems.jpeg: JPEG works on blocks of 8x8|problems.super_resolution", "problems.super_resolution.factor=3"),
+        (
+            "problems.super_resolution: .*3",
+            "problems.super_resolution.factor=3",
+            "study.only=[super_resolution,inpainting]",
+        ),
+        (
+            "none of the config's problems fits",
+            "problems.super_resolution.factor=3",
+            *(f"problems.{name}=null" for name in OTHERS),
+        ),
         ("study.noise is the deviation of noise", "study.noise=-1"),
         ("study.copies must be a whole number", "study.copies=0"),
         ("`problems` names no operator", "problems=null"),
@@ -91,6 +103,13 @@ def test_what_can_not_be_restored_is_refused(run, tmp_path):
             "study.options={jpeg: {dps: {rat: 1}}}",
             "study.only=[jpeg]",
         ),
+        (
+            "study.options.jpeg.dps: no option 'rat'",
+            "study.options={jpeg: {dps: {rat: 1}}}",
+            "study.only=[inpainting]",
+            "study.methods=[none]",
+        ),
+        (r"study.samplers names \['resampel'\]", "study.samplers={resampel: {eta: 0}}"),
         ("study.options: there is no method 'dpss'", "study.options={jpeg: {dpss: {rate: 1}}}"),
         ("study.options: there is no problem 'jpg'", "study.options={jpg: {}}"),
         (r"study.methods names \['ddmn'\]", "study.methods=[ddmn]"),
@@ -98,6 +117,13 @@ def test_what_can_not_be_restored_is_refused(run, tmp_path):
         with pytest.raises(InputError, match=message):
             restored(tmp_path, run, *words)
         assert not (tmp_path / "restoration").exists()
+
+
+def test_problems_that_do_not_fit_the_images_are_left_out(run, tmp_path, caplog):
+    entries = restored(tmp_path, run, "study.methods=[none]", "study.budgets=[2]", "problems.super_resolution.factor=3")
+    assert "super_resolution is left out: " in caplog.text
+    assert {"inpainting", "jpeg"} <= {entry["problem"] for entry in entries}
+    assert "super_resolution" not in {entry["problem"] for entry in entries}
 
 
 class Squares(torch.nn.Module):

@@ -62,6 +62,8 @@ class Contest:
         only = list(study.guidances if self.only is None else self.only)
         if unknown := [name for name in only if name not in study.guidances]:
             raise InputError(f"study.methods names {unknown}; `methods` has {', '.join(study.guidances)}.")
+        if self.samplers is not _SAMPLERS and (unknown := [n for n in self.samplers if n not in study.guidances]):
+            raise InputError(f"study.samplers names {unknown}; `methods` has {', '.join(study.guidances)}.")
         if not only:
             raise InputError("`methods` names no guidance to compare.")
         if study.config.sampler.get("start") is not None:
@@ -127,7 +129,8 @@ class Contest:
             name = f"table{suffix}" + ("" if budget == self.budgets[-1] else f"_{budget}")
             shown = with_values(columns, own)
             tables.append(Table(name, f"{title} {budget} evaluations of the prior for an image", shown, own))
-        return [*tables, *filter(None, [_at_equal_time(entries, timed, f"equal_time{suffix}")])]
+        title = f"{words(problem)}: after" if problem else "After"
+        return [*tables, *filter(None, [_at_equal_time(entries, timed, f"equal_time{suffix}", title)])]
 
 
 def words(problem: str) -> str:
@@ -176,7 +179,7 @@ def _by_method(entries: Sequence[dict]) -> dict[str, list[dict]]:
     return found
 
 
-def _at_equal_time(entries: Sequence[dict], keys: Mapping[str, str], name: str) -> Table | None:
+def _at_equal_time(entries: Sequence[dict], keys: Mapping[str, str], name: str, title: str) -> Table | None:
     """What methods reach in the time that the first one takes for its largest budget, by interpolation between their
     own budgets; nothing where that is less than their smallest one's.
 
@@ -184,6 +187,7 @@ def _at_equal_time(entries: Sequence[dict], keys: Mapping[str, str], name: str) 
         entries: With ``guidance`` and ``seconds_per_image``, a method's from its smallest budget to its largest.
         keys: Of figures, to titles.
         name: Of the table.
+        title: What its title begins with, before the time.
     """
     by_method = _by_method(entries)
     few = len(by_method) < 2 or any(len(own) < 2 for own in by_method.values())
@@ -193,7 +197,7 @@ def _at_equal_time(entries: Sequence[dict], keys: Mapping[str, str], name: str) 
     for method, own in by_method.items():
         times = [entry["seconds_per_image"] for entry in own]
         rows.append({"guidance": method} | {key: _between(times, [e.get(key) for e in own], time) for key in keys})
-    return Table(name, f"After {time:.2g} s an image", {"guidance": "guidance", **keys}, rows)
+    return Table(name, f"{title} {time:.2g} s an image", {"guidance": "guidance", **keys}, rows)
 
 
 def _line(few: float, more: float) -> tuple[float, float]:

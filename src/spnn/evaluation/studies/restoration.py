@@ -1,5 +1,6 @@
 """Restoration: held-out images from measurements of them, by several methods with equal effort."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,8 @@ from spnn.sampling.tasks import check_noise, picture_of, with_noise
 from spnn.signatures import parameters
 
 __all__ = ["Restoration"]
+
+log = logging.getLogger(__name__)
 
 _COLUMNS = {
     "guidance": "guidance",
@@ -57,7 +60,7 @@ class Restoration(Study):
 
     Arguments:
         budgets, methods, samplers: See :class:`~spnn.evaluation.contest.Contest`.
-        only: Which of the config's problems are posed; None for all.
+        only: Which of the config's problems are posed; None for all that fit the images.
         noise: The deviation of normal noise that is put on measurements.
         copies: Samples of each image, of which the one counts that meets the measurement best.
         options: Problem to method to options that it takes for this problem.
@@ -121,6 +124,8 @@ class Restoration(Study):
             if problem not in posed or (unknown := [name for name in own if name not in self.guidances]):
                 what = f"no problem {problem!r}" if problem not in posed else f"no method {unknown[0]!r}"
                 raise InputError(f"study.options: there is {what}. It is {{problem: {{method: {{option: value}}}}}}.")
+            for name in own:
+                self._told(problem, name)  # fails now, and not only where the method is compared
         found, shape = {}, self.subject.models.prior.image_shape
         for name in only:
             if "_target_" not in posed[name]:
@@ -129,9 +134,16 @@ class Restoration(Study):
                 operator = instantiate(posed[name], **blanks(posed[name], image_shape=shape))
                 models = with_operator(self.subject.models, operator)
             except InputError as error:
-                raise InputError(f"problems.{name}: {error} (Leave it out by study.only=[...].)") from error
+                if self.only is not None:
+                    raise InputError(f"problems.{name}: {error}") from error
+                log.warning("%s is left out: %s", name, error)
+                continue
             y = outputs_of(models.operator, self.subject.images)
             found[name] = _Problem(models, with_noise(y, self.noise, self.config.seed) if self.noise else y)
+        if not found:
+            raise InputError(
+                "none of the config's problems fits the run's images: give one by +operator@problems.mine=…"
+            )
         return found
 
     def _told(self, problem: str, name: str) -> Callable:
