@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 GPU    ?= outputs/gpu.json
 RUN    ?= outputs/demo/$(shell date +%Y-%m-%d_%H-%M-%S)
 
-.PHONY: demo test nightly benchmark gpu install format clean
+.PHONY: demo test nightly docs benchmark gpu install format clean
 
 # Train the default experiment, sample from it, evaluate it, and say where the pictures are.
 demo: RUN := $(RUN)
@@ -25,9 +25,14 @@ test: install
 	$(BIN)/ruff format --check
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-# The tests that `make test` leaves out, too: launchers, and the report in a browser (Debian: apt install chromium).
-nightly: install
+# The tests that `make test` leaves out, too: launchers, and pages in a browser (Debian: apt install chromium).
+nightly: docs
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m ""
+
+# The documentation as a site, outputs/site/index.html; a warning is an error.
+docs: install
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # The core, a sampling step and the readers of data beside plainly written ones; some 20 minutes on two cores.
 benchmark: install

@@ -50,7 +50,7 @@ class GaussianMixturePrior(nn.Module):
     Raises:
         InputError: If shapes don't fit each other, weights don't add up to 1, or a variance is negative.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from spnn.diffusion import GaussianMixturePrior
         >>> prior = GaussianMixturePrior.isotropic(torch.zeros(1, 1, 2, 2), deviation=0.5)

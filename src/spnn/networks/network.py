@@ -45,7 +45,7 @@ class SPNN(
         InputError: If the plan doesn't fit the image or doesn't end at 1x1; the message names the block. Later, if
             images or logits have other shapes than these.
 
-    Example:
+    Examples:
         >>> import torch
         >>> from spnn import SPNN
         >>> net = SPNN((3, 8, 8), [{"unshuffle": 4, "channels": 12}, {"unshuffle": 2, "channels": 5}], hidden=16)
