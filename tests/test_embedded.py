@@ -1,10 +1,12 @@
 """The runs that come with the package: their cards are true, and commands without a run use them."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import HfApi
 
 from spnn import Session
 from spnn.composing import composed
@@ -98,6 +100,27 @@ def test_the_default_run_stands_in_where_a_prior_is_missing(words, expected):
     assert with_default_run(composed("sample", words, {})).run == expected
 
 
+def test_a_run_goes_to_the_hub_and_comes_from_it(run, tmp_path, monkeypatch):
+    published, calls = tmp_path / "hub/digits", []
+    monkeypatch.setattr(HfApi, "create_repo", lambda self, name, **options: calls.append((name, options)))
+    monkeypatch.setattr(
+        HfApi, "upload_folder", lambda self, repo_id, folder_path: shutil.copytree(folder_path, published)
+    )
+    Session.load(run.folder).push_to_hub("someone/digits", private=True)
+    assert calls == [("someone/digits", {"private": True, "exist_ok": True})]
+    assert (published / "README.md").read_text().startswith("---\nlibrary_name: spnn\n")
+    monkeypatch.setattr("spnn.session.snapshot_download", lambda name, **_: str(published))
+    assert Session.from_pretrained("someone/digits").models.run.folder == published
+
+
+def test_what_is_no_run_of_the_hub_is_named(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(InputError, match="can't load a run from someone/nothing"):
+        Session.from_pretrained("someone/nothing")
+    with pytest.raises(InputError, match="only a run can be saved"):
+        Session(Session.load("digits").models.prior).save_pretrained("x")
+
+
 def test_pack_keeps_what_draws_and_refuses_to_overwrite(run, tmp_path):
     packed = pack(run, tmp_path / "mine")
     assert not list(packed.rglob("*.ckpt")) and Run(packed).config.name == "mine"
@@ -105,6 +128,7 @@ def test_pack_keeps_what_draws_and_refuses_to_overwrite(run, tmp_path):
     assert (first - second).abs().mean() < 0.05
     with pytest.raises(InputError, match="is there already"):
         pack(run, packed)
+    assert torch.equal(Session.from_pretrained(packed).reconstruct(steps=4, seed=1).images, second)
     with pytest.raises(InputError, match="has trained nothing"):
         (tmp_path / "empty").mkdir()
         (tmp_path / "empty/config.yaml").write_text((packed / "config.yaml").read_text())

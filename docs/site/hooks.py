@@ -49,7 +49,11 @@ def name_of_file(found: re.Match) -> str:
 def readme() -> str:
     """The README, whose links are of the repository's root."""
     text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    text = re.sub(r"\[docs/(\w+)\.md\]", r"[\1]", text).replace("](docs/", "](").replace("](CHANGELOG.md)", "](changelog.md)")
+    text = (
+        re.sub(r"\[docs/(\w+)\.md\]", r"[\1]", text)
+        .replace("](docs/", "](")
+        .replace("](CHANGELOG.md)", "](changelog.md)")
+    )
     return re.sub(r"(?<!!)\[([^\]]+)\]\(((?!https?:|#)[^)]*?(?<!\.md)|(?:src/|[A-Z])[^)]*)\)", name_of_file, text)
 
 

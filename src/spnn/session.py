@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from huggingface_hub import HfApi, snapshot_download
 from omegaconf import DictConfig
 from torch import Tensor, nn
 
@@ -28,9 +29,11 @@ from spnn.diffusion.guidance import Guidance
 from spnn.errors import InputError
 from spnn.evaluation.findings import Findings
 from spnn.evaluation.run import conclude
+from spnn.networks.pretrained import clear_errors
 from spnn.outputs import outputs_of
 from spnn.readout import Binary, Readout
 from spnn.runs.embedded import DEFAULT, folder_of
+from spnn.runs.pack import pack
 from spnn.sampling.drawn import Drawn, look_at
 from spnn.sampling.generate import generate
 from spnn.sampling.images import held_out
@@ -160,6 +163,46 @@ class Session:
         session = cls.load(folder)
         session.temporary = temporary
         return session
+
+    @classmethod
+    def from_pretrained(cls, folder_or_repository: str | Path, *choices: str, **options: Any) -> "Session":
+        """The models of a packed run, from a folder, or from a repository of the Hugging Face hub, which is downloaded
+        if it is not in the hub's cache.
+
+        Arguments:
+            folder_or_repository: What :meth:`save_pretrained` wrote or :meth:`push_to_hub` published.
+            *choices: As for :meth:`load`.
+            **options: Of :func:`huggingface_hub.snapshot_download`, such as ``revision`` and ``token``.
+
+        Raises:
+            InputError: If it can't be had, is no run, or its config names code of other packages.
+        """
+        if not folder_of(folder_or_repository).is_dir():
+            with clear_errors(folder_or_repository, "a run"):
+                folder_or_repository = snapshot_download(str(folder_or_repository), **options)
+        return cls.load(folder_or_repository, *choices)
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write the session's run as a folder: models in half precision, config, and a card of facts, ``README.md``.
+
+        Raises:
+            InputError: If the session has no run, or the folder exists.
+        """
+        if self.models.run is None:
+            raise InputError("only a run can be saved: its config says how to build the models again.")
+        return pack(self.models.run, folder)
+
+    def push_to_hub(self, repository: str, *, private: bool = False, token: str | None = None) -> str:
+        """Publish what :meth:`save_pretrained` writes; return its address. Mind the licence of the data.
+
+        Raises:
+            InputError: If the session has no run.
+        """
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = self.save_pretrained(Path(temporary, repository.rpartition("/")[2]))
+            hub = HfApi(token=token)
+            hub.create_repo(repository, private=private, exist_ok=True)
+            return str(hub.upload_folder(repo_id=repository, folder_path=folder))
 
     def close(self) -> None:
         """Remove the folder that :meth:`train` made, if it made one, and with it what the session needs."""

@@ -16,7 +16,7 @@ __all__ = ["clear_errors", "find_file", "read_safetensors"]
 
 
 @contextmanager
-def clear_errors(source: object) -> Iterator[None]:
+def clear_errors(source: object, what: str = "a network") -> Iterator[None]:
     """Turn whatever goes wrong inside, where libraries read files or ask the hub, into an error that names ``source``.
 
     Raises:
@@ -27,7 +27,7 @@ def clear_errors(source: object) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
-        raise InputError(f"can't load a network from {source}: {type(error).__name__}: {error}") from error
+        raise InputError(f"can't load {what} from {source}: {type(error).__name__}: {error}") from error
 
 
 def find_file(folder_or_repository: str | Path, name: str, **options: Any) -> Path:

@@ -69,6 +69,12 @@ def card(run: Run, name: str) -> str:
     said = re.sub(r"\s+|\(see.*?\)", " ", (type(source).__doc__ or "").split("\n\n")[0]).strip()
     steps = ", ".join(f"{run.config.stage[stage].trainer.max_steps} steps of {stage}" for stage in stages)
     lines = [
+        "---",
+        "library_name: spnn",
+        "license: other",
+        "tags: [diffusion, inverse-problems, image-editing]",
+        "---",
+        "",
         f"# {name}",
         "",
         f"Models for images of {width}x{height} pixels and {channels} "
