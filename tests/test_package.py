@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,39 @@ def write_own(folder: Path) -> None:
     (folder / "conf/experiment").mkdir(parents=True)
     (folder / "conf/experiment/mine.yaml").write_text(MINE)
     (folder / "mine.py").write_text(CODE)
+
+
+def test_the_wheel_holds_the_package_alone_and_is_small_without_its_runs(installed):
+    with zipfile.ZipFile(next(installed.glob("*.whl"))) as wheel:
+        sizes = {info.filename: info.compress_size for info in wheel.infolist()}
+    assert {Path(name).parts[0].partition("-")[0] for name in sizes} == {"spnn", "hydra_plugins"}
+    assert {"spnn/py.typed", "spnn/conf/train.yaml", "spnn/embedded/faces/README.md"} <= sizes.keys()
+    assert sum(size for name, size in sizes.items() if not name.startswith("spnn/embedded/")) < 2e6
+
+
+def test_the_source_distribution_holds_what_is_committed(tmp_path):
+    listed = subprocess.run(["git", "ls-files"], cwd=REPOSITORY, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("this is no checkout")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=REPOSITORY, check=True, capture_output=True)
+    with tarfile.open(next(tmp_path.glob("*.tar.gz"))) as packed:
+        names = {name.partition("/")[2] for name in packed.getnames()} - {"PKG-INFO"}
+    assert {name for name in names if "__pycache__" not in name} <= {*listed.stdout.splitlines(), *new_files()}
+    assert {"src/spnn/session.py", "conf/train.yaml", "tests/conftest.py", "LICENSE"} <= names
+
+
+def new_files() -> list[str]:
+    """Files of a checkout that aren't committed yet."""
+    words = ["git", "ls-files", "--others", "--exclude-standard"]
+    return subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True).stdout.splitlines()
+
+
+@pytest.mark.slow
+def test_an_installed_package_draws_without_a_run(spnn, tmp_path):
+    done = spnn("sample", "run=digits", "task=generate", "generate.set={digit: 3}", "count=2", "sampler.steps=4")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (tmp_path / "outputs/embedded/digits/samples/generate/grid.png").exists()
 
 
 @pytest.mark.slow
