@@ -70,6 +70,10 @@ def test_methods_are_told_the_noise_and_the_best_of_several_samples_counts(run, 
     words = ("study.only=[inpainting]", "study.methods=[pigdm,none]", "study.noise=0.3")
     clean, unguided = restored(tmp_path / "a", run, *words)
     assert set(told) == {0.3} and clean["rms"] < unguided["rms"]
+    first, *_ = restored(
+        tmp_path / "d", run, "study.only=[inpainting]", "study.methods=[nlbp_noisy]", "study.noise=0.3"
+    )
+    assert first["guidance"] == "nlbp_noisy" and first["rms"] < unguided["rms"]
     other = restored(tmp_path / "c", run, *words, "study.options={inpainting: {pigdm: {deviation: 0.1}}}")[0]
     assert other["rms"] != clean["rms"]
     _, several = restored(tmp_path / "b", run, *words, "study.copies=3")
@@ -112,6 +116,7 @@ def test_what_can_not_be_restored_is_refused(run, tmp_path):
         (r"study.samplers names \['resampel'\]", "study.samplers={resampel: {eta: 0}}"),
         ("study.options: there is no method 'dpss'", "study.options={jpeg: {dpss: {rate: 1}}}"),
         ("study.options: there is no problem 'jpg'", "study.options={jpg: {}}"),
+        ("nlbp_noisy is for measurements with noise: set study.noise", "study.methods=[nlbp_noisy]"),
         (r"study.methods names \['ddmn'\]", "study.methods=[ddmn]"),
     ):
         with pytest.raises(InputError, match=message):

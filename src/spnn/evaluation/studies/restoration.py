@@ -1,5 +1,6 @@
 """Restoration: held-out images from measurements of them, by several methods with equal effort."""
 
+import inspect
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -56,7 +57,8 @@ class _Problem:
 class Restoration(Study):
     """Guidances against each other on known degradations, linear and not, with equal effort and from the same noise.
 
-    A method that has an option ``noise`` is told the measurement's, if there is any.
+    A method that has an option ``noise`` is told the measurement's, if there is any; one that can't do without noise is
+    left out where there is none.
 
     Arguments:
         budgets, methods, samplers: See :class:`~spnn.evaluation.contest.Contest`.
@@ -93,7 +95,9 @@ class Restoration(Study):
         self.only, self.noise, self.copies, self.options = only, noise, copies, every
 
     def requests(self) -> dict[str, Request]:
-        names = self.contest.names(self)
+        names = [name for name in self.contest.names(self) if self.noise or not self._is_of_noise(name)]
+        if not names:
+            raise InputError(f"{', '.join(self.contest.names(self))} is for measurements with noise: set study.noise.")
         self.problems, self.plans, requests = self._problems(), {}, {}
         copies = range(self.copies)
         samples = [f"{name}_{copy}" if copy else name for name in self.subject.names for copy in copies]
@@ -146,10 +150,17 @@ class Restoration(Study):
             )
         return found
 
+    def _known(self, name: str) -> Mapping[str, inspect.Parameter]:
+        """The options of a guidance."""
+        return parameters(getattr(self.guidances[name], "func", self.guidances[name]))[0]
+
+    def _is_of_noise(self, name: str) -> bool:
+        """Whether a guidance is for measurements with noise alone."""
+        return "noise" in (known := self._known(name)) and known["noise"].default is inspect.Parameter.empty
+
     def _told(self, problem: str, name: str) -> Callable:
         """The guidance, which knows the noise if it can, with its options for the problem."""
-        guidance = self.guidances[name]
-        known, _ = parameters(getattr(guidance, "func", guidance))
+        guidance, known = self.guidances[name], self._known(name)
         own = self.options.get(problem, {}).get(name, {})
         if unknown := [option for option in own if option not in known]:
             raise InputError(f"study.options.{problem}.{name}: no option {unknown[0]!r}{choice(unknown[0], known)}.")
