@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from wandb_records import history, records
 
+from spnn.commands import dashboard
 from spnn.errors import InputError
 from spnn.tracking import WandbLog, log_table
 from spnn.tracking.harmless import harmless, say_once
@@ -82,6 +84,21 @@ def test_tensorboard_and_the_run_folder_have_them_too(tracked):
     assert "pictures" in events.Tags()["images"]
     assert (tracked / "prior/pictures/step_000002.png").exists()
     assert "val/accuracy/digit_7" in (tracked / "task/metrics.csv").read_text()
+
+
+def test_a_dashboard_shows_what_the_stages_log(tracked, monkeypatch, capsys):
+    assert dashboard.main([f"run={tracked}"]) == 0
+    assert "there is no API key" in capsys.readouterr().out
+    view = json.loads((tracked / "wandb_workspace.json").read_text())
+    sections = view["spec"]["section"]["panelBankConfig"]["sections"]
+    panels = [panel["config"] for section in sections for panel in section["panels"]]
+    keys = {key for row in history(file_of(tracked / "task")) + history(file_of(tracked / "prior")) for key in row}
+    shown = {key for panel in panels for key in panel.get("metrics", ())}
+    assert {"train/loss", "val/accuracy", "val/agreement"} <= shown
+    assert {key for key in shown if "natural" not in key} <= keys  # phase 2 wasn't run
+    assert any(re.fullmatch(panel["metricRegex"], "val/accuracy/digit_7") for panel in panels if "metricRegex" in panel)
+    runs = view["spec"]["section"]["runSets"][0]
+    assert runs["filters"]["filters"][0]["value"] == "digits/run"
 
 
 def test_a_folder_that_goes_on_is_the_same_run(tmp_path, caplog):

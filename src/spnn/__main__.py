@@ -1,4 +1,4 @@
-"""``spnn train | sample | evaluate | runs | doctor``: the commands of a checkout's scripts, in any folder."""
+"""``spnn train | sample | evaluate | runs | ...``: the commands of a checkout's scripts, in any folder."""
 
 import importlib
 import os
@@ -14,6 +14,7 @@ _MODULES = {
     "sample": "spnn.commands.sample",
     "evaluate": "spnn.commands.evaluate",
     "runs": "spnn.runs.__main__",
+    "dashboard": "spnn.commands.dashboard",
     "doctor": "spnn.commands.doctor",
 }
 _USAGE = """usage: spnn COMMAND [option=value ...]
@@ -22,6 +23,7 @@ _USAGE = """usage: spnn COMMAND [option=value ...]
   sample      sample images for a task
   evaluate    evaluate a run on held-out images
   runs        list runs, find the best, show one, compare two, pack one to hand it on
+  dashboard   make a workspace in W&B that shows a run
   doctor      say what is installed, and what would not work
 
 `spnn COMMAND --help` shows a command's choices. A folder conf/ in the working directory is searched before the
@@ -42,7 +44,9 @@ def main() -> int | None:
         return 2
     sys.path.insert(0, os.getcwd())  # as `python train.py` does
     command = importlib.import_module(_MODULES[name]).main
-    return command(sys.argv[2:]) if name in ("runs", "doctor") else command()  # Hydra's read sys.argv themselves
+    return (
+        command(sys.argv[2:]) if name in ("runs", "dashboard", "doctor") else command()
+    )  # Hydra's read sys.argv themselves
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ _OPTIONAL = {  # module: what it is for, the extra that brings it
     "hydra_plugins.hydra_submitit_launcher": ("sweeps on a cluster, hydra/launcher=submitit_slurm", "launchers"),
     "optuna": ("sweeps that search, hydra/sweeper=optuna", "optuna"),
     "tensorboard": ("logger=tensorboard", "tensorboard"),
+    "wandb_workspaces": ("spnn dashboard", "dashboard"),
     "azula": ("priors of azula", "azula"),
     "deepinv": ("operators of deepinv", "deepinv"),
     "pycocotools": ("the mean average precision of boxes", "detection"),
