@@ -30,10 +30,10 @@ def test_measurements_without_noise_are_met(prior, images):
 
 
 def test_noise_is_taken_into_account(prior, images):
-    noise = deepinv.physics.GaussianNoise(0.4, rng=torch.Generator().manual_seed(0))
+    noise = deepinv.physics.GaussianNoise(0.2, rng=torch.Generator().manual_seed(0))
     physics = deepinv.physics.Denoising(noise)
     y = physics(images)
-    found = as_deepinv(prior, steps=10)(y, physics)
+    found = as_deepinv(prior, steps=50)(y, physics)
     assert (found - images).square().mean() < 0.5 * (y - images).square().mean()
 
 
