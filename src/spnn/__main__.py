@@ -1,4 +1,4 @@
-"""``spnn train | sample | evaluate | runs | doctor``: the commands of a checkout's scripts, in any folder."""
+"""``spnn train | sample | evaluate | edit | runs | doctor``: the commands of a checkout's scripts, in any folder."""
 
 import importlib
 import os
@@ -13,6 +13,7 @@ _MODULES = {
     "train": "spnn.commands.train",
     "sample": "spnn.commands.sample",
     "evaluate": "spnn.commands.evaluate",
+    "edit": "spnn.commands.edit",
     "runs": "spnn.runs.__main__",
     "doctor": "spnn.commands.doctor",
 }
@@ -21,6 +22,7 @@ _USAGE = """usage: spnn COMMAND [option=value ...]
   train       train the stages of an experiment
   sample      sample images for a task
   evaluate    evaluate a run on held-out images
+  edit        edit pictures in the browser
   runs        list runs, find the best, show one, compare two, pack one to hand it on
   doctor      say what is installed, and what would not work
 
@@ -42,7 +44,7 @@ def main() -> int | None:
         return 2
     sys.path.insert(0, os.getcwd())  # as `python train.py` does
     command = importlib.import_module(_MODULES[name]).main
-    return command(sys.argv[2:]) if name in ("runs", "doctor") else command()  # Hydra's read sys.argv themselves
+    return command(sys.argv[2:]) if name in ("edit", "runs", "doctor") else command()  # Hydra's read sys.argv themselves
 
 
 if __name__ == "__main__":
