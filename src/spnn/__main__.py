@@ -44,7 +44,8 @@ def main() -> int | None:
         return 2
     sys.path.insert(0, os.getcwd())  # as `python train.py` does
     command = importlib.import_module(_MODULES[name]).main
-    return command(sys.argv[2:]) if name in ("edit", "runs", "doctor") else command()  # Hydra's read sys.argv themselves
+    own = name in ("edit", "runs", "doctor")  # Hydra's read sys.argv themselves
+    return command(sys.argv[2:]) if own else command()
 
 
 if __name__ == "__main__":

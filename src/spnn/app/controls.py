@@ -89,9 +89,9 @@ def by_command_alone(readout: Readout) -> str | None:
     )
 
 
-def values_of(controls: Sequence[Control], y: Tensor | None, readout: Readout) -> dict[str, Value]:
-    """What outputs [K] show, by the controls' keys; for None, nothing."""
-    return {control.key: None if y is None else control.value(y, readout) for control in controls}
+def values_of(controls: Sequence[Control], y: Tensor, readout: Readout) -> dict[str, Value]:
+    """What outputs [K] show, by the controls' keys."""
+    return {control.key: control.value(y, readout) for control in controls}
 
 
 def changes(controls: Sequence[Control], own: Mapping[str, Value], values: Mapping[str, Value]) -> dict[str, Value]:

@@ -93,8 +93,13 @@ class Editor:
         return Subject("noise")
 
     def own_values(self, subject: Subject) -> dict[str, Value]:
-        """Where the controls start, by their keys: what ``g`` sees in the subject; of noise, nothing."""
-        return values_of(self.controls, subject.y, self.readout)
+        """Where the controls start, by their keys: what ``g`` sees in the subject. Of noise, sliders stand at what is
+        usual in training images, and nothing is chosen from menus."""
+        if subject.y is not None:
+            return values_of(self.controls, subject.y, self.readout)
+        usual = torch.zeros(len(self.readout.names)) if self.known is None else self.known.mean
+        values = values_of(self.controls, usual, self.readout)
+        return values | {control.key: None for control in self.controls if control.choices}
 
     def changes(self, subject: Subject, values: Mapping[str, Value]) -> dict[str, Value]:
         """What was moved, see :func:`~spnn.app.controls.changes`."""
@@ -106,7 +111,7 @@ class Editor:
         for control in self.controls:
             if control.key in wanted:
                 before = own[control.key]
-                was = "" if before is None else f" (was {control.text(before, self.readout)})"
+                was = "" if subject.y is None else f" (was {control.text(before, self.readout)})"
                 said.append(f"{control.key} {control.text(wanted[control.key], self.readout)}{was}")
         return said
 
@@ -172,8 +177,6 @@ class Editor:
                 )
         doubts = {self.readout.doubt(name, value) for name, value in wanted.items()}  # of who writes a number
         said = [sentence for sentence in warnings if sentence not in doubts]
-        if drawn.verdict is not None and not any(drawn.verdict in sentence for sentence in said):
-            said.append(drawn.verdict)
         command = command_of(self.run, subject, wanted, options)
         return Drawing(drawn, said, command, self._settings(subject, wanted, options, command))
 
