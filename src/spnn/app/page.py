@@ -28,8 +28,7 @@ __all__ = ["Page", "serve"]
 
 log = logging.getLogger(__name__)
 
-_KINDS = {"held-out image": "held-out", "your photo": "photo", "noise": "noise"}
-_TITLES = {kind: title for title, kind in _KINDS.items()}
+_KINDS = ("held-out", "photo", "noise")
 _ANY = "(any)"  # of a menu, where nothing is chosen
 _WIDE = 400  # pixels that a picture is shown with, at least
 _KEPT = 3600  # seconds that files in the temporary folder are kept after a session used them, and between two looks
@@ -38,8 +37,11 @@ _AT_ONCE = 16  # moves that may wait for the models
 _FAILED = "Something went wrong, and the server's log has it. The editor goes on: move a control, or open a picture."
 
 _CSS = """
-#controls {max-height: 52vh; overflow-y: auto}
-#controls .block {padding-top: 4px; padding-bottom: 4px}
+#controls {max-height: max(45vh, 300px); overflow-y: auto; flex-wrap: nowrap; gap: 0}
+#controls .control {padding: 3px 10px; flex-shrink: 0; overflow: visible}
+#controls .control span {font-size: 13px; margin-bottom: 0}
+#controls .control input[type=number] {height: 24px; width: 64px}
+#kind label {padding: 6px 10px}
 #command textarea {font-family: monospace; font-size: 12px}
 #picture img, #variants img {image-rendering: pixelated}
 #photo {min-height: 90px}
@@ -51,7 +53,10 @@ _SEARCH = """(text) => {
         control.style.display = name.includes(text.trim().toLowerCase().replaceAll("_", " ")) ? "" : "none";
     }
 }"""
-_PASTE = """<script>
+_SCRIPT = """<script>
+document.addEventListener("keyup", (event) => {  // Gradio knows of the mouse's releases alone
+    if (event.target.matches("#controls input[type=range]")) event.target.dispatchEvent(new Event("pointerup"));
+});
 document.addEventListener("paste", (event) => {
     const input = document.querySelector("#photo input[type=file]");
     if (!input || !event.clipboardData.files.length) return;
@@ -90,7 +95,7 @@ class Page:
 
     def __init__(self, editor: Editor):
         self.editor = editor
-        with gr.Blocks(title="spnn edit", analytics_enabled=False, delete_cache=(_KEPT, _KEPT)) as self.blocks:
+        with gr.Blocks(title="spnn edit", analytics_enabled=False, delete_cache=(_KEPT, _KEPT), fill_width=True) as self.blocks:
             self.work = gr.State(Work())
             gr.Markdown(f"### spnn edit: {Path(editor.run).name}")
             with gr.Row(equal_height=False):
@@ -113,13 +118,13 @@ class Page:
             max_file_size=LARGEST_FILE,
             theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),  # no fonts from outside
             css=_CSS,
-            head=_PASTE,
+            head=_SCRIPT,
             **options,
         )
 
     def _lay_out_subject(self) -> None:
         count = self.editor.held_out_images
-        kinds = list(_KINDS) if count else list(_KINDS)[1:]
+        kinds = _KINDS if count else _KINDS[1:]
         self.kind = gr.Radio(kinds, value=kinds[0], show_label=False, container=False, elem_id="kind")
         self.number = gr.Number(
             0, label=f"number, 0 to {count - 1}", precision=0, minimum=0, visible=count > 0, elem_id="number"
@@ -143,8 +148,8 @@ class Page:
                 _component(control, number, self.editor) for number, control in enumerate(self.editor.controls)
             ]
         with gr.Row():
-            self.undo = gr.Button("Undo", size="sm", elem_id="undo")
-            self.reset = gr.Button("Reset", size="sm", elem_id="reset")
+            self.undo = gr.Button("Undo", size="sm", min_width=80, elem_id="undo")
+            self.reset = gr.Button("Reset", size="sm", min_width=80, elem_id="reset")
         if self.editor.note:
             gr.Markdown(self.editor.note)
 
@@ -223,14 +228,14 @@ class Page:
 
     def _open(self, work: Work, kind: str, number: int | None) -> dict:
         """A held-out image or noise; of a photo, wait for the file."""
-        shown = {self.number: gr.update(visible=_KINDS[kind] == "held-out")}
-        shown[self.photo] = gr.update(visible=_KINDS[kind] == "photo")
-        if _KINDS[kind] == "photo":
+        shown = {self.number: gr.update(visible=kind == "held-out")}
+        shown[self.photo] = gr.update(visible=kind == "photo")
+        if kind == "photo":
             return shown | {self.status: "Drop a photo, paste one, or choose a file."}
         try:
-            if number is None and kind != _TITLES["noise"]:
+            if number is None and kind != "noise":
                 raise InputError("which held-out image? Give its number.")
-            subject = self.editor.noise() if _KINDS[kind] == "noise" else self.editor.held_out(number)
+            subject = self.editor.noise() if kind == "noise" else self.editor.held_out(number)
         except InputError as error:
             return shown | {self.status: f"⚠ {error}"}
         return shown | self._opened(work, subject)
@@ -259,16 +264,13 @@ class Page:
         work.marked = set()
         if values is not None:
             work.move(values)
-        now = values or own
-        pairs = zip(self.controls, self.editor.controls, strict=True)
-        return {
-            component: self._at(subject, control, now[control.key], own[control.key]) for component, control in pairs
-        }
+        now, pairs = values or own, zip(self.controls, self.editor.controls, strict=True)
+        return {x: self._at(subject, control, now[control.key], own[control.key]) for x, control in pairs}
 
     def _restored(self, subject: Subject, options: Options) -> dict:
         kind = subject.kind
         return {
-            self.kind: _TITLES[kind],
+            self.kind: kind,
             self.number: gr.update(value=subject.number, visible=kind == "held-out"),
             self.photo: gr.update(visible=kind == "photo"),
             self.steps: options.steps,
@@ -413,7 +415,8 @@ def _component(control: Control, number: int, editor: Editor) -> gr.Slider | gr.
     place = {"elem_id": f"control-{number}", "elem_classes": "control"}
     if control.choices:
         return gr.Dropdown([_ANY, *control.choices], value=_ANY, label=control.key, **place)
-    return gr.Slider(control.low, control.high, control.low, step=control.step, label=control.key, **place)
+    ends = control.low, control.high
+    return gr.Slider(*ends, control.low, step=control.step, label=control.key, buttons=[], **place)
 
 
 def _shown(image: Tensor) -> np.ndarray:
