@@ -47,15 +47,15 @@ _CSS = """
 #photo {min-height: 90px}
 footer {display: none !important}
 """
-_SEARCH = """(text) => {
-    for (const control of document.querySelectorAll("#controls .control")) {
-        const name = control.innerText.toLowerCase().replaceAll("_", " ");
-        control.style.display = name.includes(text.trim().toLowerCase().replaceAll("_", " ")) ? "" : "none";
-    }
-}"""
 _SCRIPT = """<script>
 document.addEventListener("keyup", (event) => {  // Gradio knows of the mouse's releases alone
-    if (event.target.matches("#controls input[type=range]")) event.target.dispatchEvent(new Event("pointerup"));
+    if (event.target.matches("#controls input[type=range]")) event.target.dispatchEvent(new Event("pointerup", {bubbles: true}));
+});
+document.addEventListener("input", (event) => {
+    if (!event.target.closest("#search")) return;
+    const text = event.target.value.trim().toLowerCase().replaceAll("_", " ");
+    for (const control of document.querySelectorAll("#controls .control"))
+        control.style.display = control.textContent.toLowerCase().includes(text) ? "" : "none";
 });
 document.addEventListener("paste", (event) => {
     const input = document.querySelector("#photo input[type=file]");
@@ -95,7 +95,8 @@ class Page:
 
     def __init__(self, editor: Editor):
         self.editor = editor
-        with gr.Blocks(title="spnn edit", analytics_enabled=False, delete_cache=(_KEPT, _KEPT), fill_width=True) as self.blocks:
+        quiet = {"analytics_enabled": False, "delete_cache": (_KEPT, _KEPT)}
+        with gr.Blocks(title="spnn edit", fill_width=True, **quiet) as self.blocks:
             self.work = gr.State(Work())
             gr.Markdown(f"### spnn edit: {Path(editor.run).name}")
             with gr.Row(equal_height=False):
@@ -224,7 +225,6 @@ class Page:
         gr.on(self.again.click, lambda seed: seed + 1, self.seed, self.seed, show_progress="hidden").then(**draw)
         gr.on([x.release if isinstance(x, gr.Slider) else x.input for x in [*self.controls, *options]], **draw)
         self.variants.select(self._choose, self.work, drawn, show_progress="hidden")
-        self.search.input(None, self.search, None, js=_SEARCH)
 
     def _open(self, work: Work, kind: str, number: int | None) -> dict:
         """A held-out image or noise; of a photo, wait for the file."""
@@ -287,13 +287,16 @@ class Page:
         """First what one step gives, then what is drawn. A newer move ends it, and shows what is its own."""
         if work.subject is None:
             return
-        turn, subject = work.next_turn(), work.subject
+        subject = work.subject
         try:
             steps, seed, start, from_noise, guidance, others, variants, *values = inputs
             keys = [control.key for control in self.editor.controls]
             values = {key: None if x == _ANY else x for key, x in zip(keys, values, strict=True)}
             wanted = self.editor.changes(subject, values)
             options = Options(steps, seed, None if from_noise else start, guidance, others, variants)
+            if work.is_drawn(wanted, options):  # a field was left as it was
+                return
+            turn = work.next_turn()
             work.move(self.editor.own_values(subject) | wanted)
             yield self._begun(work, wanted, options)
             if not wanted:
@@ -306,7 +309,7 @@ class Page:
             work.check(turn)
             drawing = self.editor.draw(subject, wanted, options, watch)
             work.check(turn)
-            work.drawing, work.chosen = drawing, 0
+            work.drawing, work.asked, work.chosen = drawing, (wanted, options), 0
             yield self._drawn(work)
         except Superseded:
             return

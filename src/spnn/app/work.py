@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from spnn.app.controls import Value
 from spnn.app.editor import Drawing
-from spnn.app.settings import Subject
+from spnn.app.settings import Options, Subject
 
 __all__ = ["Superseded", "Work"]
 
@@ -22,7 +22,8 @@ class Work:
         subject: What is worked on; None before anything is.
         values: Of the controls.
         undo: Earlier values, the latest last.
-        drawing: What was drawn last; None if nothing is set.
+        drawing: What was drawn last; None if nothing is set, or it is being drawn.
+        asked: What that was drawn for.
         chosen: Which of its variants is shown.
         marked: The controls that are shown as changed.
         turn: Counts moves: a drawing of an earlier turn is not wanted any more.
@@ -32,6 +33,7 @@ class Work:
     values: dict[str, Value] = field(default_factory=dict)
     undo: list[dict[str, Value]] = field(default_factory=list)
     drawing: Drawing | None = None
+    asked: tuple[Mapping[str, Value], Options] | None = None
     chosen: int = 0
     marked: set[str] = field(default_factory=set)
     turn: int = 0
@@ -47,6 +49,10 @@ class Work:
         if dict(values) != self.values:
             self.undo = [*self.undo[-49:], self.values]
             self.values = dict(values)
+
+    def is_drawn(self, wanted: Mapping[str, Value], options: Options) -> bool:
+        """Whether that is what was drawn last."""
+        return self.drawing is not None and self.asked == (wanted, options)
 
     def next_turn(self) -> int:
         """Begin a move, which ends all drawings of earlier ones."""
