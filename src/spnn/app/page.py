@@ -37,7 +37,8 @@ _AT_ONCE = 16  # moves that may wait for the models
 _FAILED = "Something went wrong, and the server's log has it. The editor goes on: move a control, or open a picture."
 
 _CSS = """
-#controls {max-height: max(45vh, 300px); overflow-y: auto; flex-wrap: nowrap; gap: 0}
+#controls {max-height: max(100vh - 400px, 300px); overflow-y: auto; flex-wrap: nowrap}
+#controls .form {display: block; overflow: visible}
 #controls .control {padding: 3px 10px; flex-shrink: 0; overflow: visible}
 #controls .control span {font-size: 13px; margin-bottom: 0}
 #controls .control input[type=number] {height: 24px; width: 64px}
@@ -48,8 +49,13 @@ _CSS = """
 footer {display: none !important}
 """
 _SCRIPT = """<script>
-document.addEventListener("keyup", (event) => {  // Gradio knows of the mouse's releases alone
-    if (event.target.matches("#controls input[type=range]")) event.target.dispatchEvent(new Event("pointerup", {bubbles: true}));
+// Gradio's sliders are released by a pointer that is above them then: here by one that has left them, and by keys, too.
+document.addEventListener("pointerdown", (event) => {
+    if (event.target.matches("input[type=range]")) event.target.setPointerCapture(event.pointerId);
+});
+document.addEventListener("keyup", (event) => {
+    const moves = event.target.matches("input[type=range]") && event.key !== "Tab";
+    if (moves) event.target.dispatchEvent(new Event("pointerup", {bubbles: true}));
 });
 document.addEventListener("input", (event) => {
     if (!event.target.closest("#search")) return;
