@@ -10,6 +10,7 @@ from spnn.app.settings import Options, Subject
 __all__ = ["command_of"]
 
 _PLAIN = re.compile(r"[A-Za-z_]\w*")
+_FILE = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
 
 
 def command_of(run: str, subject: Subject, wanted: Mapping[str, float | str], options: Options) -> str:
@@ -24,7 +25,7 @@ def command_of(run: str, subject: Subject, wanted: Mapping[str, float | str], op
     usual, task = Options(), "generate" if subject.kind == "noise" else "edit"
     words = [f"run={run}", f"task={task}", f"{task}.set={_set(wanted)}"]
     if subject.kind == "photo":
-        words.append(f"images={_value(subject.name)}")
+        words.append(f"images={subject.name if _FILE.fullmatch(subject.name) else _quoted(subject.name)}")
     elif subject.kind == "held-out":
         words.append(f"first={subject.number}")
     words.append("count=1")

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from spnn.app.controls import Control, Value
 from spnn.app.editor import Editor
-from spnn.app.photo import LARGEST_FILE
+from spnn.app.photo import LARGEST_FILE, check_photo
 from spnn.app.seen import bars_of, chart, in_words
 from spnn.app.settings import GUIDANCES, OTHERS, Options, Subject
 from spnn.app.stamp import read_stamp, stamped
@@ -137,13 +137,14 @@ class Page:
             0, label=f"number, 0 to {count - 1}", precision=0, minimum=0, visible=count > 0, elem_id="number"
         )
         self.photo = gr.File(
-            label="a photo, or a PNG that was downloaded here: drop, paste or choose it (at most 20 MB)",
+            label="a photo, or a PNG made here (20 MB at most); pasting works, too",
             file_types=["image"],
             type="filepath",
-            height=110,
+            height=130,
             visible=not count,
             elem_id="photo",
         )
+        self.notice = gr.Markdown(elem_id="notice")
 
     def _lay_out_controls(self) -> None:
         many = len(self.editor.controls) > _FEW
@@ -164,11 +165,11 @@ class Page:
         self.picture = gr.ImageSlider(
             label="before | after", type="numpy", format="png", interactive=False, height=430, elem_id="picture"
         )
-        self.status = gr.Markdown(" ", elem_id="status", min_height=48)
+        self.status = gr.Markdown(" ", elem_id="status", min_height=30)
         self.variants = gr.Gallery(
             label="variants",
             columns=4,
-            height=140,
+            height="auto",
             format="png",
             allow_preview=False,
             visible=False,
@@ -208,7 +209,7 @@ class Page:
         drawn = [self.picture, self.variants, self.status, self.changed, self.chart, self.said, self.command]
         drawn += [self.download, *self.controls]
         options = [self.steps, self.seed, self.start, self.from_noise, self.guidance, self.others, self.variant_count]
-        opened = [self.kind, self.number, self.photo, *options, *self.controls, self.status]
+        opened = [self.kind, self.number, self.photo, *options, *self.controls, self.notice]
         draw = {
             "fn": self._redraw,
             "inputs": [self.work, *options, *self.controls],
@@ -234,34 +235,36 @@ class Page:
 
     def _open(self, work: Work, kind: str, number: int | None) -> dict:
         """A held-out image or noise; of a photo, wait for the file."""
-        shown = {self.number: gr.update(visible=kind == "held-out")}
+        shown = {self.number: gr.update(visible=kind == "held-out"), self.notice: ""}
         shown[self.photo] = gr.update(visible=kind == "photo")
         if kind == "photo":
-            return shown | {self.status: "Drop a photo, paste one, or choose a file."}
+            return shown
         try:
             if number is None and kind != "noise":
                 raise InputError("which held-out image? Give its number.")
             subject = self.editor.noise() if kind == "noise" else self.editor.held_out(number)
         except InputError as error:
-            return shown | {self.status: f"⚠ {error}"}
+            return shown | {self.notice: f"⚠ {error}"}
         return shown | self._opened(work, subject)
 
     def _open_photo(self, work: Work, path: str) -> dict:
         """A photo; of a PNG with settings inside, what these say."""
-        said, found = "", read_stamp(path)
+        said = ""
         try:
+            check_photo(path)
+            found = read_stamp(path)
             if found is not None:
                 try:
                     subject, values, options = self.editor.restored(found)
                     return self._opened(work, subject, values) | self._restored(subject, options)
                 except InputError as error:
                     said = f"It is taken for a photo: {error}"
-            return self._opened(work, self.editor.photo(path)) | {self.status: said}
+            return self._opened(work, self.editor.photo(path)) | {self.notice: said}
         except InputError as error:
-            return {self.photo: None, self.status: f"⚠ {error}"}
+            return {self.photo: None, self.notice: f"⚠ {error}"}
         except Exception:
             log.exception("a photo can't be opened")
-            return {self.photo: None, self.status: f"⚠ {_FAILED}"}
+            return {self.photo: None, self.notice: f"⚠ {_FAILED}"}
 
     def _opened(self, work: Work, subject: Subject, values: dict[str, Value] | None = None) -> dict:
         """Begin with a subject: where the controls stand, and how far they go."""
@@ -286,7 +289,7 @@ class Page:
             self.guidance: options.guidance,
             self.others: options.others,
             self.variant_count: options.variants,
-            self.status: "The settings in the PNG are restored.",
+            self.notice: "The settings in the PNG are restored.",
         }
 
     def _redraw(self, work: Work, *inputs: Any, progress: gr.Progress = gr.Progress()) -> Iterator[dict]:  # noqa: B008
