@@ -11,6 +11,7 @@ import time
 import urllib.request
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -389,7 +390,7 @@ def address(tmp_path_factory):
 class Browser:
     """A page in headless Chromium, which can reach no other machine."""
 
-    def __init__(self, address: str):
+    def __init__(self, address: str, downloads: Path):
         webdriver = pytest.importorskip("selenium.webdriver")
         options = webdriver.ChromeOptions()
         options.binary_location = CHROMIUM
@@ -397,6 +398,7 @@ class Browser:
         alone = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
         for option in ("--headless", "--no-sandbox", "--disable-gpu", "--window-size=1280,1043", alone, *quiet):
             options.add_argument(option)
+        options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
         self.driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
         self.chains, self.address = webdriver.ActionChains, address
 
@@ -443,10 +445,10 @@ class Browser:
 
 
 @pytest.fixture
-def browser(address):
+def browser(address, tmp_path):
     if CHROMIUM is None or DRIVER is None:
         pytest.skip("no Chromium and its driver on this machine (Debian: apt install chromium chromium-driver)")
-    browser = Browser(address)
+    browser = Browser(address, tmp_path)
     yield browser.open()
     browser.driver.quit()
 
@@ -500,12 +502,14 @@ def test_files_in_the_browser_are_opened_or_refused(browser, photo, tmp_path):
     browser.drag("Smiling", 0.35)
     browser.wait("#status", "Drawn.")
     value = browser.slider("Smiling").get_attribute("value")
-    with urllib.request.urlopen(browser.find("#download").get_attribute("href")) as file:
-        (tmp_path / "downloaded.png").write_bytes(file.read())
-    assert read_stamp(tmp_path / "downloaded.png")["set"] == {"Smiling": float(value)}
+    browser.find("#download").click()
+    for _ in range(100):
+        if not (tmp_path / "edited.png").exists():
+            time.sleep(0.1)
+    assert read_stamp(tmp_path / "edited.png")["set"] == {"Smiling": float(value)}
     browser.find("#reset").click()
     browser.wait("#changed", "nothing")
-    browser.upload(tmp_path / "downloaded.png")
+    browser.upload(tmp_path / "edited.png")
     browser.wait("#notice", "restored")
     browser.wait("#changed", "Smiling")
     browser.wait("#status", "Drawn.")
