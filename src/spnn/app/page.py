@@ -45,6 +45,8 @@ _CSS = """
 #kind label {padding: 6px 10px}
 #command textarea {font-family: monospace; font-size: 12px}
 #picture img, #variants img {image-rendering: pixelated}
+#variants .grid-container {grid-template-columns: repeat(4, minmax(0, 1fr))}
+#variants .grid-wrap {overflow: hidden; padding-top: 30px}
 #photo {min-height: 90px}
 footer {display: none !important}
 """
@@ -89,7 +91,7 @@ def serve(run: str | Path = DEFAULT, host: str | None = None, port: int | None =
         try:
             Page(editor).launch(host, port)
         except OSError as error:
-            raise InputError(f"can't listen on port {port}: {error}") from error
+            raise InputError(f"can't listen on {host}, port {port}: choose another --port, or --host.") from error
 
 
 class Page:
@@ -169,7 +171,7 @@ class Page:
         self.variants = gr.Gallery(
             label="variants",
             columns=4,
-            height="auto",
+            height=150,
             format="png",
             allow_preview=False,
             visible=False,
@@ -221,8 +223,8 @@ class Page:
 
         def opens(triggers: Any, function: Callable, inputs: list) -> None:
             """An event after which all is drawn anew."""
-            found = gr.on(triggers, function, [self.work, *inputs], opened, show_progress="hidden")
-            found.then(**draw)
+            how = {"show_progress": "hidden", "trigger_mode": "always_last"}  # digit by digit, a number comes in parts
+            gr.on(triggers, function, [self.work, *inputs], opened, **how).then(**draw)
 
         opens(self.blocks.load, self._open, [self.kind, self.number])
         opens([self.kind.input, self.number.input], self._open, [self.kind, self.number])
