@@ -3,7 +3,10 @@
 
 import logging
 import os
+import signal
+import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -88,6 +91,8 @@ def serve(run: str | Path = DEFAULT, host: str | None = None, port: int | None =
     editor = Editor(Session.load(run), str(run))
     with tempfile.TemporaryDirectory(prefix="spnn-edit-") as folder:  # all that is uploaded, drawn and downloaded
         os.environ["GRADIO_TEMP_DIR"] = folder
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder is removed then, too
         try:
             Page(editor).launch(host, port)
         except OSError as error:
@@ -297,6 +302,7 @@ class Page:
     def _redraw(self, work: Work, *inputs: Any, progress: gr.Progress = gr.Progress()) -> Iterator[dict]:  # noqa: B008
         """First what one step gives, then what is drawn. A newer move ends it, and shows what is its own."""
         if work.subject is None:
+            yield {self.status: "There is no picture yet: choose one on the left."}
             return
         subject = work.subject
         try:

@@ -2,7 +2,6 @@
 
 import argparse
 import importlib.util
-import signal
 import sys
 from collections.abc import Sequence
 
@@ -32,7 +31,6 @@ def main(words: Sequence[str] | None = None) -> int:
             raise InputError("the editor needs Gradio: pip install 'spnn[app]'.")
         from spnn.app.page import serve  # which imports Gradio
 
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # which lets the temporary folder be removed
         serve(run, options.host, options.port)
     except InputError as error:
         print(error, file=sys.stderr)
