@@ -257,7 +257,7 @@ def test_a_photo_is_looked_at_before_it_is_decoded(photo, tmp_path, monkeypatch)
 def test_a_space_is_written_once(tmp_path):
     folder = export_space("faces", tmp_path / "space")
     assert {path.name for path in folder.iterdir()} == {"app.py", "requirements.txt", "README.md"}
-    assert "serve('faces')" in (folder / "app.py").read_text() and "Path" not in (folder / "app.py").read_text()
+    assert 'serve("faces")' in (folder / "app.py").read_text() and "Path" not in (folder / "app.py").read_text()
     compile((folder / "app.py").read_text(), "app.py", "exec")
     assert (folder / "requirements.txt").read_text().startswith("spnn[app]>=")
     assert (folder / "README.md").read_text().startswith("---\n") and "sdk: gradio\n" in (

@@ -1,5 +1,6 @@
 """A folder that can be pushed as a Space of Hugging Face: the editor's page, what it needs, and its header."""
 
+import json
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -54,7 +55,7 @@ def export_space(run: str | Path, folder: str | Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     if own:
         pack(found, folder / "run")
-    app = _APP.format(run='Path(__file__).parent / "run"' if own else repr(str(run)))
+    app = _APP.format(run='Path(__file__).parent / "run"' if own else json.dumps(str(run)))
     (folder / "app.py").write_text(app if own else app.replace("from pathlib import Path\n\n", ""), encoding="utf-8")
     (folder / "requirements.txt").write_text(f"spnn[app]{_bounds(version('spnn'))}\n", encoding="utf-8")
     (folder / "README.md").write_text(_README.format(sdk_version=_sdk_version()), encoding="utf-8")
