@@ -367,7 +367,6 @@ class Page:
         said = [*in_words(drawn, chosen), *(f"⚠ {_sentence(text)}" for text in drawing.warnings)]
         file = Path(tempfile.mkdtemp(dir=os.environ.get("GRADIO_TEMP_DIR")), "edited.png")
         file.write_bytes(stamped(image, drawing.settings))
-        self.download.temp_files.add(str(file))  # which Gradio removes after a while, as it does its copy
         return {
             self.picture: self._beside(work.subject, image),
             self.variants: gr.update(value=[_shown(one) for one in drawn.images], visible=len(drawn.images) > 1),
