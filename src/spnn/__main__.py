@@ -13,6 +13,7 @@ _MODULES = {
     "train": "spnn.commands.train",
     "sample": "spnn.commands.sample",
     "evaluate": "spnn.commands.evaluate",
+    "edit": "spnn.commands.edit",
     "runs": "spnn.runs.__main__",
     "dashboard": "spnn.commands.dashboard",
     "doctor": "spnn.commands.doctor",
@@ -22,6 +23,7 @@ _USAGE = """usage: spnn COMMAND [option=value ...]
   train       train the stages of an experiment
   sample      sample images for a task
   evaluate    evaluate a run on held-out images
+  edit        edit pictures in the browser
   runs        list runs, find the best, show one, compare two, pack one to hand it on
   dashboard   make a workspace in W&B that shows a run
   doctor      say what is installed, and what would not work
@@ -44,9 +46,8 @@ def main() -> int | None:
         return 2
     sys.path.insert(0, os.getcwd())  # as `python train.py` does
     command = importlib.import_module(_MODULES[name]).main
-    return (
-        command(sys.argv[2:]) if name in ("runs", "dashboard", "doctor") else command()
-    )  # Hydra's read sys.argv themselves
+    own = name in ("edit", "runs", "dashboard", "doctor")  # Hydra's read sys.argv themselves
+    return command(sys.argv[2:]) if own else command()
 
 
 if __name__ == "__main__":

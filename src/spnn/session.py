@@ -321,6 +321,7 @@ class Session:
         bound: float | None = None,
         values: Mapping[str, Any] | None = None,
         choices: Sequence[str] = (),
+        watch: Callable[[float], None] | None = None,
     ) -> Drawn:
         """Draw samples as ``sample.py task=<task>`` does.
 
@@ -338,6 +339,7 @@ class Session:
             values: Other options by their full names, those of the guidance, too: ``{"guidance.stop": 0.1}``; None is
                 null.
             choices: Other options of groups: ``["sampler=ddim"]``.
+            watch: Called after each step with the share that is done, from 0 to 1; what it raises ends the drawing.
 
         Raises:
             InputError: If an option, an image or a name is missing or unknown.
@@ -358,7 +360,7 @@ class Session:
             made = guidance if guidance is None or callable(guidance) else instantiate(config.guidance)
             problem, asked = prepare(config, self.models, problem=problem, images=images, guidance=made)
             store = MemoryStore(asked.names)
-            generate(self.models, asked, store, config, task)
+            generate(self.models, asked, store, config, task, watch=watch)
             drawn = look_at(store.collect()["image"], problem, self.models, download=config.download)
             say(drawn, drawn.metrics, config)
             return drawn

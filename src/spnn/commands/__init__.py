@@ -1,4 +1,4 @@
-"""The commands: ``spnn train``, ``sample``, ``evaluate``, ``runs`` and ``doctor``."""
+"""The commands: ``spnn train``, ``sample``, ``evaluate``, ``edit``, ``runs`` and ``doctor``."""
 
 import os
 

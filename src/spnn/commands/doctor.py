@@ -19,6 +19,7 @@ __all__ = ["main"]
 _OPTIONAL = {  # module: what it is for, the extra that brings it
     "hydra_plugins.hydra_joblib_launcher": ("sweeps side by side, hydra/launcher=joblib", "launchers"),
     "hydra_plugins.hydra_submitit_launcher": ("sweeps on a cluster, hydra/launcher=submitit_slurm", "launchers"),
+    "gradio": ("the editor in the browser, spnn edit", "app"),
     "optuna": ("sweeps that search, hydra/sweeper=optuna", "optuna"),
     "tensorboard": ("logger=tensorboard", "tensorboard"),
     "wandb_workspaces": ("spnn dashboard", "dashboard"),

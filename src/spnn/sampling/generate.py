@@ -173,6 +173,7 @@ def generate(
     config: DictConfig,
     title: str,
     frames_of: Literal["image", "outputs"] = "image",
+    watch: Callable[[float], None] | None = None,
 ) -> bool:
     """Sample what the store lacks; return whether this is the process that should write results.
 
@@ -183,8 +184,9 @@ def generate(
         config: Of a command: ``trainer``, ``batch_size``, ``compile``.
         title: Of the progress.
         frames_of: What of a step is kept: the corrected clean image, or the operator's outputs of it.
+        watch: Called after each step with the share that is done; what it raises ends the sampling.
     """
-    with SamplingProgress(title, len(store.missing())) as progress:
+    with SamplingProgress(title, len(store.missing()), watch=watch) as progress:
         loop = _Sampling(request.among(models), request, store, config.batch_size, frames_of, progress)
         if config.compile:
             loop.prior.compile()

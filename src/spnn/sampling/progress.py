@@ -3,6 +3,7 @@
 import logging
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
@@ -20,10 +21,11 @@ class SamplingProgress:
         title: Beside the bar.
         total: Images to sample.
         seconds: Least time between two lines, where the output is not a terminal.
+        watch: Called after each step with the share that is done, from 0 to 1; what it raises ends the sampling.
     """
 
-    def __init__(self, title: str, total: int, seconds: float = 20):
-        self.title, self.total, self.seconds, self.done = title, total, seconds, 0.0
+    def __init__(self, title: str, total: int, seconds: float = 20, watch: Callable[[float], None] | None = None):
+        self.title, self.total, self.seconds, self.watch, self.done = title, total, seconds, watch, 0.0
         columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]:.2f} images/s"))
         self.is_first, self.has_bar = rank_zero_only.rank == 0, sys.stdout.isatty()
         self.bar = Progress(
@@ -49,3 +51,5 @@ class SamplingProgress:
             left = (self.total - self.done) / rate
             log.info("%s: %.0f of %d images, %.2f images/s, %.0f s left", self.title, self.done, self.total, rate, left)
             self.last = now
+        if self.watch is not None:
+            self.watch(self.done / self.total)

@@ -1,0 +1,242 @@
+"""The work behind the editor's page: pictures to work on, the preview, the drawing, and what is said of it.
+
+One drawing at a time, whoever asks: the models and what composes their options aren't made for several threads.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from spnn.app.command import command_of
+from spnn.app.controls import Value, by_command_alone, changes, controls_of, values_of
+from spnn.app.photo import read_photo
+from spnn.app.settings import Options, Subject
+from spnn.app.stamp import image_of, text_of
+from spnn.errors import InputError
+from spnn.runs import Run
+from spnn.sampling.drawn import Drawn
+from spnn.sampling.targets import set_values, share_of
+from spnn.session import Session
+from spnn.settings import settings, working_device
+
+log = logging.getLogger(__name__)
+
+__all__ = ["Drawing", "Editor"]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What was drawn for a subject.
+
+    Attributes:
+        drawn: The pictures, and what networks see in them.
+        warnings: What the session said of the target and of the pictures.
+        command: The command line that draws the same.
+        settings: What to keep inside of a PNG, see :meth:`Editor.restored`.
+    """
+
+    drawn: Drawn
+    warnings: list[str]
+    command: str
+    settings: dict[str, Any]
+
+
+class Editor:
+    """A session, as the page uses it. Nothing of a user is kept in it.
+
+    Arguments:
+        session: With an operator whose outputs have names.
+        run: What the session's run is called on the command line.
+
+    Raises:
+        InputError: If there is nothing that can be set by a number or by a choice.
+    """
+
+    def __init__(self, session: Session, run: str):
+        models = session.models
+        if models.operator is None or not models.readout.names:
+            raise InputError(f"{run} has no network that sees labels, so there is nothing to edit by name.")
+        self.session, self.run, self.readout = session, run, models.readout
+        self.known, self.note = models.training_outputs, by_command_alone(models.readout)
+        self.controls = controls_of(models.readout, self.known)
+        if not self.controls:
+            raise InputError(f"{run}: {self.note}")
+        self.image_shape = tuple(models.prior.image_shape)
+        self.held_out_images = _count(models.run)
+        self._lock = threading.Lock()
+
+    def held_out(self, number: int) -> Subject:
+        """A held-out image of the run.
+
+        Raises:
+            InputError: If there is none of that number.
+        """
+        if isinstance(number, bool) or not isinstance(number, int | float) or number != int(number):
+            raise InputError(f"a held-out image has a whole number, got {number!r}.")
+        with self._lock:
+            images, y = self.session.held_out(1, int(number))
+        return Subject("held-out", int(number), image=images[0], y=y[0])
+
+    def photo(self, path: str | Path) -> Subject:
+        """A photo, fitted to the models; errors as :func:`~spnn.app.photo.read_photo`."""
+        return self._photo(read_photo(path, self.image_shape), Path(path).name)
+
+    def noise(self) -> Subject:
+        """No picture: a new one is drawn."""
+        return Subject("noise")
+
+    def own_values(self, subject: Subject) -> dict[str, Value]:
+        """Where the controls start, by their keys: what ``g`` sees in the subject. Of noise, sliders stand at what is
+        usual in training images, and nothing is chosen from menus."""
+        if subject.y is not None:
+            return values_of(self.controls, subject.y, self.readout)
+        usual = torch.zeros(len(self.readout.names)) if self.known is None else self.known.mean
+        values = values_of(self.controls, usual, self.readout)
+        return values | {control.key: None for control in self.controls if control.choices}
+
+    def changes(self, subject: Subject, values: Mapping[str, Value]) -> dict[str, Value]:
+        """What was moved, see :func:`~spnn.app.controls.changes`."""
+        return changes(self.controls, self.own_values(subject), values)
+
+    def in_words(self, subject: Subject, wanted: Mapping[str, Value]) -> list[str]:
+        """What was moved, as texts: ``Eyeglasses +3.2 (was -5.1)``."""
+        own, said = self.own_values(subject), []
+        for control in self.controls:
+            if control.key in wanted:
+                before = own[control.key]
+                was = "" if subject.y is None else f" (was {control.text(before, self.readout)})"
+                said.append(f"{control.key} {control.text(wanted[control.key], self.readout)}{was}")
+        return said
+
+    def target(self, subject: Subject, wanted: Mapping[str, Value], options: Options) -> Tensor:
+        """The outputs that an edit asks for, [1, K].
+
+        Raises:
+            InputError: If a value can't be read, or nothing is set.
+        """
+        others = options.others_of("edit")
+        if others is None:
+            others = "keep" if self.known is None else "follow"
+        share = 0.0 if others == "free" else share_of(others, "edit.others")
+        return set_values(subject.y[None], self.readout, wanted, "edit.set", self.known, share=share)[0]
+
+    def back_projected(self, subject: Subject, target: Tensor) -> Tensor:
+        """NLBP of the picture, once: an image [C, H, W] with ``g(x) = target``, [1, K]; not clipped."""
+        with self._lock, settings(), torch.no_grad():
+            device = working_device()
+            operator = self.session.models.operator.to(device)
+            return operator.back_project(subject.image[None].to(device), target.to(device))[0].cpu()
+
+    def preview(self, subject: Subject, wanted: Mapping[str, Value], options: Options) -> Tensor:
+        """What one step of NLBP makes of the picture, [C, H, W] in [-1, 1]; errors as :meth:`target`."""
+        return self.back_projected(subject, self.target(subject, wanted, options)).clamp(-1, 1)
+
+    def draw(
+        self,
+        subject: Subject,
+        wanted: Mapping[str, Value],
+        options: Options,
+        watch: Callable[[float], None] | None = None,
+    ) -> Drawing:
+        """Draw the edited picture by the session.
+
+        Arguments:
+            subject: What is edited.
+            wanted: What is set, by name.
+            options: How it is drawn.
+            watch: Called after each step with the share that is done; what it raises ends the drawing.
+
+        Raises:
+            InputError: If nothing is set, or an option can't be met.
+        """
+        common = {
+            "steps": options.steps,
+            "seed": options.seed,
+            "per_target": options.variants,
+            "guidance": options.guidance,
+            "watch": watch,
+        }
+        with self._lock, _warnings() as warnings:
+            if subject.kind == "noise":
+                drawn = self.session.generate(wanted, 1, others=options.others_of("generate"), **common)
+            else:
+                drawn = self.session.edit(
+                    subject.image[None],
+                    wanted,
+                    others=options.others_of("edit"),
+                    start="noise" if options.start is None else options.start,
+                    values={"first": subject.number},  # the command's seeds count from the image's number
+                    **common,
+                )
+        doubts = {self.readout.doubt(name, value) for name, value in wanted.items()}  # of who writes a number
+        said = [sentence for sentence in warnings if sentence not in doubts]
+        command = command_of(self.run, subject, wanted, options)
+        return Drawing(drawn, said, command, self._settings(subject, wanted, options, command))
+
+    def restored(self, found: Mapping[str, Any]) -> tuple[Subject, dict[str, Value], Options]:
+        """What a PNG's settings ask for: the subject, all controls' values, and the options.
+
+        Raises:
+            InputError: If they are of another run, or damaged.
+        """
+        if found.get("run") != self.run:
+            raise InputError(f"its settings are of the run {found.get('run')}, not of {self.run}.")
+        try:
+            subject = self._restored_subject(found)
+            wanted = dict(found["set"])
+            values = self.own_values(subject)
+            if not wanted or not wanted.keys() <= values.keys():
+                raise ValueError(f"they set {', '.join(wanted) or 'nothing'}")
+            values |= self.changes(subject, values | wanted)
+            return subject, values, Options(**found["options"])
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:  # InputError among them
+            raise InputError(f"its settings are damaged: {error}.") from error
+
+    def _restored_subject(self, found: Mapping[str, Any]) -> Subject:
+        if found["from"] == "noise":
+            return self.noise()
+        if found["from"] == "held-out":
+            return self.held_out(found["number"])
+        return self._photo(image_of(found["photo"], self.image_shape), Path(str(found["name"])).name)
+
+    def _photo(self, image: Tensor, name: str) -> Subject:
+        with self._lock:
+            return Subject("photo", name=name, image=image, y=self.session.outputs(image[None])[0])
+
+    def _settings(
+        self, subject: Subject, wanted: Mapping[str, Value], options: Options, command: str
+    ) -> dict[str, Any]:
+        from_what = {"from": subject.kind, "number": subject.number}
+        if subject.kind == "photo":
+            from_what |= {"name": subject.name, "photo": text_of(subject.image)}
+        return {"run": self.run, **from_what, "set": dict(wanted), "options": asdict(options), "command": command}
+
+
+def _count(run: Run | None) -> int:
+    """The held-out images of a run; none where its data aren't here."""
+    try:
+        return 0 if run is None else len(run.source.split("test"))
+    except (InputError, OSError) as error:
+        log.warning("no held-out images: %s", error)
+        return 0
+
+
+@contextmanager
+def _warnings() -> Iterator[list[str]]:
+    """The warnings that this package logs in this thread, as texts."""
+    said, thread = [], threading.get_ident()
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: said.append(record.getMessage()) if record.thread == thread else None
+    logger = logging.getLogger("spnn")
+    logger.addHandler(handler)
+    try:
+        yield said
+    finally:
+        logger.removeHandler(handler)
