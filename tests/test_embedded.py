@@ -17,6 +17,7 @@ from spnn.outputs import outputs_of
 from spnn.runs import Run
 from spnn.runs.embedded import embedded_runs, folder_of, home, with_default_run
 from spnn.runs.pack import card, pack
+from spnn.training import train
 
 RUNS = embedded_runs()
 
@@ -89,6 +90,20 @@ def test_a_folder_comes_before_a_run_of_its_name(monkeypatch, tmp_path):
     assert folder_of("faces") == Path("faces") and home("faces") == "faces"
     with pytest.raises(InputError, match=r"faces is not a run's folder"):
         Run("faces")
+
+
+def test_training_never_goes_into_the_package(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    config = composed("train", [], {"folder": "faces", "resume": True})
+    with pytest.raises(InputError, match="is not a run's folder"):
+        train(config, "faces", said=["folder=faces", "resume=true"])
+
+
+def test_a_packed_run_has_nothing_to_resume(run, tmp_path):
+    packed = pack(run, tmp_path / "mine")
+    before = sorted(tmp_path.rglob("*.safetensors"))
+    train(composed("train", [], {"folder": str(packed), "resume": True}), packed, said=["resume=true"])
+    assert sorted(tmp_path.rglob("*.safetensors")) == before
 
 
 @pytest.mark.parametrize(

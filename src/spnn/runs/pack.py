@@ -45,7 +45,7 @@ def pack(run: Run, folder: str | Path) -> Path:
         tensors = load_file(run.weights(stage))
         halves = {name: x.to(torch.float16) if x.is_floating_point() else x for name, x in tensors.items()}
         save_file(halves, unfinished / stage / "weights.safetensors")
-    config = OmegaConf.merge(run.config, {"name": folder.name, "folder": folder.name})
+    config = OmegaConf.merge(run.config, {"name": folder.name, "folder": folder.name, "stages": stages})
     OmegaConf.save(config, unfinished / "config.yaml")
     names = ["labels.json", "metrics.json", _RECONSTRUCTION]
     for file in [run.folder / name for name in names] + [run.training_outputs_file]:

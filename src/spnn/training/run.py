@@ -156,7 +156,7 @@ def is_first_process() -> bool:
 
 def resume_run(config: DictConfig, folder: str | Path, said: Sequence[str]) -> Run:
     """The run in a folder, to go on with; where and how it runs may be chosen anew, what it trains may not."""
-    run = Run(folder)
+    run = Run(folder if Path(folder).exists() else Path(folder).absolute())  # never one that comes with the package
     keys = [re.split(r"[=@]", word.lstrip("+~"))[0].replace("/", ".") for word in said]
     new = [key for key in keys if _is_chosen_anew(key)]
     if any(key not in ("folder", "resume", *new) for key in keys):  # the run's own options are said again
