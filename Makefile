@@ -5,16 +5,19 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 GPU    ?= outputs/gpu.json
 RUN    ?= outputs/demo/$(shell date +%Y-%m-%d_%H-%M-%S)
+SPNN   ?= $(BIN)/spnn
+DIST   := outputs/dist
+LOWEST := outputs/lowest
 
-.PHONY: demo test nightly docs benchmark gpu install format clean
+.PHONY: demo test nightly test-lowest docs release benchmark gpu install format clean
 
 # Train the default experiment, sample from it, evaluate it, and say where the pictures are.
 demo: RUN := $(RUN)
 demo: install
-	$(BIN)/python train.py name=demo folder=$(RUN)
-	$(BIN)/python sample.py run=$(RUN)
-	$(BIN)/python sample.py run=$(RUN) task=edit 'edit.set={Eyeglasses: yes}'
-	$(BIN)/python evaluate.py run=$(RUN)
+	$(SPNN) train name=demo folder=$(RUN)
+	$(SPNN) sample run=$(RUN)
+	$(SPNN) sample run=$(RUN) task=edit 'edit.set={Eyeglasses: yes}'
+	$(SPNN) evaluate run=$(RUN)
 	@printf '\nThe run:      %s\n' $(RUN)
 	@printf 'Pictures:     %s\n' $(RUN)/samples/reconstruct/grid.png $(RUN)/samples/edit/grid.png \
 		$(RUN)/evaluation/reconstruction/grid.png $(RUN)/evaluation/reconstruction/agreement.png
@@ -28,6 +31,24 @@ test: install
 # The tests that `make test` leaves out, too: launchers, and pages in a browser (Debian: apt install chromium).
 nightly: docs
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m ""
+
+# The quick tests with the oldest versions that pyproject.toml allows, in an environment of their own.
+test-lowest:
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(PYTHON) tests/lowest.py > $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python -m pip install --quiet -c $(LOWEST)/constraints.txt -e . pytest hypothesis hatch-vcs
+	$(LOWEST)/bin/python -m pytest -m "not slow and not nightly" -p no:cacheprovider
+
+# The wheel and the source distribution in outputs/dist, and the demo from the wheel in a clean environment; then see
+# CONTRIBUTING.md, "A release".
+release: install
+	test -z "$$(git status --porcelain)" || { echo "there are changes that aren't committed: git status"; exit 1; }
+	rm -rf $(DIST) && $(BIN)/python -m hatchling build -d $(DIST)
+	$(PYTHON) -m venv $(DIST)/clean
+	$(DIST)/clean/bin/python -m pip install --quiet -c constraints.txt $(DIST)/*.whl
+	$(DIST)/clean/bin/spnn doctor
+	$(MAKE) demo SPNN=$(DIST)/clean/bin/spnn
+	ls -l $(DIST)
 
 # The documentation as a site, outputs/site/index.html; a warning is an error.
 docs: install

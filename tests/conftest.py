@@ -35,5 +35,6 @@ def run(tmp_path_factory, worker_id) -> Run:
     trained = Path(base if worker_id == "master" else base.parent, "trained")
     with FileLock(f"{trained}.lock"):
         if not trained.exists():
-            succeed("train.py", "experiment=digits", "stage.prior.trainer.max_steps=300", f"folder={trained}")
+            short = ("stage.prior.trainer.max_steps=300", "callbacks.pictures=null")
+            succeed("train.py", "experiment=digits", *short, f"folder={trained}")
     return Run(shutil.copytree(trained, tmp_path_factory.mktemp("runs") / "digits"))

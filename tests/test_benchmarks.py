@@ -45,7 +45,7 @@ def numbers(value) -> list[float]:
     return [] if isinstance(value, bool | str) else [value]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_failing_checks_are_said_and_all_others_have_finite_figures(tmp_path):
     further = [Check(name, rows, 2) for name, (rows, _) in FAILING.items()]
     assert main(["--tiny", "--device=cpu", f"--output={tmp_path}/new/gpu.json"], further) == 1

@@ -325,7 +325,7 @@ def test_a_list_without_annotations_and_pictures_without_boxes_are_told(written)
         voc(written.parent / "empty").check()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_detector_trains_and_its_pictures_are_edited(tmp_path):
     few = ["data.source.train=32", "data.source.val=4", "data.source.test=4", f"data.source.cache={tmp_path}"]
     steps = [f"stage.{stage}.trainer.max_steps=2" for stage in ("task", "inverse", "prior", "judge")]

@@ -11,7 +11,7 @@ from spnn.sampling import sample
 from spnn.training import train
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_classifier_of_noisy_images_is_trained_and_guides(run, tmp_path):
     words = (
         f"from_run={run.folder}",

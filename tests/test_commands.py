@@ -54,7 +54,7 @@ def test_phase_two_changes_the_pseudo_inverse_and_leaves_the_task_alone(run):
     assert not torch.allclose(before.pinv(before(image)), after.pinv(after(image)), atol=1e-3)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_evaluation_compares_the_methods(run):
     printed = succeed("evaluate.py", f"run={run.folder}", "count=60", "+guidance@methods.naive=naive")
     folder = run.folder / "evaluation"

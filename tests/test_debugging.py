@@ -34,7 +34,7 @@ def images(tmp_path_factory) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     "experiment",
-    [pytest.param(name, marks=[pytest.mark.nightly] * name.startswith("imagenet")) for name in EXPERIMENTS],
+    [pytest.param(name, marks=[pytest.mark.nightly] * name.startswith(("imagenet", "voc"))) for name in EXPERIMENTS],
 )
 def test_every_experiment_trains(experiment, images, tmp_path):
     options = [option for beginning, option in images.items() if experiment.startswith(beginning)]
@@ -80,6 +80,7 @@ def test_fast_runs_from_the_command_line_and_keeps_out_of_the_way(tmp_path):
     assert "stage judge: 2 steps of batch 2" in printed
 
 
+@pytest.mark.nightly
 def test_overfit_learns_one_batch_by_heart(tmp_path):
     steps = [f"stage.{stage}.trainer.max_steps=60" for stage in ("task", "inverse", "prior", "judge")]
     options = ["experiment=digits", "debug=overfit", "callbacks.pictures=null", *steps]
@@ -89,6 +90,7 @@ def test_overfit_learns_one_batch_by_heart(tmp_path):
         assert len(losses) == 60 and losses[0] > factor * losses[-1], stage
 
 
+@pytest.mark.nightly
 def test_overfit_repeats_one_batch_and_all_that_is_random(tmp_path):
     options = ["stages=[prior]", "stage.prior.trainer.max_steps=5", "stage.prior.module.optimizer.lr=0"]
     train(check_configuration("train", "experiment=digits", "debug=overfit", *options), tmp_path / "run")
@@ -101,6 +103,7 @@ def training_losses(folder) -> list[float]:
         return [float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]]
 
 
+@pytest.mark.nightly
 def test_profile_says_where_the_time_goes(tmp_path):
     config = check_configuration("train", "experiment=digits", "debug=profile", "stages=[judge]")
     train(config, tmp_path / "run")

@@ -184,7 +184,7 @@ def test_edits_set_what_no_classifier_sees_and_are_counted_beside_what_nobody_as
     assert len(list((folder / "nlbp_bounded_unedited").glob("*.png"))) == 30
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_most_edits_of_digits_to_yes_take_and_few_without_guidance(run, tmp_path):
     options = ("study=edit", "count=30", "study.values=[yes]", "study.each=2", "~methods.nlbp_bounded")
     methods = ("+guidance@methods.nlbp_gentle=nlbp_gentle", "+guidance@methods.none=none")
@@ -204,7 +204,7 @@ def test_most_edits_of_digits_to_yes_take_and_few_without_guidance(run, tmp_path
     assert list(bars["series"]) == names and len(bars["labels"]) == 10
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_edits_that_start_from_the_image_stay_closer_to_it(run, tmp_path):
     options = ("study=edit", "count=12", "study.names=[digit_8]", "study.each=2", "sampler.steps=30")
     entries, folder = evaluated(tmp_path / "e", run, *options, "study.starts=[null,100]")
@@ -230,7 +230,7 @@ def test_attributes_that_the_judge_tells_badly_are_counted_apart(run, tmp_path):
     assert entry["hard_judge_edit_success"] == pytest.approx(share(rows, "judge_took"))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_several_attributes_are_set_at_once(run, tmp_path):
     guidance = ("~methods.nlbp_bounded", "+guidance@methods.gentle=nlbp_gentle")
     options = ("study=multi", "count=6", "sampler.steps=30", *guidance)
@@ -248,7 +248,7 @@ def test_several_attributes_are_set_at_once(run, tmp_path):
     assert free["each"] == pytest.approx(sum(float(row["each"]) for row in own) / 6)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_random_edits_are_drawn_again_and_set_what_an_image_does_not_show(run, tmp_path):
     options = ("study=multi", "count=5", "sampler.steps=4", "study.sizes=[1,3]", "study.others=[follow]")
     random, folder = evaluated(tmp_path / "random", run, *options)
@@ -278,7 +278,7 @@ def test_random_edits_are_drawn_again_and_set_what_an_image_does_not_show(run, t
     assert [row["edit"] for row in each_edit(tmp_path / "other/multi")] != [row["edit"] for row in rows]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_ablation_says_which_order_it_found(run, tmp_path):
     options = (
         "study=ablation",
@@ -320,7 +320,7 @@ def test_penrose_errors_are_rounding_and_the_closed_form_is_the_most_natural(run
     assert by["closed_form", "float64"]["natural_latents"] == 0
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_more_steps_agree_better_and_take_longer(run, tmp_path):
     solvers = "study.solvers={own: null, dpm: {order: 2, eta: 0}}"
     entries, folder = evaluated(tmp_path / "e", run, "study=steps", "count=20", "study.steps=[50,2]", solvers)
@@ -332,7 +332,7 @@ def test_more_steps_agree_better_and_take_longer(run, tmp_path):
     assert {"steps.png", "time.png"} <= {path.name for path in folder.iterdir()}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_studies_stand_beside_each_other_and_earlier_results_stay(run, tmp_path):
     folder = tmp_path / "e"
     short = ("count=4", "sampler.steps=2", "study.diversity_targets=0")
@@ -358,6 +358,7 @@ def test_jobs_of_a_multirun_stay_apart_and_end_with_one_table(run, tmp_path):
     assert all((tmp_path / f"{job}/report.html").exists() for job in "01")
 
 
+@pytest.mark.nightly
 def test_an_evaluation_from_before_there_were_studies_is_moved_aside(run, tmp_path):
     old = tmp_path / "e"
     old.mkdir()

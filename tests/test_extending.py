@@ -147,7 +147,7 @@ def test_data_of_ones_own_need_a_source_alone(tmp_path):
     succeed(*words[:-1], "data=dots", "debug=fast", f"folder={tmp_path}/d")
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_example_of_another_kind_of_y_trains_and_is_set(tmp_path):
     words = ["experiment=clocks", *(f"stage.{stage}.trainer.max_steps={n}" for stage, n in STEPS.items())]
     place = f"hydra.searchpath=[file://{REPOSITORY}/examples/own/conf]"

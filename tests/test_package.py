@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -95,7 +96,7 @@ def test_an_installed_package_draws_without_a_run(spnn, tmp_path):
     assert (tmp_path / "outputs/embedded/digits/samples/generate/grid.png").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_commands_need_no_checkout(spnn, tmp_path):
     write_own(tmp_path)
     for words in (
@@ -140,3 +141,10 @@ def test_the_doctor_says_what_is_found(spnn, installed, tmp_path):
     assert f"{installed}/spnn" in done.stdout and "found       sweeps side by side" in done.stdout
     unknown = spnn("trian")
     assert unknown.returncode == 2 and "usage: spnn COMMAND" in unknown.stderr
+
+
+def test_the_citation_names_the_newest_version_of_the_changelog():
+    changes, citation = ((REPOSITORY / name).read_text(encoding="utf-8") for name in ("CHANGELOG.md", "CITATION.cff"))
+    newest = re.search(r"^## ([\d.]+), (\d{4}-\d\d-\d\d|not released yet)$", changes, re.MULTILINE)
+    assert f"\nversion: {newest[1]}\n" in citation
+    assert ("\ndate-released:" in citation) == (newest[2] != "not released yet")

@@ -57,7 +57,7 @@ def work(rank: int, port: int, mixing: str, x: torch.Tensor, result: str) -> Non
     dist.destroy_process_group()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("mixing", ["cayley", pytest.param("exponential", marks=pytest.mark.nightly)])
 def test_two_processes_train_the_network_that_one_trains(mixing, tmp_path):
     x = torch.randn(4, 3, 8, 8)
@@ -81,7 +81,7 @@ class SpoiledInTheSecond(TaskStage):
         return loss * math.nan if (batch_idx, self.global_rank) == (3, 1) else loss
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_all_processes_halt_at_a_loss_of_one_that_is_not_a_number(tmp_path):
     torch.manual_seed(0)
     block = {"st": "conv1 8, conv1", "r": "conv1 8, conv1"}

@@ -323,8 +323,8 @@ def test_a_split_that_is_none_is_told(made, message):
         check_split(Mine(), "val")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("labels", ["mixed", pytest.param("classes", marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize("labels", ["mixed", "classes"])
 def test_digits_of_another_kind_train_and_are_set(labels, tmp_path):
     steps = {"task": 120, "inverse": 10, "prior": 60, "judge": 80}
     short = [f"stage.{stage}.trainer.max_steps={n}" for stage, n in steps.items()]

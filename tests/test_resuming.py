@@ -27,8 +27,9 @@ from spnn.training.stage import Stage
 SHORT = (
     "experiment=digits",
     "stages=[task,prior]",
-    "stage.task.trainer={max_steps: 40, val_check_interval: 20}",
-    "stage.prior.trainer={max_steps: 150, val_check_interval: 50}",
+    "stage.task.trainer={max_steps: 20, val_check_interval: 10}",
+    "stage.prior.trainer={max_steps: 60, val_check_interval: 20}",
+    "prior.block_out_channels=[16,32]",
     "callbacks.last.every_n_train_steps=7",
     "trainer.log_every_n_steps=5",
     "trainer.precision=32-true",
@@ -192,7 +193,7 @@ def test_a_killed_run_goes_on_to_the_weights_of_an_uninterrupted_one(uninterrupt
     wait_for(folder / "prior/checkpoints/last.ckpt", process)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert 0 < steps_in(folder / "prior/checkpoints/last.ckpt") < 150
+    assert 0 < steps_in(folder / "prior/checkpoints/last.ckpt") < 60
     written = (folder / "task/weights.safetensors").stat().st_mtime_ns
     printed = succeed("train.py", f"folder={folder}", "resume=true")  # no other option needs to be said again
     assert "stage prior from step" in printed and "stage task" not in printed
@@ -210,7 +211,7 @@ def test_a_terminated_run_writes_a_checkpoint_before_it_ends(uninterrupted, tmp_
     process.send_signal(signal.SIGTERM)
     printed, _ = process.communicate()
     assert process.returncode == 128 + signal.SIGTERM and "go on with `python train.py folder=" in printed
-    assert 0 < steps_in(folder / "prior/checkpoints/last.ckpt") < 150
+    assert 0 < steps_in(folder / "prior/checkpoints/last.ckpt") < 60
     succeed("train.py", f"folder={folder}", "resume=true", "callbacks.last.every_n_train_steps=7")
     assert_same_run(folder, uninterrupted)
 
@@ -284,7 +285,7 @@ def limit_files() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))  # less than a checkpoint
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_disk_without_space_and_a_folder_that_is_none_are_named(tmp_path):
     words = [sys.executable, "train.py", *SHORT, "stages=[task]", f"folder={tmp_path}/full"]
     done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True, preexec_fn=limit_files)

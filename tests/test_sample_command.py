@@ -60,7 +60,7 @@ def test_an_image_is_the_same_in_any_batch(guidance, run, tmp_path):
     options = (
         f"run={run.folder}",
         f"guidance={guidance}",
-        "sampler.steps=20",
+        "sampler.steps=5",
         "save=safetensors",
         "trainer.precision=32-true",
     )
@@ -71,6 +71,7 @@ def test_an_image_is_the_same_in_any_batch(guidance, run, tmp_path):
     torch.testing.assert_close(alone["image"], together["image"][3:4], rtol=0, atol=1e-3)
 
 
+@pytest.mark.nightly
 def test_two_devices_sample_what_one_does(run, tmp_path):
     options = (f"run={run.folder}", "count=5", "batch_size=1", "sampler.steps=10")
     devices = ("trainer.accelerator=cpu", "trainer.devices=2", "trainer.strategy=ddp", "trainer.precision=32-true")

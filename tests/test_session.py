@@ -70,6 +70,7 @@ def test_other_tasks_are_those_of_the_command(session, run, tmp_path, task, word
     torch.testing.assert_close(drawn.images, commanded(tmp_path / "s", run, *words)["image"], rtol=0, atol=1e-5)
 
 
+@pytest.mark.nightly
 def test_a_study_finds_what_the_command_finds(session, run, tmp_path):
     found = session.evaluate(count=4, values={"sampler.steps": 5, "study.diversity_targets": 0, **PRECISE})
     folders = (f"folder={tmp_path / 'e'}", f"report={tmp_path / 'r.html'}")

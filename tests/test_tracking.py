@@ -156,7 +156,7 @@ def test_samples_are_a_table_of_pictures_targets_and_what_was_achieved(run, tmp_
     assert sum(name.startswith("media/images/") and name.endswith(".png") for name in files) == 3  # of the table
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_study_shows_agreement_by_attribute_and_its_samples(run, tmp_path):
     study = ("count=6", "sampler.steps=10", "study.diversity_targets=0", "logger=wandb")
     succeed("evaluate.py", f"run={run.folder}", f"folder={tmp_path}/e", f"report={tmp_path}/r.html", *study)

@@ -4,6 +4,8 @@ import json
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from packaging.version import Version
+
 from spnn.errors import InputError
 from spnn.runs import Run
 from spnn.runs.embedded import embedded_runs
@@ -64,8 +66,8 @@ def export_space(run: str | Path, folder: str | Path) -> Path:
 
 def _bounds(installed: str) -> str:
     """From this version on, but below the next that may change interfaces."""
-    major, minor = (int(part) for part in installed.split(".")[:2])
-    return f">={installed},<{major + 1}" if major else f">={installed},<0.{minor + 1}"
+    least = Version(installed)
+    return f">={least.public},<{least.major + 1}" if least.major else f">={least.public},<0.{least.minor + 1}"
 
 
 def _sdk_version() -> str:
