@@ -4,6 +4,7 @@ Steps that are made again after an interruption are there twice, with the same v
 """
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,7 @@ class MlflowLog(RunTracker):
                 raise
         run = MLFlowLogger(self.project, self.title, self.uri, self.tags)
         kept_id(self.path, lambda: run.run_id)
-        run.log_hyperparams(self.options)
+        harmless(run.log_hyperparams)(self.options)  # MLflow refuses some letters of names
         return run
 
     @rank_zero_only
@@ -109,7 +110,8 @@ class MlflowLog(RunTracker):
     def log_table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         client, id = self._client()
         cells = [[Image.open(cell) if isinstance(cell, Path) else cell for cell in row] for row in rows]
-        client.log_table(id, dict(zip(columns, map(list, zip(*cells, strict=True)), strict=True)), f"{name}.json")
+        data = dict(zip(columns, map(list, zip(*cells, strict=True)), strict=True))
+        client.log_table(id, data, re.sub(r"""["',:[\]{}]""", "_", name) + ".json")  # MLflow refuses these
 
     def log_weights(self, name: str, files: Sequence[Path], metrics: Mapping[str, float]) -> None:
         client, id = self._client()

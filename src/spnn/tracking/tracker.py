@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
-from lightning.pytorch.loggers.logger import DummyExperiment, Logger
+from lightning.pytorch.loggers import Logger
 
 from spnn.errors import InputError
 from spnn.tracking.harmless import say_once
@@ -68,7 +68,7 @@ class RunTracker(Tracker, Logger):
                 self._experiment = self.begin()
             except Exception as error:
                 say_once(f"{type(self).__name__} can't begin: {type(error).__name__}: {error}", logging.WARNING)
-                self._experiment = DummyExperiment()
+                self._experiment = _Nothing()
         return self._experiment
 
     @property
@@ -81,6 +81,16 @@ class RunTracker(Tracker, Logger):
 
     def log_hyperparams(self, *_: Any, **__: Any) -> None:
         """Lightning's, of a module alone; ``options`` has all."""
+
+
+class _Nothing:
+    """What is left of a run that can't begin: whatever is asked of it, nothing."""
+
+    def __getattr__(self, name: str) -> "_Nothing":
+        return self
+
+    def __call__(self, *_: Any, **__: Any) -> "_Nothing":
+        return self
 
 
 def check_installed(extra: str, *modules: str) -> None:
