@@ -50,7 +50,7 @@ class Tracker:
 
 
 class RunTracker(Tracker, Logger):
-    """A tracker that Lightning has no logger of which would do: ``begin`` makes what logs."""
+    """A tracker that builds on none of Lightning's loggers: ``begin`` makes what logs."""
 
     _experiment: Any = None
 
