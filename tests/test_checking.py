@@ -125,6 +125,15 @@ def test_what_is_allowed_passes(words):
     check_configuration("train", *words)
 
 
+@pytest.mark.parametrize("script", ["sample", "evaluate"])
+def test_a_command_without_a_logger_takes_several(script):
+    words = ("run=digits", "logger=[csv,trackio,mlflow]", "+logger.mlflow.tags.by=me")
+    loggers = check_configuration(script, *words).logger
+    assert set(loggers) == {"csv", "trackio", "mlflow"}
+    with pytest.raises(InputError, match=r"did you mean project\?"):
+        check_configuration(script, "run=digits", "logger=[csv,trackio]", "+logger.trackio.projct=mine")
+
+
 EXPERIMENT = """
 # @package _global_
 defaults:

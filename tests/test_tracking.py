@@ -12,9 +12,10 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from wandb_records import history, records
 
+from examples.own.notes import Notes
 from spnn.commands import dashboard
 from spnn.errors import InputError
-from spnn.tracking import WandbLog, log_table
+from spnn.tracking import TensorBoardLog, Tracker, WandbLog, log_bars, log_picture, log_table
 from spnn.tracking.harmless import harmless, say_once
 from spnn.training import train
 
@@ -137,6 +138,36 @@ def test_a_tables_column_of_several_types_is_text(tmp_path):
 def test_an_unknown_mode_is_refused(tmp_path):
     with pytest.raises(InputError, match="online, offline or disabled"):
         WandbLog(tmp_path, mode="onlin")
+
+
+def test_a_tracker_gets_what_it_shows_though_another_fails(tmp_path, caplog):
+    class Broken(Tracker):
+        def log_table(self, *_):
+            raise OSError("disk")
+
+    trackers = [Broken(), Notes(tmp_path)]
+    trackers[1].log_metrics({"loss": 0.5}, 3)
+    log_table(trackers, "table", [{"a": 1}, {"b": "two"}])
+    log_picture(trackers, "grid", tmp_path / "grid.png")  # which Notes leaves out
+    log_bars(trackers, "bars", {"digit": 0.25})
+    trackers[1].finish()
+    assert (tmp_path / "notes.txt").read_text().splitlines() == [
+        "3 {'loss': 0.5}",
+        "table {'a': 1, 'b': None}",
+        "table {'a': None, 'b': 'two'}",
+        "bars {'name': 'digit', 'value': 0.25}",
+    ]
+    assert "Broken.log_table: OSError: disk" in caplog.text
+
+
+def test_tensorboard_shows_a_table_as_text(tmp_path):
+    log = TensorBoardLog(tmp_path)
+    log_table([log], "samples", [{"image": tmp_path / "00000.png", "target": "a|b", "agreement": 0.123456}])
+    log.finish()
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    (event,) = events.Tensors("samples/text_summary")
+    lines = event.tensor_proto.string_val[0].decode().splitlines()
+    assert lines[0] == "| image | target | agreement |" and lines[2] == r"| 00000.png | a\|b | 0.1235 |"
 
 
 @pytest.mark.slow

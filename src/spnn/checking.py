@@ -130,7 +130,8 @@ def _reference(config: DictConfig, hydra: DictConfig) -> DictConfig:
     """What the options that were chosen are by themselves; ``config`` itself if nothing else was said."""
     name, choices, words = hydra.job.config_name, hydra.runtime.choices, hydra.overrides.task
     wanted = {key: value for key, value in choices.items() if value and key.split("/")[0] not in ("hydra", *_FILES)}
-    said = [word for word in words if _key(word) in wanted and not word.startswith("~")]
+    groups = {*wanted, "logger"}  # of which several may be chosen; Hydra then has no choice of it
+    said = [word for word in words if _key(word) in groups and not word.startswith("~")]
     if len(said) == len(words) and not any(choices.get(key) for key in _FILES):
         return config
     try:

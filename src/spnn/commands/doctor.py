@@ -22,6 +22,8 @@ _OPTIONAL = {  # module: what it is for, the extra that brings it
     "gradio": ("the editor in the browser, spnn edit", "app"),
     "optuna": ("sweeps that search, hydra/sweeper=optuna", "optuna"),
     "tensorboard": ("logger=tensorboard", "tensorboard"),
+    "trackio": ("logger=trackio", "trackio"),
+    "mlflow": ("logger=mlflow", "mlflow"),
     "wandb_workspaces": ("spnn dashboard", "dashboard"),
     "azula": ("priors of azula", "azula"),
     "deepinv": ("operators of deepinv", "deepinv"),

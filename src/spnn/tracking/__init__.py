@@ -1,7 +1,26 @@
-"""Experiment tracking: Lightning's loggers, several at once, and pictures and tables for those that show them."""
+"""Experiment tracking: Lightning's loggers, several at once; trackers get pictures, tables and files, too."""
 
+from spnn.tracking.harmless import harmless
 from spnn.tracking.loggers import log_bars, log_picture, log_table, log_weights, tracking
 from spnn.tracking.metrics_log import MetricsLog
+from spnn.tracking.mlflow_log import MlflowLog
+from spnn.tracking.tensorboard_log import TensorBoardLog
+from spnn.tracking.tracker import RunTracker, Tracker
+from spnn.tracking.trackio_log import TrackioLog
 from spnn.tracking.wandb_log import WandbLog
 
-__all__ = ["MetricsLog", "WandbLog", "log_bars", "log_picture", "log_table", "log_weights", "tracking"]
+__all__ = [
+    "MetricsLog",
+    "MlflowLog",
+    "RunTracker",
+    "TensorBoardLog",
+    "Tracker",
+    "TrackioLog",
+    "WandbLog",
+    "harmless",
+    "log_bars",
+    "log_picture",
+    "log_table",
+    "log_weights",
+    "tracking",
+]

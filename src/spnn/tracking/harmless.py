@@ -19,7 +19,8 @@ def harmless(function: Callable[..., None]) -> Callable[..., None]:
         try:
             function(*arguments, **options)
         except Exception as error:
-            say_once(f"tracking fails in {function.__name__}: {type(error).__name__}: {error}", logging.WARNING)
+            name = function.__qualname__.rpartition("<locals>.")[2]
+            say_once(f"tracking fails in {name}: {type(error).__name__}: {error}", logging.WARNING)
 
     return attempt
 

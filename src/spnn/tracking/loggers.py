@@ -1,4 +1,4 @@
-"""What is tracked, whatever the loggers: metrics go to all of them, pictures and tables to those that can show them."""
+"""What is tracked, whatever the loggers: metrics go to all of them, pictures, tables and files to trackers."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -6,15 +6,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
-from PIL import Image
 
 from spnn.configs import blanks, instantiate
 from spnn.tracking.harmless import harmless
-from spnn.tracking.wandb_log import WandbLog
+from spnn.tracking.tracker import Tracker
 
 __all__ = ["log_bars", "log_picture", "log_table", "log_weights", "tracking"]
 
@@ -33,83 +33,63 @@ def tracking(
         job: What is tracked: a stage, or a sampling.
         steps: How many steps were made before, of a training that goes on.
     """
-    filled = {"group": group, "job": job, "steps": steps, "purge_step": steps or None}
+    filled = {"group": group, "job": job, "sweep": _sweep(), "steps": steps, "purge_step": steps or None}
     loggers = [
         instantiate(logger, save_dir=str(folder), **blanks(logger, **filled))
         for logger in (configs or {}).values()
         if logger is not None
     ]
-    for logger in _wandb(loggers):
-        logger.options = OmegaConf.to_container(config, resolve=True)
+    for tracker in _trackers(loggers):
+        tracker.options = OmegaConf.to_container(config, resolve=True)
     code = 1
     try:
         yield loggers
         code = 0
     finally:
-        for logger in _wandb(loggers):
-            logger.finish(code)
+        _each(loggers, "finish", code)
 
 
-@harmless
 def log_picture(loggers: Iterable[Logger], name: str, path: Path, step: int | None = None) -> None:
     """Show a PNG."""
-    for logger in loggers:
-        if isinstance(logger, WandbLog):
-            logger.log_image(name, [str(path)], step)
-        elif isinstance(logger, TensorBoardLogger):
-            logger.experiment.add_image(name, np.asarray(Image.open(path).convert("RGB")), step, dataformats="HWC")
+    _each(loggers, "log_picture", name, path, step)
 
 
-@rank_zero_only
-@harmless
 def log_table(loggers: Iterable[Logger], name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Show rows of named values; a path is that of a picture. Columns are what any row has; W&B's have one type: one
-    with several here, not counting gaps, becomes text."""
+    """Show rows of named values; a path is that of a picture. Columns are what any row has; a tracker's have one type:
+    one with several here, not counting gaps, becomes text."""
     columns = {}
     for column in dict.fromkeys(key for row in rows for key in row):
         cells = [row.get(column) for row in rows]
         kinds = {float if type(cell) is int else type(cell) for cell in cells if cell is not None}
         columns[column] = [None if cell is None else str(cell) for cell in cells] if len(kinds) > 1 else cells
     if columns:
-        for logger in _wandb(loggers):
-            data = [[_shown(cell) for cell in row] for row in zip(*columns.values(), strict=True)]
-            logger.log_table(name, list(columns), data)
+        _each(loggers, "log_table", name, list(columns), [list(row) for row in zip(*columns.values(), strict=True)])
 
 
-@rank_zero_only
-@harmless
 def log_bars(loggers: Iterable[Logger], name: str, values: Mapping[str, float]) -> None:
     """Show a bar chart: a name to a value."""
     if values:
-        for logger in _wandb(loggers):
-            import wandb
+        _each(loggers, "log_bars", name, values)
 
-            table = wandb.Table(columns=["name", "value"], data=[list(pair) for pair in values.items()])
-            logger.experiment.log({name: wandb.plot.bar(table, "name", "value", title=name)})
+
+def log_weights(loggers: Iterable[Logger], name: str, files: Sequence[Path], metrics: Mapping[str, float]) -> None:
+    """Hand weights to those trackers that are told to keep them."""
+    keeping = [tracker for tracker in _trackers(loggers) if tracker.artifacts]
+    _each(keeping, "log_weights", re.sub(r"[^\w.-]", "-", name), files, metrics)
 
 
 @rank_zero_only
-@harmless
-def log_weights(loggers: Iterable[Logger], name: str, files: Sequence[Path], metrics: Mapping[str, float]) -> None:
-    """Upload weights, to those loggers that are told to, as an artifact, whose name may hold letters, digits and
-    ``-_.`` alone."""
-    for logger in _wandb(loggers):
-        if logger.artifacts:
-            import wandb
-
-            artifact = wandb.Artifact(re.sub(r"[^\w.-]", "-", name), type="model", metadata=dict(metrics))
-            for path in files:
-                artifact.add_file(str(path))
-            logger.experiment.log_artifact(artifact)
+def _each(loggers: Iterable[Logger], method: str, *arguments: Any) -> None:
+    for tracker in _trackers(loggers):
+        harmless(getattr(tracker, method))(*arguments)
 
 
-def _wandb(loggers: Iterable[Logger]) -> list[WandbLog]:
-    return [logger for logger in loggers if isinstance(logger, WandbLog)]
+def _trackers(loggers: Iterable[Logger]) -> list[Tracker]:
+    return [logger for logger in loggers if isinstance(logger, Tracker)]
 
 
-def _shown(cell: Any) -> Any:
-    if isinstance(cell, Path):
-        import wandb
-
-        return wandb.Image(str(cell))
-    return cell
+def _sweep() -> str | None:
+    """The folder's name of the multirun whose job this is, if it is one's."""
+    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+        return None
+    return Path(HydraConfig.get().sweep.dir).resolve().name

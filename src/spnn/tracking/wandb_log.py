@@ -6,10 +6,8 @@ the step of the optimiser; steps that are made again after an interruption are t
 Importing W&B takes as long as a short command, so it is imported when it is used.
 """
 
-import json
 import logging
 import os
-import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from spnn.errors import InputError
 from spnn.tracking.harmless import harmless, say_once
+from spnn.tracking.tracker import Tracker, kept_id, run_title
 
 __all__ = ["WandbLog"]
 
@@ -28,7 +27,7 @@ log = logging.getLogger(__name__)
 _MODES = (None, "online", "offline", "disabled")
 
 
-class WandbLog(WandbLogger):
+class WandbLog(WandbLogger, Tracker):
     """A W&B run.
 
     Arguments:
@@ -63,7 +62,7 @@ class WandbLog(WandbLogger):
         import wandb
 
         super().__init__(
-            name="/".join(part for part in (group and group.rpartition("/")[2], job) if part),
+            name=run_title(group, job),
             project=project,
             save_dir=str(save_dir),
             id=_id_of(Path(save_dir)),
@@ -75,8 +74,6 @@ class WandbLog(WandbLogger):
         )
         del self._wandb_init["anonymous"]  # W&B warns of it
         self.mode, self.artifacts = mode, artifacts
-        self.options: dict[str, Any] = {}
-        """The options to show, set before the run begins."""
 
     @property
     @rank_zero_experiment
@@ -87,7 +84,7 @@ class WandbLog(WandbLogger):
             from wandb.errors import CommError
 
             offline = self.mode is None and not wandb.login(prompt=False, verify=False)
-            self._wandb_init |= {"config": self.options, "mode": "offline" if offline else self.mode or "online"}
+            self._wandb_init |= {"config": dict(self.options), "mode": "offline" if offline else self.mode or "online"}
             try:
                 run = super().experiment
             except CommError as error:
@@ -107,6 +104,29 @@ class WandbLog(WandbLogger):
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         self.experiment.log(dict(metrics) if step is None else {**metrics, "trainer/global_step": step}, step=step)
 
+    def log_picture(self, name: str, path: Path, step: int | None = None) -> None:
+        self.log_image(name, [str(path)], step)
+
+    def log_table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        import wandb
+
+        cells = [[wandb.Image(str(cell)) if isinstance(cell, Path) else cell for cell in row] for row in rows]
+        super().log_table(name, list(columns), cells)
+
+    def log_bars(self, name: str, values: Mapping[str, float]) -> None:
+        import wandb
+
+        table = wandb.Table(columns=["name", "value"], data=[list(pair) for pair in values.items()])
+        self.experiment.log({name: wandb.plot.bar(table, "name", "value", title=name)})
+
+    def log_weights(self, name: str, files: Sequence[Path], metrics: Mapping[str, float]) -> None:
+        import wandb
+
+        artifact = wandb.Artifact(name, type="model", metadata=dict(metrics))
+        for path in files:
+            artifact.add_file(str(path))
+        self.experiment.log_artifact(artifact)
+
     @rank_zero_only
     @harmless
     def finish(self, code: int = 0) -> None:
@@ -117,11 +137,5 @@ class WandbLog(WandbLogger):
 
 
 def _id_of(folder: Path) -> str:
-    """The id of a folder's run, made at its first start."""
     path = folder / "wandb.json"
-    if not path.exists():
-        if rank_zero_only.rank != 0:
-            return "of_another_process"
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"id": secrets.token_hex(4)}) + "\n", encoding="utf-8")
-    return json.loads(path.read_text(encoding="utf-8"))["id"]
+    return kept_id(path) if path.exists() or rank_zero_only.rank == 0 else "of_another_process"
