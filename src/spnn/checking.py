@@ -21,7 +21,7 @@ from hydra.errors import (
 )
 from omegaconf import DictConfig, OmegaConf
 
-from spnn.configs import WHERE
+from spnn.configs import WHERE, plain
 from spnn.errors import InputError, choice, nearest, nearest_path
 from spnn.search_path import searching
 from spnn.signatures import KINDS, MAPPING, NUMBER, WHOLE, kinds, parameters
@@ -54,8 +54,8 @@ def check(config: DictConfig, hydra: DictConfig) -> None:
         InputError: If it has keys that nothing reads, values of another type than the default's or the signature's, or
             targets that can't be imported; all of them are named.
     """
-    found, reference = OmegaConf.to_container(config), _reference(config, hydra)
-    known = found if reference is config else OmegaConf.to_container(reference)
+    found, reference = plain(config, resolve=False), _reference(config, hydra)
+    known = found if reference is config else plain(reference, resolve=False)
     added = [_key(word) for word in hydra.overrides.task if word.startswith("+")]
     if faults := list(_Comparison(known, added).faults("", found, known)):
         raise InputError("\n".join(faults))

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from spnn.composing import composed
 from spnn.configs import instantiate
+from spnn.diffusion.denoiser import ImagePrior
 from spnn.diffusion.guidance import Guidance
 from spnn.errors import InputError
 from spnn.evaluation.findings import Findings
@@ -92,7 +93,7 @@ class Session:
 
     def __init__(
         self,
-        prior: nn.Module,
+        prior: ImagePrior,
         operator: Surjection | None = None,
         judge: nn.Module | None = None,
         *,

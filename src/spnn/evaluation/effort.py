@@ -5,10 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.graph import register_multi_grad_hook, saved_tensors_hooks
 
-from spnn.diffusion.denoiser import Denoised
+from spnn.diffusion.denoiser import Denoised, ImagePrior
 from spnn.diffusion.guidance import Guidance
 from spnn.diffusion.latent import LatentPrior
 from spnn.diffusion.sampler import ImageNoise, Sampler
@@ -40,10 +40,10 @@ def effort(models: Models, sampler: Sampler, guidance: Callable[..., Guidance | 
     return counted.found
 
 
-class _Counted(nn.Module):
+class _Counted(ImagePrior):
     """A prior that halves images, and counts how often it is asked."""
 
-    def __init__(self, prior: nn.Module):
+    def __init__(self, prior: ImagePrior):
         super().__init__()
         self.image_shape, self.schedule, self.found = prior.image_shape, prior.schedule, Effort()
 
@@ -58,7 +58,7 @@ class _Counted(nn.Module):
         self.found.gradients += 1
 
 
-def _kept_bytes(prior: nn.Module) -> int:
+def _kept_bytes(prior: ImagePrior) -> int:
     """What autograd keeps of an evaluation, each storage once, but for the weights."""
     kept: dict[int, int] = {}
 

@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment
 from omegaconf import DictConfig, OmegaConf
 
+from spnn.configs import read_config
 from spnn.evaluation.figures import draw
 from spnn.evaluation.findings import Lines, Table
 from spnn.evaluation.tables import cells
@@ -30,7 +31,7 @@ def save_report(run: Path, evaluation: Path, path: Path) -> None:
         evaluation: The folder with its studies: each one in a folder with ``findings.json``.
         path: The HTML file; it is made anew from what is there, and needs no other file.
     """
-    config = OmegaConf.load(run / "config.yaml")
+    config = read_config(run / "config.yaml")
     settings = {
         "name": "settings",
         "title": "Settings",

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from spnn.configs import instantiate
@@ -22,6 +21,7 @@ from spnn.evaluation.study import Request, Samples, Study
 from spnn.evaluation.subject import Subject
 from spnn.evaluation.tables import print_table
 from spnn.outputs import outputs_of
+from spnn.processes import rank
 from spnn.runs import alone_in, check_results_folder, fresh_folder
 from spnn.sampling.generate import check_common, check_guidance, generate
 from spnn.sampling.models import Models, load_models
@@ -56,11 +56,11 @@ def evaluate(config: DictConfig) -> list[dict]:
     _check_top(top)
     models = load_models(config)
     requests = _begin(study, models, config)
-    with alone_in(folder) if rank_zero_only.rank == 0 else nullcontext():
+    with alone_in(folder) if rank() == 0 else nullcontext():
         samples, stores = _sample(study, requests, models, folder, top)
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()  # the first process goes on alone: its metrics wait for no other
-        if rank_zero_only.rank != 0:
+        if rank() != 0:
             return []
         findings = study.conclude(samples)
         save_findings(findings, folder)
@@ -122,7 +122,7 @@ def _sample(
     config = study.config
     stores = {name: SampleStore(folder / name, request.names) for name, request in requests.items()}
     whole = SampleStore(folder, [])
-    if rank_zero_only.rank == 0 and (top / _MARKER).exists():  # an evaluation from before there were studies
+    if rank() == 0 and (top / _MARKER).exists():  # an evaluation from before there were studies
         fresh_folder(top)
     weights = {"weights": models.fingerprint()}
     whole.open(config, _MARKER, {"y": study.subject.y} | weights)

@@ -6,9 +6,9 @@ from functools import cached_property
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from spnn.data import Source
+from spnn.data.arrays import LabelledImages
 from spnn.data.module import scale_to_unit_range
 from spnn.errors import InputError, some_of
 from spnn.metrics import (
@@ -74,7 +74,7 @@ class Subject:
         """Where the run's images come from."""
         return self.run.source
 
-    def _labels(self, dataset: Dataset) -> Tensor:
+    def _labels(self, dataset: LabelledImages) -> Tensor:
         """All labels of a data set, in the order of the operator's outputs, [N, K]."""
         return torch.from_numpy(np.asarray(dataset.labels)[:, self._columns]).float()
 
@@ -84,7 +84,7 @@ class Subject:
         return self._labels(self.source.split(self.split))[: len(self.images)]
 
     @cached_property
-    def _others(self) -> list[tuple[Dataset, range]]:
+    def _others(self) -> list[tuple[LabelledImages, range]]:
         """Data sets and places of real images that are not held out here: of the same split, and, where these are fewer
         than the held-out ones of the test split, of the validation split, too."""
         count, own, val = len(self.images), self.source.split(self.split), self.source.split("val")

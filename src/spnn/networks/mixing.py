@@ -9,6 +9,7 @@ second matrix beside the parameter, and can't hold a product of a few reflection
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -185,7 +186,7 @@ def _skew_parameter(channels: int) -> Tensor:
     return torch.randn(channels, channels) / channels**0.5
 
 
-MIXINGS = {
+MIXINGS: dict[str, Callable[[int], OrthogonalMixing | IdentityMixing]] = {
     "cayley": CayleyMixing,
     "householder": HouseholderMixing,
     "exponential": ExponentialMixing,
@@ -193,7 +194,7 @@ MIXINGS = {
 }
 
 
-def build_mixing(name: str, channels: int) -> nn.Module:
+def build_mixing(name: str, channels: int) -> OrthogonalMixing | IdentityMixing:
     """Build the mixing called ``name`` for ``channels`` channels.
 
     Raises:

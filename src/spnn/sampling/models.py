@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from spnn.configs import blanks, instantiate, needs_training
+from spnn.diffusion.denoiser import ImagePrior
 from spnn.errors import InputError
 from spnn.networks import SPNN
 from spnn.outputs import TrainingOutputs
@@ -35,7 +36,7 @@ class Models:
         trained_in: The run that trained the operator, if one did.
     """
 
-    prior: nn.Module
+    prior: ImagePrior
     operator: Surjection | None
     readout: Readout
     judge: nn.Module | None
@@ -122,7 +123,7 @@ def with_operator(models: Models, operator: Surjection) -> Models:
     return freeze(replace(models, operator=operator, readout=readout_of(operator), judge=None, trained_in=None))
 
 
-def _load_prior(config: DictConfig, run: Run | None) -> nn.Module:
+def _load_prior(config: DictConfig, run: Run | None) -> ImagePrior:
     if "_target_" not in config:  # prior=trained
         return _need(config.run, run, "prior").prior()
     if needs_training(config):

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 
-from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 from torch import Tensor
 
@@ -15,6 +14,7 @@ from spnn.diffusion.guidance import Guidance
 from spnn.diffusion.sampler import Sampler
 from spnn.errors import InputError
 from spnn.outputs import outputs_of
+from spnn.processes import rank
 from spnn.runs import alone_in, check_results_folder
 from spnn.sampling.drawn import Drawn, look_at
 from spnn.sampling.generate import Request, check_common, check_guidance, generate, seeds
@@ -112,7 +112,7 @@ def sample(config: DictConfig, folder: str | Path) -> dict[str, float]:
     folder = check_results_folder(folder, marker="sample.yaml")
     models = load_models(config)
     problem, asked = prepare(config, models)
-    with alone_in(folder) if rank_zero_only.rank == 0 else nullcontext():
+    with alone_in(folder) if rank() == 0 else nullcontext():
         return _sample_into(folder, config, models, problem, asked)
 
 

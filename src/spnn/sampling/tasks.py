@@ -10,6 +10,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from spnn.configs import plain
 from spnn.errors import InputError, nearest
 from spnn.readout import Readout
 from spnn.sampling.images import held_out, own_images
@@ -82,14 +83,14 @@ def reconstruct(config: DictConfig, models: Models, outputs: Outputs, given: Ten
 def edit(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | None) -> Problem:
     """Draw images from the outputs of given ones, of which some are set; the others are kept, follow, or are free."""
     _need_names(models)
-    wanted = by_name(OmegaConf.to_container(config.edit, resolve=True)["set"], "edit.set")
+    wanted = by_name(plain(config.edit)["set"], "edit.set")
     return _edited(config, models, outputs, given, [wanted])
 
 
 def sweep(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | None) -> Problem:
     """Draw images from the outputs of given ones, of which one is set to several values in turn."""
     _need_names(models)
-    options = OmegaConf.to_container(config.sweep, resolve=True)
+    options = plain(config.sweep)
     known, quantile = models.training_outputs, _quantile(config)
     name, values = in_turn(options["set"], options["values"], models.readout, known, quantile)
     return _edited(config, models, outputs, given, [{name: value} for value in values])
@@ -138,7 +139,7 @@ def generate(config: DictConfig, models: Models, outputs: Outputs, given: Tensor
     else:
         y = known.random([config.seed + config.first + i for i in range(len(names))])
     option = "generate.set"
-    wanted = by_name(OmegaConf.to_container(config.generate, resolve=True)["set"], option)
+    wanted = by_name(plain(config.generate)["set"], option)
     rows = at_shares(wanted, len(names), config.seed + config.first)
     for one in {str(row): row for row in rows}.values():
         which = torch.tensor([row == one for row in rows])
