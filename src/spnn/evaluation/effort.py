@@ -12,7 +12,7 @@ from spnn.diffusion.denoiser import Denoised, ImagePrior
 from spnn.diffusion.guidance import Guidance
 from spnn.diffusion.latent import LatentPrior
 from spnn.diffusion.sampler import ImageNoise, Sampler
-from spnn.sampling.models import Models
+from spnn.sampling.models import Models, need_operator
 
 __all__ = ["Effort", "effort"]
 
@@ -33,7 +33,7 @@ def effort(models: Models, sampler: Sampler, guidance: Callable[..., Guidance | 
     core = prior.prior if isinstance(prior, LatentPrior) else prior
     counted = _Counted(core)
     cheap = LatentPrior(counted, prior.codec, prior.image_shape) if isinstance(prior, LatentPrior) else counted
-    made = guidance(models.operator.cpu(), y, free=None, readout=models.readout)
+    made = guidance(need_operator(models).cpu(), y, free=None, readout=models.readout)
     sampler(cheap, ImageNoise([0], core.image_shape), made)
     if counted.found.gradients:
         counted.found.kept_mib = _kept_bytes(core) / 2**20

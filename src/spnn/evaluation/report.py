@@ -59,7 +59,7 @@ def training_curves(file: Path) -> list[Lines]:
         split, _, metric = column.partition("/")
         points = [(float(row["step"]), float(row[column])) for row in rows if split in _SPLITS and row.get(column)]
         if points := [(step, value) for step, value in points if math.isfinite(value)]:
-            by_metric.setdefault(metric, {})[_SPLITS[split]] = tuple(map(list, zip(*points, strict=True)))
+            by_metric.setdefault(metric, {})[_SPLITS[split]] = [step for step, _ in points], [y for _, y in points]
     curves = []
     for metric, series in by_metric.items():
         values = [value for _, y in series.values() for value in y]

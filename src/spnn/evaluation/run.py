@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from spnn.configs import instantiate
+from spnn.configs import instantiate, merged
 from spnn.errors import InputError
 from spnn.evaluation.findings import Findings, Table
 from spnn.evaluation.report import save_report
@@ -67,7 +67,7 @@ def evaluate(config: DictConfig) -> list[dict]:
         if study.name == "reconstruction":
             shutil.copyfile(folder / "metrics.json", top / "metrics.json")
         with tracking(
-            config.get("logger"), folder, config=config, group=models.run.title, job=f"evaluate {study.name}"
+            config.get("logger"), folder, config=config, group=study.subject.run.title, job=f"evaluate {study.name}"
         ) as loggers:
             track(loggers, findings, folder)
             log_table(loggers, "samples", _described(study, requests, samples, folder))
@@ -129,7 +129,7 @@ def _sample(
     for name, store in stores.items():
         # Of its own method alone: others may be added before an interrupted study goes on.
         own = [config.methods[method] for method, made in study.guidances.items() if made is requests[name].guidance]
-        asked = OmegaConf.merge({"guidance": own or config.methods}, config)
+        asked = merged({"guidance": own or config.methods}, config)
         store.open(asked, _MARKER, requests[name].rows() | weights)
     samples = {name: _draw(study, name, request, models, stores[name]) for name, request in requests.items()}
     return samples, [*stores.values(), whole]
@@ -157,7 +157,7 @@ def _described(
         if request.operator is not None:
             continue  # no labels, but a measurement
         few = min(len(request.names), study.config.shown)
-        y = outputs_of(study.subject.models.operator, samples[name].images[:few])
+        y = outputs_of(study.subject.operator, samples[name].images[:few])
         for i in range(few):
             free = None if request.free is None else request.free[i]
             words = described(study.subject.readout, request.y[i], y[i], free)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from spnn.data import Source
 from spnn.data.arrays import LabelledImages
 from spnn.data.module import scale_to_unit_range
+from spnn.data.sources import Split
 from spnn.errors import InputError, some_of
 from spnn.metrics import (
     agreement,
@@ -20,7 +21,7 @@ from spnn.metrics import (
     saturated,
     verdict,
 )
-from spnn.outputs import outputs_of
+from spnn.outputs import MOST, TrainingOutputs, outputs_of
 from spnn.sampling.images import held_out
 from spnn.sampling.models import Models
 
@@ -44,15 +45,15 @@ class Subject:
         InputError: If there is no run, the operator wasn't trained on its labels, or there are fewer images.
     """
 
-    def __init__(self, models: Models, count: int | None, resamples: int, split: str = "test"):
+    def __init__(self, models: Models, count: int | None, resamples: int, split: Split = "test"):
         if split not in ("test", "val"):
             raise InputError(f"split is test, or val to choose options by, not {split!r}.")
         self.split = split
-        if not models.readout.names or models.run is None:
+        if not models.readout.names or models.run is None or models.operator is None:
             raise InputError(
                 "evaluate.py studies a network that predicts labels: it needs run=<folder> and operator=trained."
             )
-        self.models, self.run, self.resamples = models, models.run, resamples
+        self.models, self.run, self.operator, self.resamples = models, models.run, models.operator, resamples
         self.readout = models.readout
         known = self.run.source.label_names
         if unknown := [name for name in self.readout.names if name not in known]:
@@ -63,6 +64,20 @@ class Subject:
         self._columns = [known.index(name) for name in self.readout.names]  # whose order may be another
         # [N], and [N, C, H, W] in [-1, 1]
         self.names, self.images = held_out(self.source, 0, count, usual=100, split=split)
+
+    @property
+    def training_outputs(self) -> TrainingOutputs:
+        """What the network's outputs of training images look like.
+
+        Raises:
+            InputError: If they are too many to be described.
+        """
+        if (found := self.models.training_outputs) is None:
+            raise InputError(
+                f"low and high are what training images show, which isn't known of more than {MOST} outputs, as "
+                f"{self.run.folder} has: set numbers."
+            )
+        return found
 
     @property
     def drawn_by_name(self) -> bool:
@@ -121,7 +136,7 @@ class Subject:
     def networks(self) -> dict[str, nn.Module]:
         """Prefix of a metric's name to the classifier that it is by: the guiding network, and the judge if there is."""
         judge = self.models.judge
-        return {"": self.models.operator} | ({} if judge is None else {"judge_": judge})
+        return {"": self.operator} | ({} if judge is None else {"judge_": judge})
 
     def views(self, images: Tensor) -> dict[str, Tensor]:
         """What each classifier sees in images [N, C, H, W]: outputs [N, K]."""
@@ -233,7 +248,7 @@ class Subject:
             ``<prefix>agreement``, ``<prefix>balanced_agreement``, ``<prefix>mae``, [K] each, against the classifier's
             own view, ``<prefix>label_agreement`` and so on against the labels; and ``<name>_interval`` of each, [2].
         """
-        compared = {}
+        compared: dict[str, Tensor] = {}
         for prefix, values in found.items():
             for against, wanted in (("", self.readout.decode(self.seen[prefix])), ("label_", self.labels)):
                 found_ = agreement_intervals(values, wanted, resamples=self.resamples, readout=self.readout)

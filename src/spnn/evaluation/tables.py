@@ -3,7 +3,7 @@
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from spnn.evaluation.findings import Table
 from spnn.sweeps import format_metric
@@ -20,7 +20,7 @@ def cells(table: Table) -> list[list[str]]:
 def split_pairs(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Rows in which each pair of numbers under ``key`` stands as ``key_low`` and ``key_high``."""
     pairs = {key for row in rows for key, value in row.items() if _is_pair(value)}
-    split = [{} for _ in rows]
+    split: list[dict[str, Any]] = [{} for _ in rows]
     for row, values in zip(rows, split, strict=True):
         for key, value in row.items():
             if key in pairs:
@@ -50,13 +50,13 @@ def print_table(table: Table) -> None:
 def _text(value: float | str | Sequence[float] | None, title: str) -> str:
     if _is_pair(value):
         return "–".join(format_metric(end, title) for end in value)
-    if value is None or isinstance(value, str):
-        return value or ""
+    if not isinstance(value, int | float):
+        return str(value or "")
     small = 0 < abs(value) < 1e-3 and not title.endswith("%")
     return f"{value:.1e}" if small else format_metric(value, title) if isinstance(value, float) else str(value)
 
 
-def _is_pair(value: object) -> bool:
+def _is_pair(value: float | str | Sequence[float] | None) -> TypeGuard[Sequence[float]]:
     return isinstance(value, list | tuple)
 
 
@@ -76,8 +76,8 @@ def _latex(table: Table) -> str:
 
 
 _LATEX = {"%": r"\%", "_": r"\_", "&": r"\&", "#": r"\#", "$": r"\$", "–": "--", "−": "$-$", "†": r"$^\dagger$"}
-_LATEX |= {"|": r"$|$", "λ": r"$\lambda$", "≥": r"$\geq$", "‖": r"$\|$", "²": "$^2$", "+": "$+$"}
+_LATEX = _LATEX | {"|": r"$|$", "λ": r"$\lambda$", "≥": r"$\geq$", "‖": r"$\|$", "²": "$^2$", "+": "$+$"}
 
 
 def _escape(text: str) -> str:
-    return text.translate(str.maketrans(_LATEX))
+    return "".join(_LATEX.get(letter, letter) for letter in text)

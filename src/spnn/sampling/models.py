@@ -20,7 +20,7 @@ from spnn.surjection import Surjection
 
 log = logging.getLogger(__name__)
 
-__all__ = ["Models", "freeze", "load_models", "readout_of", "with_operator"]
+__all__ = ["Models", "freeze", "load_models", "need_operator", "readout_of", "with_operator"]
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,20 @@ def load_models(config: DictConfig) -> Models:
             "the judge of %s is for other labels, another order of them or another size: it is left out", run.folder
         )
     return freeze(Models(prior, operator, readout, run.judge() if judged else None, run, owner))
+
+
+def need_operator(models: Models) -> Surjection:
+    """The operator.
+
+    Raises:
+        InputError: If there is none.
+    """
+    if models.operator is None:
+        raise InputError(
+            "this task needs an operator: run=<folder> of a run that has trained one, or another choice of `operator`, "
+            "such as operator=super_resolution."
+        )
+    return models.operator
 
 
 def freeze(models: Models) -> Models:
