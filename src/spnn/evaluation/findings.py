@@ -105,4 +105,4 @@ class Findings:
     compared: str
     entries: list[dict]
     verdicts: list[str] = field(default_factory=list)
-    parts: Sequence[Part] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)

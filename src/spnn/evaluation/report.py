@@ -86,8 +86,8 @@ def _call(config: DictConfig) -> str:
     """A config's target and its plain options, in a line."""
     options = [
         f"{key} {value if not OmegaConf.is_config(value) else OmegaConf.to_container(value)}"
-        for key, value in config.items()
-        if not str(key).startswith("_") and key != "plan" and not OmegaConf.is_dict(value)
+        for key, value in zip(map(str, config), config.values(), strict=True)
+        if not key.startswith("_") and key != "plan" and not OmegaConf.is_dict(value)
     ]
     return ": ".join(filter(None, (str(config.get("_target_", "")).rpartition(".")[2], ", ".join(options))))
 

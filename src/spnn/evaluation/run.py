@@ -4,6 +4,7 @@ import json
 import logging
 import shutil
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -95,10 +96,7 @@ def conclude(study: Study, models: Models, config: DictConfig) -> Findings:
     """
     check_common(config, "count", "resamples")
     requests = _begin(study, models, config)
-    samples = {
-        name: _draw(study, name, request, models, MemoryStore(request.names)) for name, request in requests.items()
-    }
-    return study.conclude(samples)
+    return study.conclude(_draw_all(study, requests, models, {}))
 
 
 def _begin(study: Study, models: Models, config: DictConfig) -> dict[str, Request]:
@@ -131,8 +129,19 @@ def _sample(
         own = [config.methods[method] for method, made in study.guidances.items() if made is requests[name].guidance]
         asked = merged({"guidance": own or config.methods}, config)
         store.open(asked, _MARKER, requests[name].rows() | weights)
-    samples = {name: _draw(study, name, request, models, stores[name]) for name, request in requests.items()}
-    return samples, [*stores.values(), whole]
+    return _draw_all(study, requests, models, stores), [*stores.values(), whole]
+
+
+def _draw_all(
+    study: Study, requests: dict[str, Request], models: Models, stores: Mapping[str, MemoryStore]
+) -> dict[str, Samples]:
+    """Sample what the stores lack, in memory where there are none; nothing in a process that doesn't write."""
+    drawn = {}
+    for name, request in requests.items():
+        found = _draw(study, name, request, models, stores.get(name) or MemoryStore(request.names))
+        if found is not None:
+            drawn[name] = found
+    return drawn
 
 
 def _draw(study: Study, name: str, request: Request, models: Models, store: MemoryStore) -> Samples | None:
@@ -154,7 +163,7 @@ def _described(
         return []
     rows = []
     for name, request in requests.items():
-        if request.operator is not None:
+        if request.operator is not None or request.y is None:
             continue  # no labels, but a measurement
         few = min(len(request.names), study.config.shown)
         y = outputs_of(study.subject.operator, samples[name].images[:few])

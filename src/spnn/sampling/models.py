@@ -70,7 +70,10 @@ def load_models(config: DictConfig) -> Models:
     run = Run(config.run) if config.run else None
     if run is not None and config.data.root is not None:
         run.move_data(config.data.root)
-    prior, operator, readout, owner = _load_prior(config.prior, run), None, VALUES, None
+    prior = _load_prior(config.prior, run)
+    operator: Surjection | None = None
+    readout: Readout = VALUES
+    owner: Run | None = None
     if "_target_" in config.operator:
         operator = instantiate(config.operator, **blanks(config.operator, image_shape=prior.image_shape))
         readout = readout_of(operator)
@@ -78,12 +81,14 @@ def load_models(config: DictConfig) -> Models:
         owner = _need(config.operator.run, run, "operator")
         operator, readout = owner.surjection(), owner.source.readout
     shape = getattr(operator, "image_shape", prior.image_shape)
-    judged = run is not None and readout.names == run.source.readout.names and shape == run.source.image_shape
-    if run is not None and readout.names and not judged and run.has("judge"):
+    judge = None
+    if run is not None and readout.names == run.source.readout.names and shape == run.source.image_shape:
+        judge = run.judge()
+    elif run is not None and readout.names and run.has("judge"):
         log.warning(
             "the judge of %s is for other labels, another order of them or another size: it is left out", run.folder
         )
-    return freeze(Models(prior, operator, readout, run.judge() if judged else None, run, owner))
+    return freeze(Models(prior, operator, readout, judge, run, owner))
 
 
 def need_operator(models: Models) -> Surjection:

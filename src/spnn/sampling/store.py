@@ -59,6 +59,7 @@ class MemoryStore:
         together = {name: torch.cat([batch[name] for batch in rest]) for name in rest[0]}
         index = together.pop("index")  # of which the first alone may have frames
         others = {name: tensor[index[index < len(tensor)].argsort()] for name, tensor in together.items()}
+        assert images is not None  # as there is a batch
         return {"image": images, **others}
 
     def _indices(self) -> list[Tensor]:

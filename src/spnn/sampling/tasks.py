@@ -4,7 +4,7 @@ import logging
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -133,11 +133,10 @@ def generate(config: DictConfig, models: Models, outputs: Outputs, given: Tensor
     known, others = models.training_outputs, config.generate.others
     if others not in ("random", "free", None) or (others == "random" and known is None):
         raise InputError(f"generate.others must be {'' if known is None else 'random or '}free, got {others!r}.")
-    free = known is None or others == "free"
-    if free:
-        y = torch.zeros(len(names), len(labels))
+    if known is None or others == "free":
+        free, y = True, torch.zeros(len(names), len(labels))
     else:
-        y = known.random([config.seed + config.first + i for i in range(len(names))])
+        free, y = False, known.random([config.seed + config.first + i for i in range(len(names))])
     option = "generate.set"
     wanted = by_name(plain(config.generate)["set"], option)
     rows = at_shares(wanted, len(names), config.seed + config.first)
@@ -281,7 +280,7 @@ def _quantile(config: DictConfig) -> float:
 
 
 def _set(
-    config: DictConfig, models: Models, y: Tensor, share: float, wanted: Mapping[str, Any]
+    config: DictConfig, models: Models, y: Tensor, share: float | Literal["likely"], wanted: Mapping[str, Any]
 ) -> tuple[Tensor, Tensor]:
     """Set names in outputs, see :func:`set_values`; say what may be meant otherwise, or can't be drawn."""
     known, readout, option = models.training_outputs, models.readout, f"{config.task}.set"
