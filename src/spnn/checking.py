@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose
+from hydra.conf import HydraConf
 from hydra.errors import (
     CompactHydraException,
     ConfigCompositionException,
@@ -43,7 +44,7 @@ _LEFT_OUT = {"data.flip", "data.augment", "data.num_workers"}  # of one's own da
 _UNKNOWN = object()  # in place of a default
 
 
-def check(config: DictConfig, hydra: DictConfig) -> None:
+def check(config: DictConfig, hydra: HydraConf) -> None:
     """Compare a composed config with what may stand in it.
 
     Arguments:
@@ -126,7 +127,7 @@ def _key(word: str) -> str:
     return word.lstrip("+~").partition("=")[0]
 
 
-def _reference(config: DictConfig, hydra: DictConfig) -> DictConfig:
+def _reference(config: DictConfig, hydra: HydraConf) -> DictConfig:
     """What the options that were chosen are by themselves; ``config`` itself if nothing else was said."""
     name, choices, words = hydra.job.config_name, hydra.runtime.choices, hydra.overrides.task
     wanted = {key: value for key, value in choices.items() if value and key.split("/")[0] not in ("hydra", *_FILES)}

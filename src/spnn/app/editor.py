@@ -82,6 +82,7 @@ class Editor:
             raise InputError(f"a held-out image has a whole number, got {number!r}.")
         with self._lock:
             images, y = self.session.held_out(1, int(number))
+        assert y is not None  # as there is an operator
         return Subject("held-out", int(number), image=images[0], y=y[0])
 
     def photo(self, path: str | Path) -> Subject:

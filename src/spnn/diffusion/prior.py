@@ -148,9 +148,9 @@ class UNetPrior(ImagePrior):
             raise InputError("give the checkpoint's file: `prior.checkpoint=<path>`.")
         arguments, state = read_ddim_checkpoint(checkpoint)
         if image_size is not None:
-            size = (image_size, image_size)
+            size = [image_size, image_size]
         elif image_shape is not None:
-            size = tuple(image_shape)[1:]
+            size = [*image_shape[1:]]
         else:
             raise InputError("a checkpoint doesn't show the size of its images: give image_size.")
         shape = fitting(checkpoint, (arguments["in_channels"], *size), image_shape)

@@ -234,7 +234,8 @@ class _Sampling(L.LightningModule):
     def predict_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
         index, *rows = batch
         row, sampler = dict(zip(self.rows, rows, strict=True)), self.request.drawn_by
-        decode, shape = _as_they_are, self.prior.image_shape
+        decode: Callable[[Tensor], Tensor] = _as_they_are
+        shape = self.prior.image_shape
         if isinstance(self.prior, LatentPrior):
             decode, shape = self.prior.decode, self.prior.noise_shape
         noise = ImageNoise(row["seed"].tolist(), shape, self.device)

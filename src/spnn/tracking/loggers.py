@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from PIL import Image
 
-from spnn.configs import blanks, instantiate
+from spnn.configs import blanks, instantiate, plain
 from spnn.tracking.harmless import harmless
 from spnn.tracking.wandb_log import WandbLog
 
@@ -40,7 +40,7 @@ def tracking(
         if logger is not None
     ]
     for logger in _wandb(loggers):
-        logger.options = OmegaConf.to_container(config, resolve=True)
+        logger.options = plain(config)
     code = 1
     try:
         yield loggers

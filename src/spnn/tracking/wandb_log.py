@@ -19,6 +19,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from spnn.errors import InputError
+from spnn.processes import rank
 from spnn.tracking.harmless import harmless, say_once
 
 __all__ = ["WandbLog"]
@@ -120,7 +121,7 @@ def _id_of(folder: Path) -> str:
     """The id of a folder's run, made at its first start."""
     path = folder / "wandb.json"
     if not path.exists():
-        if rank_zero_only.rank != 0:
+        if rank() != 0:
             return "of_another_process"
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"id": secrets.token_hex(4)}) + "\n", encoding="utf-8")
