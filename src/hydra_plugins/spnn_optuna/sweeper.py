@@ -96,6 +96,7 @@ class OptunaSweeper(Sweeper):
             self.validate_batch_is_legal(overrides)
             returned = self.launcher.launch(overrides, initial_job_idx=jobs)
             for trial, job in zip(trials, returned, strict=True):
+                assert job.hydra_cfg is not None
                 trial.set_user_attr("folder", str(job.hydra_cfg.hydra.runtime.output_dir))
                 self._tell(study, trial, job)
             attempts, jobs = attempts - len(trials), jobs + len(trials)
