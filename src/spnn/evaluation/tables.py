@@ -3,7 +3,7 @@
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any
 
 from spnn.evaluation.findings import Table
 from spnn.sweeps import format_metric
@@ -47,16 +47,16 @@ def print_table(table: Table) -> None:
     print_rows(list(table.columns.values()), cells(table), table.caption)
 
 
-def _text(value: float | str | Sequence[float] | None, title: str) -> str:
-    if _is_pair(value):
+def _text(value: float | str | list[float] | tuple[float, ...] | None, title: str) -> str:
+    if isinstance(value, list | tuple):
         return "–".join(format_metric(end, title) for end in value)
-    if not isinstance(value, int | float):
-        return str(value or "")
+    if value is None or isinstance(value, str):
+        return value or ""
     small = 0 < abs(value) < 1e-3 and not title.endswith("%")
     return f"{value:.1e}" if small else format_metric(value, title) if isinstance(value, float) else str(value)
 
 
-def _is_pair(value: float | str | Sequence[float] | None) -> TypeGuard[Sequence[float]]:
+def _is_pair(value: object) -> bool:
     return isinstance(value, list | tuple)
 
 
@@ -76,7 +76,7 @@ def _latex(table: Table) -> str:
 
 
 _LATEX = {"%": r"\%", "_": r"\_", "&": r"\&", "#": r"\#", "$": r"\$", "–": "--", "−": "$-$", "†": r"$^\dagger$"}
-_LATEX = _LATEX | {"|": r"$|$", "λ": r"$\lambda$", "≥": r"$\geq$", "‖": r"$\|$", "²": "$^2$", "+": "$+$"}
+_LATEX |= {"|": r"$|$", "λ": r"$\lambda$", "≥": r"$\geq$", "‖": r"$\|$", "²": "$^2$", "+": "$+$"}
 
 
 def _escape(text: str) -> str:

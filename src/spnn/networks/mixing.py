@@ -10,6 +10,7 @@ second matrix beside the parameter, and can't hold a product of a few reflection
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -117,12 +118,12 @@ class _CayleyProduct(torch.autograd.Function):
             return multiply(x, weight.T if transpose else weight)
 
     @staticmethod
-    def setup_context(ctx, inputs: tuple, output: Tensor) -> None:
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
         *tensors, ctx.transpose = inputs
         ctx.save_for_backward(*tensors, output)
 
     @staticmethod
-    def backward(ctx, g: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor, None, None]:
         x, parameter, weight, y = ctx.saved_tensors
         back = _CayleyProduct.apply(g, parameter, weight, not ctx.transpose)
         with torch.autocast(g.device.type, enabled=False):
