@@ -215,15 +215,7 @@ class Page:
         """What is done at which event."""
         drawn = [self.picture, self.variants, self.status, self.changed, self.chart, self.said, self.command]
         drawn += [self.download, *self.controls]
-        options: list[Any] = [
-            self.steps,
-            self.seed,
-            self.start,
-            self.from_noise,
-            self.guidance,
-            self.others,
-            self.variant_count,
-        ]
+        options = [self.steps, self.seed, self.start, self.from_noise, self.guidance, self.others, self.variant_count]
         opened = [self.kind, self.number, self.photo, *options, *self.controls, self.notice]
         draw = {
             "fn": self._redraw,
@@ -245,7 +237,8 @@ class Page:
         gr.on(self.undo.click, self._undo, self.work, self.controls, show_progress="hidden").then(**draw)
         gr.on(self.reset.click, self._reset, self.work, self.controls, show_progress="hidden").then(**draw)
         gr.on(self.again.click, lambda seed: seed + 1, self.seed, self.seed, show_progress="hidden").then(**draw)
-        gr.on([x.release if isinstance(x, gr.Slider) else x.input for x in [*self.controls, *options]], **draw)
+        inputs: list[Any] = [*self.controls, *options]  # whose events Gradio adds
+        gr.on([x.release if isinstance(x, gr.Slider) else x.input for x in inputs], **draw)
         self.variants.select(self._choose, self.work, drawn, show_progress="hidden")
 
     def _open(self, work: Work, kind: str, number: int | None) -> dict:

@@ -70,12 +70,12 @@ class Subject:
         """What the network's outputs of training images look like.
 
         Raises:
-            InputError: If they are too many to be described.
+            InputError: If they are too many to be described, or no run trained it.
         """
         if (found := self.models.training_outputs) is None:
             raise InputError(
-                f"low and high are what training images show, which isn't known of more than {MOST} outputs, as "
-                f"{self.run.folder} has: set numbers."
+                "low and high are what training images show, which is known of a run's own network alone, of at most "
+                f"{MOST} outputs: set numbers."
             )
         return found
 

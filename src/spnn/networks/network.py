@@ -74,11 +74,11 @@ class SPNN(
         whole = [{**defaults, **arguments} for arguments in plan]
         if not whole:
             raise InputError("the plan has no blocks.")
-        rows, columns = self.grid = (grid, grid) if isinstance(grid, int) else tuple(grid)
-        cells = rows * columns
+        self.grid = (grid, grid) if isinstance(grid, int) else tuple(grid)
+        cells, asked = math.prod(self.grid), "x".join(map(str, self.grid))
         if outputs is not None:
             if outputs % cells:
-                raise InputError(f"{outputs} outputs are no maps of {rows}x{columns}: choose another `grid`.")
+                raise InputError(f"{outputs} outputs are no maps of {asked}: choose another `grid`.")
             if (found := whole[-1].setdefault("channels", outputs // cells) * cells) != outputs:
                 raise InputError(f"the plan's last block gives {found} outputs; {outputs} were requested.")
         blocks = []
@@ -93,12 +93,12 @@ class SPNN(
         if (height, width) != self.grid:
             raise InputError(
                 f"the plan leaves {height}x{width} pixels of an image of {self.image_shape}, not the "
-                f"{rows}x{columns} of `grid`: its unshuffles must multiply to the image's size over the grid's."
+                f"{asked} of `grid`: its unshuffles must multiply to the image's size over the grid's."
             )
-        super().__init__(*blocks, _Flat(channels, rows, columns))
+        super().__init__(*blocks, _Flat(channels, *self.grid))
         self.num_outputs = channels * cells
         self._hub_mixin_config = {"image_shape": list(self.image_shape), "plan": whole}  # what config.json will hold
-        self._hub_mixin_config |= {"grid": [rows, columns]} if cells > 1 else {}
+        self._hub_mixin_config |= {"grid": list(self.grid)} if cells > 1 else {}
         self.names = names
 
     @property
