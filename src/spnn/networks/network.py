@@ -133,6 +133,7 @@ class SPNN(
             network.names = names or (CELEBA_ATTRIBUTES if network.num_outputs == len(CELEBA_ATTRIBUTES) else ())
         return network.eval()
 
+    # The hub's class names its options one by one.
     @classmethod
     def from_pretrained(cls, folder_or_repository: str | Path, **options: Any) -> "SPNN":  # type: ignore[override]
         """Build the network that ``save_pretrained`` wrote or ``push_to_hub`` published, and load its weights.
