@@ -26,6 +26,7 @@ demo: install
 test: install
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/python -m mypy
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 # The tests that `make test` leaves out, too: launchers, and pages in a browser (Debian: apt install chromium).
@@ -79,4 +80,4 @@ format: install
 
 # The virtual environment and caches; never the runs.
 clean:
-	rm -rf $(VENV) outputs/cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) outputs/cache .mypy_cache .pytest_cache .ruff_cache

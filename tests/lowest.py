@@ -1,4 +1,4 @@
-"""Print the oldest version of each dependency that pyproject.toml allows, as constraints for pip: `make test-lowest`."""
+"""Print the oldest version of each dependency that pyproject.toml allows, as constraints for pip."""
 
 import re
 import tomllib

@@ -1,9 +1,12 @@
 """Pseudo-invertible neural networks and non-linear back-projection."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from spnn.networks import SPNN
 from spnn.surjection import Bijection, Completion, Composition, Surjection
+
+if TYPE_CHECKING:
+    from spnn.session import Session
 
 __all__ = ["SPNN", "Bijection", "Completion", "Composition", "Session", "Surjection"]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose
+from hydra.conf import HydraConf
 from hydra.errors import (
     CompactHydraException,
     ConfigCompositionException,
@@ -21,7 +22,7 @@ from hydra.errors import (
 )
 from omegaconf import DictConfig, OmegaConf
 
-from spnn.configs import WHERE
+from spnn.configs import WHERE, plain
 from spnn.errors import InputError, choice, nearest, nearest_path
 from spnn.search_path import searching
 from spnn.signatures import KINDS, MAPPING, NUMBER, WHOLE, kinds, parameters
@@ -43,7 +44,7 @@ _LEFT_OUT = {"data.flip", "data.augment", "data.num_workers"}  # of one's own da
 _UNKNOWN = object()  # in place of a default
 
 
-def check(config: DictConfig, hydra: DictConfig) -> None:
+def check(config: DictConfig, hydra: HydraConf) -> None:
     """Compare a composed config with what may stand in it.
 
     Arguments:
@@ -54,8 +55,8 @@ def check(config: DictConfig, hydra: DictConfig) -> None:
         InputError: If it has keys that nothing reads, values of another type than the default's or the signature's, or
             targets that can't be imported; all of them are named.
     """
-    found, reference = OmegaConf.to_container(config), _reference(config, hydra)
-    known = found if reference is config else OmegaConf.to_container(reference)
+    found, reference = plain(config, resolve=False), _reference(config, hydra)
+    known = found if reference is config else plain(reference, resolve=False)
     added = [_key(word) for word in hydra.overrides.task if word.startswith("+")]
     if faults := list(_Comparison(known, added).faults("", found, known)):
         raise InputError("\n".join(faults))
@@ -126,7 +127,7 @@ def _key(word: str) -> str:
     return word.lstrip("+~").partition("=")[0]
 
 
-def _reference(config: DictConfig, hydra: DictConfig) -> DictConfig:
+def _reference(config: DictConfig, hydra: HydraConf) -> DictConfig:
     """What the options that were chosen are by themselves; ``config`` itself if nothing else was said."""
     name, choices, words = hydra.job.config_name, hydra.runtime.choices, hydra.overrides.task
     wanted = {key: value for key, value in choices.items() if value and key.split("/")[0] not in ("hydra", *_FILES)}

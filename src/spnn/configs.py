@@ -6,7 +6,7 @@ import re
 import sysconfig
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import hydra.utils
 from hydra.errors import InstantiationException
@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from spnn.errors import InputError
 
-__all__ = ["blanks", "can_train", "check_trust", "instantiate", "needs_training"]
+__all__ = ["blanks", "can_train", "check_trust", "instantiate", "merged", "needs_training", "plain", "read_config"]
 
 WHERE = (
     "(A module of your own is found beside train.py, in the folder where `spnn` is called, or in one on PYTHONPATH: "
@@ -27,6 +27,28 @@ _TRUSTED = tuple(
     f"{name}."
     for name in ("spnn", "torch.nn", "torch.optim", "torchvision", "lightning", "diffusers", "azula", "deepinv")
 )
+
+
+def read_config(path: Path) -> DictConfig:
+    """Read a config file.
+
+    Raises:
+        InputError: If it holds a list.
+    """
+    config = OmegaConf.load(path)
+    if not isinstance(config, DictConfig):
+        raise InputError(f"{path} must hold options by their names, but it is a list.")
+    return config
+
+
+def plain(config: DictConfig, *, resolve: bool = True) -> dict[str, Any]:
+    """A config as plain dictionaries and lists."""
+    return cast("dict[str, Any]", OmegaConf.to_container(config, resolve=resolve))
+
+
+def merged(*configs: DictConfig | dict[str, Any]) -> DictConfig:
+    """Configs over each other, the last one on top."""
+    return cast(DictConfig, OmegaConf.merge(*configs))
 
 
 def instantiate(config: DictConfig, **arguments: Any) -> Any:
@@ -45,7 +67,7 @@ def instantiate(config: DictConfig, **arguments: Any) -> Any:
         if isinstance(cause, TypeError | ValueError | MisconfigurationException):
             raise InputError(f"{config._target_}: {cause}") from error
         if "Error locating target" in str(error):
-            name = re.search("'(.+?)'", str(cause or error))[1]
+            name = match[1] if (match := re.search("'(.+?)'", str(cause or error))) else config._target_
             reason = str(cause).splitlines()[1] if cause else error
             raise InputError(f"{name} can't be imported: {reason}. {WHERE}") from error
         raise
@@ -66,7 +88,8 @@ def check_trust(config: DictConfig, where: object) -> None:
         places = [found.origin, *(found.submodule_search_locations or [])] if found else []
         if found and found.origin is None:  # folders without __init__.py, of which several may have the same name
             inner = target.split(".")[1]
-            places = [place for place in places[1:] if [*Path(place).glob(f"{inner}.py"), *Path(place).glob(inner)]]
+            folders = found.submodule_search_locations or []
+            places = [place for place in folders if [*Path(place).glob(f"{inner}.py"), *Path(place).glob(inner)]]
         installed = [sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")]
         if found and any(str(place).startswith((*installed, "built-in", "frozen")) for place in places):
             raise InputError(

@@ -41,7 +41,8 @@ class Derived(nn.Module):
     def forget(self) -> None:
         """Compute anew at the next call."""
         self._kept: list[Tensor] = []  # alive, so that no other parameter can come to lie where they do
-        self._state = self._value = None
+        self._state: object = None
+        self._value: Any = None
 
     def train(self, mode: bool = True) -> "Derived":
         self.forget()

@@ -143,8 +143,8 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
                 text = hint(error, config_name, [*given, *folders], words)
                 if full_error or not (text or isinstance(error, CompactHydraException)):
                     raise
-                if own := given or folders[:-1]:
-                    text += f"\n(Configs are looked for in {own[0]} first, then in the package.)"
+                if searched := given or folders[:-1]:
+                    text += f"\n(Configs are looked for in {searched[0]} first, then in the package.)"
                 raise SystemExit(text) from None
 
         return command

@@ -1,7 +1,7 @@
 """The errors whose message is all that a user needs: entry scripts print it alone, without a traceback."""
 
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 __all__ = ["InputError", "NonFiniteLossError", "choice", "nearest", "nearest_path", "some_of", "told"]
@@ -43,7 +43,7 @@ def nearest(name: str, names: Iterable[str], most: int = 3) -> str:
     return f" (did you mean {' or '.join(found)}?)" if found else ""
 
 
-def choice(name: str, names: Sequence[str]) -> str:
+def choice(name: str, names: Collection[str]) -> str:
     """What to choose instead of an unknown name, for a message: the nearest ones, or else all that there are."""
     return nearest(name, names) or f"; choose from {', '.join(names)}"
 

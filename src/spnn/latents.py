@@ -44,11 +44,8 @@ class ConstantLatents(Surjection):
     def __init__(self, surjection: Surjection, *, zero: bool = False):
         super().__init__()
         self.surjection, self.zero = surjection, zero
+        self.num_latents = surjection.num_latents
         self._derived = Derived()
-
-    @property
-    def num_latents(self) -> int:
-        return self.surjection.num_latents
 
     def complete(self, x: Tensor) -> Completion:
         """As the surjection's."""

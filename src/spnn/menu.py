@@ -21,7 +21,7 @@ _OF_SWEEPS = {  # Hydra's own groups, in no defaults list
 _DEFAULTS = re.compile(r"^defaults:\n((?:  .*\n)+)", re.MULTILINE)
 _DEFAULT = re.compile(r"^  - (/?)([\w/]+)(?:@([\w.]+))?: (\w+)(?: +# (.*))?$", re.MULTILINE)
 _OPTION = re.compile(r"^(\w+): (.*?)(?: +# (.*))?$", re.MULTILINE)
-_SENTENCE = re.compile(r".*?\.(?= [A-Z]|$)|.*")
+_SENTENCE = re.compile(r".*?\.(?= [A-Z]|$)")
 
 
 @dataclass
@@ -59,7 +59,8 @@ def sentence(path: Path) -> str:
             break
         if not line.startswith("# @"):
             comment.append(line.removeprefix("#").strip())
-    return _SENTENCE.match(" ".join(comment))[0]
+    text = " ".join(comment)
+    return found[0] if (found := _SENTENCE.match(text)) else text
 
 
 def own_options(script: str) -> list[tuple[str, str, str]]:

@@ -19,16 +19,20 @@ saw:
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Subset
 
 from spnn.metrics.wholeness import fine_energy, saturated
 from spnn.readout import LOGITS, Readout
 from spnn.saving import replacing
 from spnn.settings import working_device
+
+if TYPE_CHECKING:
+    from spnn.data import LabelledImages
 
 __all__ = ["MOST", "TrainingOutputs", "outputs_of"]
 
@@ -99,7 +103,7 @@ class TrainingOutputs:
         return cls(*(tensor.float() for tensor in found))
 
     @classmethod
-    def of_images(cls, network: nn.Module, images: Dataset, readout: Readout = LOGITS) -> "TrainingOutputs":
+    def of_images(cls, network: nn.Module, images: "LabelledImages", readout: Readout = LOGITS) -> "TrainingOutputs":
         """Describe a network's outputs of a source's training images, at most 10,000, evenly spread."""
         from spnn.data.module import collate, scale_to_unit_range  # here, for a list of runs needs no Lightning
 

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from spnn.diffusion.denoiser import ImagePrior
 from spnn.errors import InputError
 from spnn.operators import DeepinvOperator
 from spnn.session import Session
@@ -18,7 +19,7 @@ __all__ = ["as_deepinv"]
 
 
 def as_deepinv(
-    prior: nn.Module,
+    prior: ImagePrior,
     *,
     guidance: str | None = None,
     steps: int = 50,

@@ -37,5 +37,6 @@ def searching(folders: Sequence[Path]) -> Iterator[None]:
         loader = GlobalHydra.instance().config_loader()
         for folder in folders[1:]:
             loader.get_search_path().prepend("package", f"file://{folder}", SearchPathQuery(provider="schema"))
-        loader.repository.initialize_sources(loader.get_search_path())
+        # Of the only class of loaders that Hydra has, if not of its interface.
+        loader.repository.initialize_sources(loader.get_search_path())  # type: ignore[attr-defined]
         yield

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from spnn.composing import composed
 from spnn.configs import instantiate
+from spnn.diffusion.denoiser import ImagePrior
 from spnn.diffusion.guidance import Guidance
 from spnn.errors import InputError
 from spnn.evaluation.findings import Findings
@@ -90,9 +91,13 @@ class Session:
         InputError: If a model or the names don't fit the others.
     """
 
+    models: Models
+    choices: tuple[str, ...]
+    values: dict[str, Any]
+
     def __init__(
         self,
-        prior: nn.Module,
+        prior: ImagePrior,
         operator: Surjection | None = None,
         judge: nn.Module | None = None,
         *,
@@ -154,8 +159,11 @@ class Session:
 
         if folder is not None and Path(folder).is_file():
             raise InputError(f"the run needs a folder, but {folder} is a file.")
-        temporary = tempfile.TemporaryDirectory() if folder is None else None
-        folder = Path(temporary.name, "run") if temporary else Path(folder)
+        temporary: tempfile.TemporaryDirectory | None = None
+        if folder is None:
+            temporary = tempfile.TemporaryDirectory()
+            folder = Path(temporary.name, "run")
+        folder = Path(folder)
         config = composed("train", choices, {**values, "folder": str(folder)})
         if "prior" not in config.stages and config.from_run is None:
             raise InputError(f"a session draws from a prior, but stages={list(config.stages)} trains none: add prior.")
@@ -227,9 +235,9 @@ class Session:
         Raises:
             InputError: If there is no operator, or they are no such images.
         """
-        need_operator(self.models)
+        operator = need_operator(self.models)
         with settings():
-            return outputs_of(self.models.operator, checked_images(images, self.models))
+            return outputs_of(operator, checked_images(images, self.models))
 
     def reconstruct(self, images: Tensor | None = None, **options: Any) -> Drawn:
         """Draw images from nothing but the operator's outputs of given ones; options as :meth:`draw`."""
@@ -347,7 +355,7 @@ class Session:
         if not (guidance is None or isinstance(guidance, str) or callable(guidance)):
             raise InputError(f"guidance is an option of conf/guidance, or makes one from a target, got {guidance!r}.")
         words = [f"task={task}", *([f"guidance={guidance}"] if isinstance(guidance, str) else [])]
-        own = {"seed": seed, "n_per_target": per_target}
+        own: dict[str, Any] = {"seed": seed, "n_per_target": per_target}
         if steps is not None:
             own["sampler.steps"] = steps
         if bound is not None:

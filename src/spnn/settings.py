@@ -89,7 +89,8 @@ def _full_precision() -> Iterator[None]:
     try:
         before = backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
     except RuntimeError:  # PyTorch refuses to mix these with its newer options, which somebody has set
-        options = [(part, part.fp32_precision) for part in (backends.cudnn.conv, backends.cuda.matmul)]
+        parts = backends.cudnn.conv, backends.cuda.matmul  # type: ignore[attr-defined]  # torch makes it of a string
+        options = [(part, part.fp32_precision) for part in parts]
         try:
             for part, _ in options:
                 part.fp32_precision = "ieee"

@@ -27,9 +27,9 @@ def parameters(target: Callable) -> tuple[dict[str, inspect.Parameter], bool]:
     """
     calls = [target]
     if isinstance(target, type):
-        every = [vars(base).get(name) for base in target.__mro__ for name in ("__init__", "keywords_of")]
-        calls = [call for call in every if call is not None]
-    found = {}
+        own = [vars(base).get(name) for base in target.__mro__ for name in ("__init__", "keywords_of")]
+        calls = [call for call in own if call is not None]
+    found: dict[str, inspect.Parameter] = {}
     for call in calls:
         try:
             every = inspect.signature(call, eval_str=True).parameters
@@ -54,8 +54,8 @@ def kinds(annotation: Any) -> set[str]:
     An object is made from a mapping with its ``_target_``, so a class allows that.
     """
     if get_origin(annotation) in (Union, types.UnionType):
-        members = [kinds(member) for member in get_args(annotation) if member is not types.NoneType]
-        return set().union(*members) if all(members) else set()
+        every = [kinds(member) for member in get_args(annotation) if member is not types.NoneType]
+        return set().union(*every) if all(every) else set()
     if get_origin(annotation) is Literal:
         return {KINDS[type(value)] for value in get_args(annotation)}
     kind = get_origin(annotation) or annotation

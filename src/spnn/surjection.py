@@ -251,21 +251,20 @@ class Composition(Surjection):
         *parts: :math:`g_1, \dots, g_n`, in the order in which they are applied.
     """
 
+    parts: Sequence[Surjection]
+
     def __init__(self, *parts: Surjection):
         super().__init__()
         if not parts:
             raise InputError("a composition needs at least one part.")
-        self.parts = nn.ModuleList(parts)
-
-    @property
-    def num_latents(self) -> int:
-        return sum(part.num_latents for part in self.parts)
+        self.parts = nn.ModuleList(parts)  # type: ignore[assignment]  # torch doesn't type what a ModuleList holds
+        self.num_latents = sum(part.num_latents for part in parts)
 
     def pinv_parameters(self) -> Iterator[nn.Parameter]:
         return chain.from_iterable(part.pinv_parameters() for part in self.parts)
 
     def complete(self, x: Tensor) -> Completion:
-        latents = []
+        latents: list[Tensor] = []
         for part in self.parts:
             x, z = part.complete(x)
             latents += z
@@ -304,7 +303,7 @@ class Composition(Surjection):
     @staticmethod
     def _descend(parts: Sequence[Surjection], y: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The pseudo-inverse of the parts in a row, and the latents that it chose on the way."""
-        latents = []
+        latents: list[Tensor] = []
         for part in reversed(parts):
             y, (_, z) = part.pinv_with_completion(y)
             latents = z + latents

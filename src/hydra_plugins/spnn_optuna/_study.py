@@ -2,6 +2,7 @@
 Optuna is imported by those that use it alone."""
 
 import math
+from typing import Any, Literal
 
 import optuna
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
@@ -13,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 __all__ = ["again", "distribution", "finished", "open_study"]
 
 
-def open_study(storage: str, name: str, direction: str) -> Study:
+def open_study(storage: str, name: str, direction: Literal["minimize", "maximize"]) -> Study:
     """The study of that name, a new one if there is none."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna.create_study(storage=storage, study_name=name, direction=direction, load_if_exists=True)
@@ -27,16 +28,17 @@ def finished(study: Study) -> list[FrozenTrial]:
 def distribution(override: Override) -> BaseDistribution:
     """Optuna's distribution of what an override sweeps over."""
     value = override.value()
-    log_scale = "log" in value.tags
-    if isinstance(value, IntervalSweep):
-        whole = isinstance(value.start, int) and isinstance(value.end, int)
-        kind = IntDistribution if whole else FloatDistribution
-        return kind(value.start, value.end, log=log_scale)
-    if isinstance(value, RangeSweep) and not value.shuffle:
-        if all(isinstance(number, int) for number in (value.start, value.stop, value.step)):
-            return IntDistribution(value.start, value.stop - 1, step=value.step)
-        steps = math.ceil((value.stop - value.start) / value.step - 1e-9) - 1  # the end itself isn't in a range
-        return FloatDistribution(value.start, value.start + steps * value.step, step=value.step)
+    if isinstance(value, IntervalSweep) and value.start is not None and value.end is not None:
+        start, end, log_scale = value.start, value.end, "log" in value.tags
+        if isinstance(start, int) and isinstance(end, int):
+            return IntDistribution(start, end, log=log_scale)
+        return FloatDistribution(start, end, log=log_scale)
+    if isinstance(value, RangeSweep) and not value.shuffle and value.start is not None and value.stop is not None:
+        start, stop, step = value.start, value.stop, value.step
+        if isinstance(start, int) and isinstance(stop, int) and isinstance(step, int):
+            return IntDistribution(start, stop - 1, step=step)
+        steps = math.ceil((stop - start) / step - 1e-9) - 1  # the end itself isn't in a range
+        return FloatDistribution(start, start + steps * step, step=step)
     if isinstance(value, ChoiceSweep):
         return CategoricalDistribution(list(override.sweep_string_iterator()))
     raise CompactHydraException(f"{override.input_line}: search by interval(...), range(...) or a list of values.")
@@ -44,7 +46,7 @@ def distribution(override: Override) -> BaseDistribution:
 
 def again(study: Study, space: dict[str, BaseDistribution]) -> int:
     """Put what was interrupted, and what failed and wasn't repeated since, first in line; return how many."""
-    settled = [trial.params for trial in finished(study)]
+    settled: list[dict[str, Any] | None] = [trial.params for trial in finished(study)]
     settled += [t.system_attrs.get("fixed_params") for t in study.get_trials(states=[TrialState.WAITING])]
     failed = study.get_trials(states=[TrialState.FAIL])
     interrupted = study.get_trials(states=[TrialState.RUNNING])  # by the end of the command that ran them

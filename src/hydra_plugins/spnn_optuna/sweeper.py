@@ -11,7 +11,7 @@ failed, with the values that they had, so that their jobs have the folders that 
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import hydra.utils
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -62,7 +62,8 @@ class OptunaSweeper(Sweeper):
     ):
         if objective is None:
             raise CompactHydraException("Optuna needs a metric: hydra.sweeper.objective=-task/loss, for example.")
-        self.metric, self.direction = objective.removeprefix("-"), "minimize" if objective[0] == "-" else "maximize"
+        self.metric = objective.removeprefix("-")
+        self.direction: Literal["minimize", "maximize"] = "minimize" if objective[0] == "-" else "maximize"
         self.n_trials, self.n_jobs, self.study_name, self.storage = n_trials, n_jobs, study_name, storage
         self.sampler, self.seed, self.params = sampler, seed, params
 
@@ -78,8 +79,9 @@ class OptunaSweeper(Sweeper):
         except ImportError as error:
             raise CompactHydraException("hydra/sweeper=optuna needs Optuna: pip install 'spnn[optuna]'.") from error
         self.studies = studies
-        arguments = [f"{key}={value}" for key, value in self.params.items()] + arguments
+        arguments = [f"{key}={self.params[key]}" for key in map(str, self.params)] + arguments
         fixed, space = self._read(arguments)
+        assert self.launcher is not None  # Hydra calls `setup` before
         study = self._study()
         waiting = studies.again(study, space)
         done = len(studies.finished(study))
@@ -94,6 +96,7 @@ class OptunaSweeper(Sweeper):
             self.validate_batch_is_legal(overrides)
             returned = self.launcher.launch(overrides, initial_job_idx=jobs)
             for trial, job in zip(trials, returned, strict=True):
+                assert job.hydra_cfg is not None
                 trial.set_user_attr("folder", str(job.hydra_cfg.hydra.runtime.output_dir))
                 self._tell(study, trial, job)
             attempts, jobs = attempts - len(trials), jobs + len(trials)
@@ -101,12 +104,13 @@ class OptunaSweeper(Sweeper):
 
     def _read(self, arguments: Sequence[str]) -> tuple[list[str], dict[str, "BaseDistribution"]]:
         """What is the same in all jobs, and what is searched: an override's key to a distribution."""
-        fixed, space = [], {}
+        fixed: list[str] = []
+        space: dict[str, BaseDistribution] = {}
         for override in OverridesParser.create(config_loader=self.config_loader).parse_overrides(list(arguments)):
             if override.is_sweep_override():
                 space[override.get_key_element()] = self.studies.distribution(override)
             else:
-                fixed.append(override.input_line)
+                fixed.append(str(override.input_line))
         if not space:
             raise CompactHydraException(
                 "nothing to search: say what, such as 'stage.task.module.optimizer.lr=tag(log, interval(1e-4, 1e-2))'."
@@ -114,6 +118,7 @@ class OptunaSweeper(Sweeper):
         return fixed, space
 
     def _study(self) -> "Study":
+        assert self.config is not None  # Hydra calls `setup` before
         folder = Path(self.config.hydra.sweep.dir)
         folder.mkdir(parents=True, exist_ok=True)
         storage = self.storage or f"sqlite:///{(folder / f'optuna_{self.study_name}.db').resolve()}"

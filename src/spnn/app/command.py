@@ -29,8 +29,12 @@ def command_of(run: str, subject: Subject, wanted: Mapping[str, float | str], op
     elif subject.kind == "held-out":
         words.append(f"first={subject.number}")
     words.append("count=1")
-    chosen = {"seed": options.seed, "sampler.steps": options.steps, "n_per_target": options.variants}
-    plain = {"seed": usual.seed, "sampler.steps": usual.steps, "n_per_target": usual.variants}
+    chosen: dict[str, int | None] = {
+        "seed": options.seed,
+        "sampler.steps": options.steps,
+        "n_per_target": options.variants,
+    }
+    plain: dict[str, int | None] = {"seed": usual.seed, "sampler.steps": usual.steps, "n_per_target": usual.variants}
     if task == "edit":
         chosen["sampler.start"], plain["sampler.start"] = options.start, usual.start
     words += [f"{name}={'null' if value is None else value}" for name, value in chosen.items() if value != plain[name]]

@@ -50,12 +50,12 @@ class Control:
 
     def ends(self, value: Value) -> tuple[float, float]:
         """The slider's ends, moved out as far as a picture's own value needs."""
-        own = self.low if value is None else value
+        own = value if isinstance(value, int | float) else self.low
         return min(self.low, own), max(self.high, own)
 
     def text(self, value: Value, readout: Readout) -> str:
         """A value as a user reads it."""
-        return str(value) if self.choices else readout.number(self.places[0], value)
+        return readout.number(self.places[0], value) if isinstance(value, int | float) else str(value)
 
 
 def controls_of(readout: Readout, known: TrainingOutputs | None) -> list[Control]:
@@ -94,13 +94,15 @@ def values_of(controls: Sequence[Control], y: Tensor, readout: Readout) -> dict[
     return {control.key: control.value(y, readout) for control in controls}
 
 
-def changes(controls: Sequence[Control], own: Mapping[str, Value], values: Mapping[str, Value]) -> dict[str, Value]:
+def changes(
+    controls: Sequence[Control], own: Mapping[str, Value], values: Mapping[str, Value]
+) -> dict[str, float | str]:
     """What was moved away from a picture's own values: key to value, as ``edit.set`` takes it.
 
     Raises:
         InputError: If a slider has no number, or a menu no such choice.
     """
-    found = {}
+    found: dict[str, float | str] = {}
     for control in controls:
         value = values[control.key]
         if value is None:

@@ -63,7 +63,7 @@ class Editor:
         models = session.models
         if models.operator is None or not models.readout.names:
             raise InputError(f"{run} has no network that sees labels, so there is nothing to edit by name.")
-        self.session, self.run, self.readout = session, run, models.readout
+        self.session, self.run, self.operator, self.readout = session, run, models.operator, models.readout
         self.known, self.note = models.training_outputs, by_command_alone(models.readout)
         self.controls = controls_of(models.readout, self.known)
         if not self.controls:
@@ -82,6 +82,7 @@ class Editor:
             raise InputError(f"a held-out image has a whole number, got {number!r}.")
         with self._lock:
             images, y = self.session.held_out(1, int(number))
+        assert y is not None  # as there is an operator
         return Subject("held-out", int(number), image=images[0], y=y[0])
 
     def photo(self, path: str | Path) -> Subject:
@@ -101,11 +102,11 @@ class Editor:
         values = values_of(self.controls, usual, self.readout)
         return values | {control.key: None for control in self.controls if control.choices}
 
-    def changes(self, subject: Subject, values: Mapping[str, Value]) -> dict[str, Value]:
+    def changes(self, subject: Subject, values: Mapping[str, Value]) -> dict[str, float | str]:
         """What was moved, see :func:`~spnn.app.controls.changes`."""
         return changes(self.controls, self.own_values(subject), values)
 
-    def in_words(self, subject: Subject, wanted: Mapping[str, Value]) -> list[str]:
+    def in_words(self, subject: Subject, wanted: Mapping[str, float | str]) -> list[str]:
         """What was moved, as texts: ``Eyeglasses +3.2 (was -5.1)``."""
         own, said = self.own_values(subject), []
         for control in self.controls:
@@ -115,7 +116,7 @@ class Editor:
                 said.append(f"{control.key} {control.text(wanted[control.key], self.readout)}{was}")
         return said
 
-    def target(self, subject: Subject, wanted: Mapping[str, Value], options: Options) -> Tensor:
+    def target(self, subject: Subject, wanted: Mapping[str, float | str], options: Options) -> Tensor:
         """The outputs that an edit asks for, [1, K].
 
         Raises:
@@ -125,23 +126,25 @@ class Editor:
         if others is None:
             others = "keep" if self.known is None else "follow"
         share = 0.0 if others == "free" else share_of(others, "edit.others")
+        assert subject.y is not None  # of noise alone, there is nothing to edit
         return set_values(subject.y[None], self.readout, wanted, "edit.set", self.known, share=share)[0]
 
     def back_projected(self, subject: Subject, target: Tensor) -> Tensor:
         """NLBP of the picture, once: an image [C, H, W] with ``g(x) = target``, [1, K]; not clipped."""
+        assert subject.image is not None
         with self._lock, settings(), torch.no_grad():
             device = working_device()
-            operator = self.session.models.operator.to(device)
+            operator = self.operator.to(device)
             return operator.back_project(subject.image[None].to(device), target.to(device))[0].cpu()
 
-    def preview(self, subject: Subject, wanted: Mapping[str, Value], options: Options) -> Tensor:
+    def preview(self, subject: Subject, wanted: Mapping[str, float | str], options: Options) -> Tensor:
         """What one step of NLBP makes of the picture, [C, H, W] in [-1, 1]; errors as :meth:`target`."""
         return self.back_projected(subject, self.target(subject, wanted, options)).clamp(-1, 1)
 
     def draw(
         self,
         subject: Subject,
-        wanted: Mapping[str, Value],
+        wanted: Mapping[str, float | str],
         options: Options,
         watch: Callable[[float], None] | None = None,
     ) -> Drawing:
@@ -156,7 +159,7 @@ class Editor:
         Raises:
             InputError: If nothing is set, or an option can't be met.
         """
-        common = {
+        common: dict[str, Any] = {
             "steps": options.steps,
             "seed": options.seed,
             "per_target": options.variants,
@@ -164,7 +167,7 @@ class Editor:
             "watch": watch,
         }
         with self._lock, _warnings() as warnings:
-            if subject.kind == "noise":
+            if subject.image is None:
                 drawn = self.session.generate(wanted, 1, others=options.others_of("generate"), **common)
             else:
                 drawn = self.session.edit(
@@ -211,10 +214,10 @@ class Editor:
             return Subject("photo", name=name, image=image, y=self.session.outputs(image[None])[0])
 
     def _settings(
-        self, subject: Subject, wanted: Mapping[str, Value], options: Options, command: str
+        self, subject: Subject, wanted: Mapping[str, float | str], options: Options, command: str
     ) -> dict[str, Any]:
-        from_what = {"from": subject.kind, "number": subject.number}
-        if subject.kind == "photo":
+        from_what: dict[str, Any] = {"from": subject.kind, "number": subject.number}
+        if subject.kind == "photo" and subject.image is not None:
             from_what |= {"name": subject.name, "photo": text_of(subject.image)}
         return {"run": self.run, **from_what, "set": dict(wanted), "options": asdict(options), "command": command}
 
@@ -228,15 +231,25 @@ def _count(run: Run | None) -> int:
         return 0
 
 
+class _InThread(logging.Handler):
+    """Keeps the warnings of the thread that makes it."""
+
+    def __init__(self):
+        super().__init__(logging.WARNING)
+        self.thread, self.said = threading.get_ident(), []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.thread == self.thread:
+            self.said.append(record.getMessage())
+
+
 @contextmanager
 def _warnings() -> Iterator[list[str]]:
     """The warnings that this package logs in this thread, as texts."""
-    said, thread = [], threading.get_ident()
-    handler = logging.Handler(logging.WARNING)
-    handler.emit = lambda record: said.append(record.getMessage()) if record.thread == thread else None
+    handler = _InThread()
     logger = logging.getLogger("spnn")
     logger.addHandler(handler)
     try:
-        yield said
+        yield handler.said
     finally:
         logger.removeHandler(handler)

@@ -108,7 +108,7 @@ class Page:
 
     def __init__(self, editor: Editor):
         self.editor = editor
-        quiet = {"analytics_enabled": False, "delete_cache": (_KEPT, _KEPT)}
+        quiet: dict[str, Any] = {"analytics_enabled": False, "delete_cache": (_KEPT, _KEPT)}
         with gr.Blocks(title="spnn edit", fill_width=True, **quiet) as self.blocks:
             self.work = gr.State(Work())
             gr.Markdown(f"### spnn edit: {Path(editor.run).name}")
@@ -237,7 +237,8 @@ class Page:
         gr.on(self.undo.click, self._undo, self.work, self.controls, show_progress="hidden").then(**draw)
         gr.on(self.reset.click, self._reset, self.work, self.controls, show_progress="hidden").then(**draw)
         gr.on(self.again.click, lambda seed: seed + 1, self.seed, self.seed, show_progress="hidden").then(**draw)
-        gr.on([x.release if isinstance(x, gr.Slider) else x.input for x in [*self.controls, *options]], **draw)
+        inputs: list[Any] = [*self.controls, *options]  # whose events Gradio adds
+        gr.on([x.release if isinstance(x, gr.Slider) else x.input for x in inputs], **draw)
         self.variants.select(self._choose, self.work, drawn, show_progress="hidden")
 
     def _open(self, work: Work, kind: str, number: int | None) -> dict:
@@ -247,9 +248,12 @@ class Page:
         if kind == "photo":
             return shown
         try:
-            if number is None and kind != "noise":
+            if kind == "noise":
+                subject = self.editor.noise()
+            elif number is None:
                 raise InputError("which held-out image? Give its number.")
-            subject = self.editor.noise() if kind == "noise" else self.editor.held_out(number)
+            else:
+                subject = self.editor.held_out(number)
         except InputError as error:
             return shown | {self.notice: f"⚠ {error}"}
         return shown | self._opened(work, subject)
@@ -306,9 +310,9 @@ class Page:
             return
         subject = work.subject
         try:
-            steps, seed, start, from_noise, guidance, others, variants, *values = inputs
+            steps, seed, start, from_noise, guidance, others, variants, *moved = inputs
             keys = [control.key for control in self.editor.controls]
-            values = {key: None if x == _ANY else x for key, x in zip(keys, values, strict=True)}
+            values = {key: None if x == _ANY else x for key, x in zip(keys, moved, strict=True)}
             wanted = self.editor.changes(subject, values)
             options = Options(steps, seed, None if from_noise else start, guidance, others, variants)
             if work.is_drawn(wanted, options):  # a field was left as it was
@@ -336,9 +340,9 @@ class Page:
             log.exception("a drawing failed")
             yield {self.status: f"⚠ {_FAILED}"}
 
-    def _begun(self, work: Work, wanted: dict[str, Value], options: Options) -> dict:
+    def _begun(self, work: Work, wanted: dict[str, float | str], options: Options) -> dict:
         """What is known before the drawing: the preview, and what is changed."""
-        subject, work.drawing = work.subject, None
+        subject, work.drawing = work.opened, None
         words = self.editor.in_words(subject, wanted)
         shown = {
             self.variants: gr.update(visible=False),
@@ -363,12 +367,13 @@ class Page:
     def _drawn(self, work: Work) -> dict:
         """The variant that is chosen, what is seen in it, and its file."""
         drawing, chosen = work.drawing, work.chosen
+        assert drawing is not None
         drawn, image = drawing.drawn, drawing.drawn.images[work.chosen]
         said = [*in_words(drawn, chosen), *(f"⚠ {_sentence(text)}" for text in drawing.warnings)]
         file = Path(tempfile.mkdtemp(dir=os.environ.get("GRADIO_TEMP_DIR")), "edited.png")
         file.write_bytes(stamped(image, drawing.settings))
         return {
-            self.picture: self._beside(work.subject, image),
+            self.picture: self._beside(work.opened, image),
             self.variants: gr.update(value=[_shown(one) for one in drawn.images], visible=len(drawn.images) > 1),
             self.status: "Drawn." if len(drawn.images) == 1 else f"Variant {chosen + 1} of {len(drawn.images)}.",
             self.chart: gr.update(value=chart(bars_of(drawn, chosen)), visible=True),
@@ -402,10 +407,10 @@ class Page:
 
     def _marked(self, work: Work, now: set[str]) -> dict:
         """Labels of the controls that have become changed ones, or are no more."""
-        own, shown = self.editor.own_values(work.subject), {}
+        own, shown = self.editor.own_values(work.opened), {}
         for component, control in zip(self.controls, self.editor.controls, strict=True):
             if (control.key in now) != (control.key in work.marked):
-                label = self._label(work.subject, control, own[control.key], control.key in now)
+                label = self._label(work.opened, control, own[control.key], control.key in now)
                 shown[component] = gr.update(label=label)
         work.marked = now
         return shown
@@ -432,7 +437,7 @@ class Page:
 
 
 def _component(control: Control, number: int, editor: Editor) -> gr.Slider | gr.Dropdown:
-    place = {"elem_id": f"control-{number}", "elem_classes": "control"}
+    place: dict[str, Any] = {"elem_id": f"control-{number}", "elem_classes": "control"}
     if control.choices:
         return gr.Dropdown([_ANY, *control.choices], value=_ANY, label=control.key, **place)
     ends = control.low, control.high

@@ -36,12 +36,13 @@ class Bars:
 
 def bars_of(drawn: Drawn, sample: int) -> list[Bars]:
     """What each network sees of what was set in a sample, and of the others that changed most by the last network."""
-    readout, last = drawn.models.readout, drawn.seen[-1]
-    edited = _shown(readout, drawn.problem.edited, last.wanted[sample], last.given, sample)
+    readout, last, which = drawn.models.readout, drawn.seen[-1], drawn.problem.edited
+    assert which is not None
+    edited = _shown(readout, which, last.wanted[sample], last.given, sample)
     others: list[int] = []
     if last.given is not None:
         moved = (readout.level(last.found[sample]) - readout.level(last.given[sample])).abs()
-        moved = moved.masked_fill(drawn.problem.edited, 0)
+        moved = moved.masked_fill(which, 0)
         others = [k for k in moved.argsort(descending=True).tolist()[:_OTHERS] if moved[k] > _LEAST]
     names = [readout.names[k] for k in [*edited, *others]]
     found = []
@@ -86,13 +87,14 @@ def chart(bars: Sequence[Bars]) -> Figure:
 def in_words(drawn: Drawn, sample: int) -> list[str]:
     """Whether the last network sees what was set in a sample, and what else changed, in sentences."""
     view, edited, listed = drawn.seen[-1], drawn.problem.edited, drawn.models.readout.listed
+    assert edited is not None
     by = f"{view.by[0].upper()}{view.by[1:]}" if view.by != "g" else view.by
     failed = listed(~view.right[sample] & edited)
     said = [f"{by} doesn't see it yet: {', '.join(failed)}." if failed else f"{by} sees what you set."]
     if drawn.per_target > 1:
-        said.append(f"It does in {int(drawn.took.sum())} of {drawn.per_target} variants.")
-    if view.given is not None:
-        changed = listed(view.changed(edited)[sample])
+        said.append(f"It does in {int(view.took(edited).sum())} of {drawn.per_target} variants.")
+    if (others := view.changed(edited)) is not None:
+        changed = listed(others[sample])
         more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
         said.append(f"Also changed, by {view.by}: {', '.join(changed[:_NAMED]) or 'nothing'}{more}.")
     return said

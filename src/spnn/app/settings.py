@@ -75,7 +75,12 @@ class Options:
 
 
 def _whole(name: str, value: object, least: int, most: int) -> int:
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not number or value != int(value) or not least <= value <= most:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not math.isfinite(value)
+        or value != int(value)
+        or not least <= value <= most
+    ):
         raise InputError(f"{name} must be a whole number from {least} to {most}, got {value!r}.")
     return int(value)

@@ -38,6 +38,12 @@ class Work:
     marked: set[str] = field(default_factory=set)
     turn: int = 0
 
+    @property
+    def opened(self) -> Subject:
+        """What is worked on, once there is something."""
+        assert self.subject is not None
+        return self.subject
+
     def open(self, subject: Subject, values: Mapping[str, Value]) -> None:
         """Begin with another subject."""
         self.next_turn()

@@ -39,7 +39,7 @@ def _make(run: Run, folder: Path, options: argparse.Namespace) -> int:
 
     offline = options.offline or not wandb.login(prompt=False, verify=False)
     made = workspace(
-        run, entity=options.entity or ("" if offline else wandb.Api().default_entity), project=options.project
+        run, entity=options.entity or ("" if offline else wandb.Api().default_entity or ""), project=options.project
     )
     if offline:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """Images with labels: sources, their cache, and the Lightning data module."""
 
-from spnn.data.arrays import ArrayDataset
+from spnn.data.arrays import ArrayDataset, LabelledImages
 from spnn.data.attributes import CELEBA_ATTRIBUTES
 from spnn.data.celeba import CelebA, CelebAMaskHQ
 from spnn.data.class_folders import ClassFolders
@@ -21,6 +21,7 @@ __all__ = [
     "Digits",
     "ImageData",
     "ImageFolder",
+    "LabelledImages",
     "MaskFolder",
     "Scenes",
     "Source",

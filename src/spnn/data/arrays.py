@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
@@ -19,12 +20,30 @@ from torch.utils.data import Dataset
 
 from spnn.errors import InputError
 
-__all__ = ["ArrayDataset", "cached_arrays"]
+__all__ = ["ArrayDataset", "LabelledImages", "cached_arrays"]
 
 log = logging.getLogger(__name__)
 
 
-class ArrayDataset(Dataset):
+class LabelledImages(Dataset[dict[str, torch.Tensor]], ABC):
+    """The images of a split, with labels: what a source gives. Any data set that has all of this will do.
+
+    An item is a dictionary: ``image`` uint8 [C, H, W], ``labels`` float [K], and ``index``, its place in the data set.
+    """
+
+    labels: np.ndarray
+    """All labels, [N, K]."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many images there are, N."""
+
+    @abstractmethod
+    def name(self, index: int) -> str:
+        """What an image is called."""
+
+
+class ArrayDataset(LabelledImages):
     """A data set whose batches are one indexing of an array, not a stack of items.
 
     Items and batches are dictionaries: ``image`` uint8 [(B,) C, H, W], ``labels`` float [(B,) K], and

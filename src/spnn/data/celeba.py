@@ -14,6 +14,7 @@ References:
 """
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -44,7 +45,7 @@ class _Faces(ListedImages):
     licence = "CelebA's: for research that isn't commercial; images, labels and parts of them may not be handed on"
 
     label_names = CELEBA_ATTRIBUTES
-    tables: ClassVar[dict[str, str]]
+    tables: Mapping[str, str]
     """Files without their suffix: of the ``attributes``, and of others."""
     first_image: ClassVar[str]
     origin: ClassVar[str]
@@ -61,16 +62,17 @@ class _Faces(ListedImages):
     def read(self) -> Listing:
         """List the images; errors as :meth:`~spnn.data.listed.ListedImages.read`."""
         search = self.search
-        places = {part: search.file(f"{stem}.txt", f"{stem}.csv") for part, stem in self.tables.items()}
-        table = read_table(places["attributes"]) if places["attributes"] else None
+        searched = {part: search.file(f"{stem}.txt", f"{stem}.csv") for part, stem in self.tables.items()}
+        places = {part: place for part, place in searched.items() if place is not None}
+        table = read_table(places["attributes"]) if "attributes" in places else None
         names = table.names if table else [self.first_image]
         folder = search.folder_of(names)
         if folder is None:  # tables say .jpg also of images that were distributed as .png
             names = [str(Path(name).with_suffix(".png")) for name in names]
             folder = search.folder_of(names)
-        if folder is None or None in places.values():
+        if folder is None or table is None or len(places) < len(self.tables):
             lines = [
-                f"  {part}: {places[part] or f'MISSING, {stem}.txt or {stem}.csv'}"
+                f"  {part}: {places.get(part) or f'MISSING, {stem}.txt or {stem}.csv'}"
                 for part, stem in self.tables.items()
             ]
             lines.append(f"  images: {folder or f'MISSING, {Path(names[0]).stem}.jpg, ...'}")
@@ -104,7 +106,7 @@ class CelebA(_Faces):
     """
 
     title = "CelebA"
-    tables: ClassVar = {"attributes": "list_attr_celeba", "partition": "list_eval_partition"}
+    tables: Mapping[str, str] = {"attributes": "list_attr_celeba", "partition": "list_eval_partition"}
     first_image = "000001.jpg"
     origin = "https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html"
 
@@ -119,24 +121,26 @@ class CelebA(_Faces):
         super().__init__(root, size, **options)
         if labels not in ("attributes", "points"):
             raise InputError(f"CelebA's labels are attributes or points, not {labels!r}.")
-        self.ranges: dict[str, list[float]] | None = None  # of points, once they are known
         self.has_points = labels == "points"
         if self.has_points:
             self.label_names = tuple(POINTS)
             self.tables = {**self.tables, "points": "list_landmarks_align_celeba"}
 
     @cached_property
+    def ranges(self) -> dict[str, list[float]]:
+        """The lower and upper end of each of the points' coordinates."""
+        training = self.listing.labels[self.listing.split == 0]
+        ends = np.quantile(training, [0.01, 0.99], axis=0).T.tolist()
+        return dict(zip(self.label_names, ends, strict=True))
+
+    @cached_property
     def readout(self) -> Readout:
         if not self.has_points:
             return super().readout
-        if self.ranges is None:
-            training = self.listing.labels[self.listing.split == 0]
-            ends = np.quantile(training, [0.01, 0.99], axis=0).T.tolist()
-            self.ranges = dict(zip(self.label_names, ends, strict=True))
         return Values(self.label_names, ranges=self.ranges, units=dict.fromkeys(self.label_names, "of the square"))
 
     def facts(self) -> list:
-        return [*self.readout.ranges.items()] if self.has_points else super().facts()
+        return [*self.ranges.items()] if self.has_points else super().facts()
 
     def recall(self, facts: list) -> None:
         if self.has_points:
@@ -189,7 +193,7 @@ class CelebAMaskHQ(MaskedImages, _Faces):
     """
 
     title = "CelebAMask-HQ"
-    tables: ClassVar = {"attributes": "CelebAMask-HQ-attribute-anno"}
+    tables: Mapping[str, str] = {"attributes": "CelebAMask-HQ-attribute-anno"}
     first_image = "0.jpg"
     origin = "https://github.com/switchablenorms/CelebAMask-HQ"
     read_mask = staticmethod(read_parts)

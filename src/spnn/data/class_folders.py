@@ -44,7 +44,7 @@ class ClassFolders(ListedImages):
         return {split: self._classes(root, folder) for split, folder in split_folders(root).items()}
 
     @cached_property
-    def label_names(self) -> tuple[str, ...]:
+    def label_names(self) -> tuple[str, ...]:  # type: ignore[override]  # computed: folders are listed first
         """The classes: the names of the training images' folders, sorted."""
         return tuple(next(iter(self.parts.values())))
 
@@ -60,7 +60,7 @@ class ClassFolders(ListedImages):
         """
         names, classes, splits, random = [], [], [], np.random.default_rng(self.seed)
         for split, by_class in self.parts.items():
-            if by_class.keys() != set(self.label_names):
+            if split is not None and by_class.keys() != set(self.label_names):
                 unlike = sorted(by_class.keys() ^ set(self.label_names))
                 raise InputError(
                     f"{self.root}: {SPLITS[split]} and train must have the same classes, but only one of the two has "
@@ -70,14 +70,14 @@ class ClassFolders(ListedImages):
                 names += found
                 classes += [place] * len(found)
                 splits += shuffled_splits(split, len(found), self.parts, random)
-        labels, split = np.eye(len(self.label_names), dtype=bool)[classes], np.array(splits)
-        if len(untrained := np.flatnonzero(~labels[split == 0].any(0))):
+        labels, parts = np.eye(len(self.label_names), dtype=bool)[classes], np.array(splits)
+        if len(untrained := np.flatnonzero(~labels[parts == 0].any(0))):
             raise InputError(
                 f"{self.root}: {some_of([self.label_names[k] for k in untrained], 5)} has too few images for one to be "
                 "trained on: add some, or take the folder out."
             )
         order = random.permutation(len(names))  # so that the first images of a split are of all classes
-        return Listing(Path(self.where).expanduser(), np.array(names)[order], labels[order], split[order])
+        return Listing(Path(self.where).expanduser(), np.array(names)[order], labels[order], parts[order])
 
     def _classes(self, root: Path, place: Path) -> dict[str, list[str]]:
         """The images of each folder, and of those within, as paths from the root."""

@@ -1,7 +1,7 @@
 """What rendered faces can be labelled with, besides their attributes: values, points, or a map of regions."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -112,4 +112,8 @@ class RegionLabels(FaceLabels):
         return self.map.mirror(labels)
 
 
-FACE_LABELS = {"values": ValueLabels, "points": PointLabels, "regions": RegionLabels}
+FACE_LABELS: dict[str, Callable[[int, int], FaceLabels]] = {
+    "values": ValueLabels,
+    "points": PointLabels,
+    "regions": RegionLabels,
+}

@@ -80,7 +80,7 @@ class ImageFolder(ListedImages):
         return columns_of(self.table.select(names), self.splits == 0, self.said)
 
     @property
-    def label_names(self) -> tuple[str, ...]:
+    def label_names(self) -> tuple[str, ...]:  # type: ignore[override]  # computed: the table is read first
         return tuple(name for column in self.columns for name in column.names)
 
     @cached_property

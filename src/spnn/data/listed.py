@@ -11,10 +11,9 @@ from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import PIL
-from torch.utils.data import Dataset
 
 from spnn.data import files
-from spnn.data.arrays import ArrayDataset, cached_arrays
+from spnn.data.arrays import ArrayDataset, LabelledImages, cached_arrays
 from spnn.data.sources import SPLITS, Source, Split
 from spnn.errors import InputError, some_of
 
@@ -221,7 +220,7 @@ class ListedImages(Source):
             self._without(self.listing, readable, "unreadable")
         return np.flatnonzero(readable)
 
-    def split(self, name: Split) -> Dataset:
+    def split(self, name: Split) -> LabelledImages:
         rows = self.readable[self.listing.split[self.readable] == SPLITS.index(name)]
         images = self.decoded["images"] if self.cache else _Files(self.paths, self.image_shape)
         return ArrayDataset(images, self.labels[rows], self.paths, rows)
@@ -247,7 +246,8 @@ class ListedImages(Source):
 def _decode(image_shape: tuple[int, int, int], keep: bool, path: str) -> dict[str, np.ndarray]:
     channels, height, width = image_shape
     try:
-        image, readable = files.decode_image(path, image_shape), np.True_
+        image, good = files.decode_image(path, image_shape), True
     except InputError:
-        image, readable = np.zeros((height, width, channels), np.uint8), np.False_
+        image, good = np.zeros((height, width, channels), np.uint8), False
+    readable = np.array(good)
     return {"images": image, "readable": readable} if keep else {"readable": readable}

@@ -82,7 +82,8 @@ class MaskFolder(MaskedImages):
         else:
             found = np.unique(self.cells["cells"][self.readable]).tolist()
             named = {number: f"class {number}" for number in found}
-        named.pop(self.ignore, None)
+        if self.ignore is not None:
+            named.pop(self.ignore, None)
         if len(named) < 2:
             raise InputError(
                 f"a map needs two classes or more, but {path if path.is_file() else self.root} has "
@@ -92,15 +93,16 @@ class MaskFolder(MaskedImages):
         return named
 
     @property
-    def numbers(self) -> list[int]:
+    def numbers(self) -> list[int]:  # type: ignore[override]  # computed: masks are read first
         return list(self.classes)
 
     @property
-    def label_names(self) -> tuple[str, ...]:
+    def label_names(self) -> tuple[str, ...]:  # type: ignore[override]  # computed: masks are read first
         return self.readout.names
 
     @cached_property
     def readout(self) -> Readout:
+        assert self.grid is not None
         return ClassMap(tuple(self.classes.values()), self.grid, self.grid)
 
     def facts(self) -> list:
@@ -148,7 +150,7 @@ class MaskFolder(MaskedImages):
             }
         else:
             found = split_folders(root)
-            pairs = {split: tuple(folder / name for name in self.folders) for split, folder in found.items()}
+            pairs = {split: (folder / self.folders[0], folder / self.folders[1]) for split, folder in found.items()}
         for folder in (folder for pair in pairs.values() for folder in pair):
             if not folder.is_dir():
                 listed = some_of(sorted(path.name for path in root.iterdir()), 5) or "nothing"

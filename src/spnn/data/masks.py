@@ -15,6 +15,7 @@ from torch import Tensor
 from spnn.data.arrays import cached_arrays
 from spnn.data.listed import ListedImages, fingerprint
 from spnn.errors import InputError
+from spnn.readout import ClassMap
 
 __all__ = ["MaskedImages", "cells_of", "pixels"]
 
@@ -52,6 +53,12 @@ class MaskedImages(ListedImages):
             raise InputError(f"data.ignore must be a number from 0 to 255, or null, got {ignore!r}.")
         self.grid, self.ignore = grid, ignore
 
+    @property
+    def map(self) -> ClassMap:
+        """The readout, where labels are a map."""
+        assert isinstance(self.readout, ClassMap)
+        return self.readout
+
     @abstractmethod
     def masks(self) -> list[tuple[str, ...]]:
         """The files of each listed image's masks, from ``root`` on."""
@@ -60,9 +67,9 @@ class MaskedImages(ListedImages):
     def cells(self) -> dict[str, np.ndarray]:
         """Of each listed image: ``cells``, the number that most of a cell's pixels have, uint8 [N, grid, grid], where
         that is known, else the one to ignore; ``highest``, the highest of its pixels, [N]; and ``readable``, [N]."""
-        root, code = Path(self.where).expanduser(), (__file__, sys.modules[self.read_mask.__module__].__file__)
-        files = self._files()
-        digest = fingerprint(root, chain(*files), *code)
+        assert self.grid is not None  # else labels are no map, and there are no masks to read
+        root, files = Path(self.where).expanduser(), self._files()
+        digest = fingerprint(root, chain(*files), __file__, str(sys.modules[self.read_mask.__module__].__file__))
         key = f"cells of {self.title} grid={self.grid} ignore={self.ignore} files={digest}"
         return cached_arrays(self.cache_folder, key, files, partial(_row, self.read_mask, root, self.grid, self.ignore))
 
@@ -73,7 +80,7 @@ class MaskedImages(ListedImages):
             return super().labels
         places = np.full(256, len(self.numbers))  # of no class: not known
         places[list(self.numbers)] = np.arange(len(self.numbers))
-        return self.readout.labels_of(places[self.cells["cells"]])
+        return self.map.labels_of(places[self.cells["cells"]])
 
     @cached_property
     def readable(self) -> np.ndarray:
@@ -94,7 +101,7 @@ class MaskedImages(ListedImages):
         return readable[good[readable]]
 
     def mirror(self, labels: Tensor) -> Tensor:
-        return super().mirror(labels) if self.grid is None else self.readout.mirror(labels)
+        return super().mirror(labels) if self.grid is None else self.map.mirror(labels)
 
     def _files(self) -> list[tuple[str, ...]]:
         """Each listed image and its masks, from ``root`` on."""
@@ -143,8 +150,8 @@ def _row(
     read: Callable[..., np.ndarray], root: Path, grid: int, ignore: int | None, files: tuple[str, ...]
 ) -> dict[str, np.ndarray]:
     try:
-        numbers, readable = read(*(str(root / name) for name in files)), np.True_
+        numbers, readable = read(*(str(root / name) for name in files)), True
     except InputError:
-        numbers, readable = np.zeros((1, 1), np.uint8), np.False_
+        numbers, readable = np.zeros((1, 1), np.uint8), False
     highest = numbers[numbers != ignore].max(initial=0)
-    return {"cells": cells_of(numbers, grid, ignore), "highest": highest, "readable": readable}
+    return {"cells": cells_of(numbers, grid, ignore), "highest": highest, "readable": np.array(readable)}

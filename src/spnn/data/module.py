@@ -9,8 +9,9 @@ import lightning as L
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, default_collate
 
+from spnn.data.arrays import LabelledImages
 from spnn.data.order import ShuffledBatches
 from spnn.data.sources import SPLITS, Source, Split, check_split
 from spnn.errors import InputError
@@ -59,7 +60,7 @@ class ImageData(L.LightningDataModule):
         self.batches, self.num_workers, self.seed = batches, num_workers, seed
 
     @cached_property
-    def train(self) -> Dataset:
+    def train(self) -> LabelledImages:
         return self.source.split("train")
 
     def prepare_data(self) -> None:
@@ -95,7 +96,7 @@ class ImageData(L.LightningDataModule):
         batches = math.ceil(math.ceil(len(dataset) / size) / self.batch_size)
         return self._loader(dataset, batch_sampler=[list(own[i::batches]) for i in range(batches)])
 
-    def _loader(self, dataset: Dataset, **options: Any) -> DataLoader:
+    def _loader(self, dataset: LabelledImages, **options: Any) -> DataLoader:
         in_arrays = isinstance(getattr(dataset, "images", None), np.ndarray)  # one indexing needs no process
         workers = 0 if in_arrays else self.num_workers
         return DataLoader(

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from spnn.data.arrays import ArrayDataset, cached_arrays
+from spnn.data.arrays import ArrayDataset, LabelledImages, cached_arrays
 from spnn.data.sources import SPLITS, Source, Split
 from spnn.errors import InputError
 from spnn.readout import Boxes
@@ -37,7 +36,8 @@ def make_scene(seed: int, index: int, size: int) -> tuple[np.ndarray, np.ndarray
         and the shapes' places in :data:`SHAPES`, int8 [n]; n is 1 to 3.
     """
     random = np.random.default_rng([seed, index])
-    wanted, boxes = random.integers(1, _MOST + 1), []
+    wanted = random.integers(1, _MOST + 1)
+    boxes: list[np.ndarray] = []
     for _ in range(50):  # three may not fit
         sides = random.uniform(*_SIDES, 2)
         corner = random.uniform(0, 1 - sides)
@@ -76,6 +76,8 @@ class Scenes(Source):
         InputError: If an option has an impossible value.
     """
 
+    readout: Boxes
+
     def __init__(self, size: int, train: int, val: int, test: int, seed: int, cache: str | Path, grid: int = 8):
         if size < 16 or min(train, val, test) < 1 or not 0 < grid <= size:
             raise InputError(
@@ -108,7 +110,7 @@ class Scenes(Source):
     def mirror(self, labels: Tensor) -> Tensor:
         return self.readout.mirrored(labels)
 
-    def split(self, name: Split) -> Dataset:
+    def split(self, name: Split) -> LabelledImages:
         place = SPLITS.index(name)
         part = slice(sum(self.counts[:place]), sum(self.counts[: place + 1]))
         return ArrayDataset(self.arrays["images"][part], self.labels[part])

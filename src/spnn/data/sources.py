@@ -13,10 +13,9 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from spnn.data import faces
-from spnn.data.arrays import ArrayDataset, cached_arrays
+from spnn.data.arrays import ArrayDataset, LabelledImages, cached_arrays
 from spnn.data.attributes import CELEBA_ATTRIBUTES
 from spnn.data.face_labels import FACE_LABELS, FaceLabels
 from spnn.errors import InputError, told
@@ -62,11 +61,8 @@ class Source(ABC):
         return labels
 
     @abstractmethod
-    def split(self, name: Split) -> Dataset:
-        """A data set of dictionaries ``image`` uint8 [C, H, W], ``labels`` float [K], and ``index``.
-
-        It has ``labels``, all of them as an array [N, K], and ``name(index)``, what an image is called.
-        """
+    def split(self, name: Split) -> LabelledImages:
+        """The images of a split."""
 
 
 def check_split(source: Source, name: Split) -> None:
@@ -153,7 +149,7 @@ class SyntheticFaces(Source):
             raise InputError(f"grid must divide the size of {size} pixels, got {grid}.")
         self.image_shape = (3, size, size)
         self.size, self.seed, self.cache, self.counts = size, seed, cache, [train, val, test]
-        self.splits: dict[str, Dataset] = {}
+        self.splits: dict[str, LabelledImages] = {}
         self.measured: FaceLabels | None = None
         if labels != "attributes":
             self.measured = FACE_LABELS[labels](size, grid)
@@ -170,7 +166,7 @@ class SyntheticFaces(Source):
     def mirror(self, labels: Tensor) -> Tensor:
         return labels if self.measured is None else self.measured.mirror(labels)
 
-    def split(self, name: Split) -> Dataset:
+    def split(self, name: Split) -> LabelledImages:
         if name not in self.splits:  # rendered apart: held-out faces alone are there in seconds
             place = SPLITS.index(name)
             places = range(sum(self.counts[:place]), sum(self.counts[: place + 1]))
@@ -257,5 +253,5 @@ class Digits(Source):
         parts = map(ArrayDataset, np.split(images, ends), np.split(labels_, ends))
         self.splits = dict(zip(SPLITS, parts, strict=True))
 
-    def split(self, name: Split) -> Dataset:
+    def split(self, name: Split) -> LabelledImages:
         return self.splits[name]

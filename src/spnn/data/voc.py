@@ -119,7 +119,7 @@ class VOC(ListedImages):
         return Boxes(self.classes, self.grid, self.grid)
 
     @property
-    def label_names(self) -> tuple[str, ...]:
+    def label_names(self) -> tuple[str, ...]:  # type: ignore[override]  # computed: annotations are read first
         return self.readout.names
 
     def facts(self) -> list[str]:
@@ -190,7 +190,7 @@ def _read(file: Path, image: Path) -> tuple[list[str], np.ndarray, bool]:
         InputError: If the file isn't XML of that kind.
     """
     try:
-        tree = ElementTree.parse(file)
+        tree = ElementTree.parse(file).getroot()
         size = [int(tree.findtext(f"size/{name}") or 0) for name in ("width", "height")]
         objects = list(_objects(tree))
     except (ElementTree.ParseError, TypeError, ValueError) as error:
@@ -214,7 +214,7 @@ def _read(file: Path, image: Path) -> tuple[list[str], np.ndarray, bool]:
     return names, edges.clip(0, 1)[kept].reshape(-1, 4).astype(np.float32), inside
 
 
-def _objects(tree: ElementTree.ElementTree) -> Iterator[tuple[str, list[float]]]:
+def _objects(tree: ElementTree.Element) -> Iterator[tuple[str, list[float]]]:
     """Name and edges, in pixels, of the objects that aren't difficult."""
     for one in tree.iter("object"):
         if int(one.findtext("difficult") or 0):
@@ -222,7 +222,7 @@ def _objects(tree: ElementTree.ElementTree) -> Iterator[tuple[str, list[float]]]
         name, box = (one.findtext("name") or "").strip(), one.find("bndbox")
         if not name or box is None:
             raise ValueError("an object lacks its name or its box")
-        texts = {key: box.findtext(key) for key in ("xmin", "ymin", "xmax", "ymax")}
+        texts = {key: box.findtext(key) or "" for key in ("xmin", "ymin", "xmax", "ymax")}
         if missing := [key for key, text in texts.items() if not text]:
             raise ValueError(f"the box of {name} lacks {missing[0]}")
         edges = [float(text) for text in texts.values()]

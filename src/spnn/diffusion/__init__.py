@@ -4,7 +4,7 @@ from spnn.diffusion.annealing import DecoupledAnnealing
 from spnn.diffusion.azula import AzulaPrior, as_azula
 from spnn.diffusion.back_projection import BackProjection
 from spnn.diffusion.classifier import ClassifierGuidance
-from spnn.diffusion.denoiser import Denoised, Denoiser, Level
+from spnn.diffusion.denoiser import Denoised, Denoiser, ImagePrior, Level
 from spnn.diffusion.fibre import FibreSampling
 from spnn.diffusion.gaussian import GaussianMixturePrior
 from spnn.diffusion.gradient import GradientGuidance, PosteriorGuidance
@@ -41,6 +41,7 @@ __all__ = [
     "GradientGuidance",
     "HardConsistency",
     "ImageNoise",
+    "ImagePrior",
     "LatentPrior",
     "Level",
     "LinearStrength",

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from spnn.diffusion.denoiser import Denoised
+from spnn.diffusion.denoiser import Denoised, ImagePrior
 from spnn.diffusion.latent import LatentPrior
 from spnn.diffusion.schedule import NoiseSchedule
 from spnn.errors import InputError
@@ -28,7 +28,7 @@ __all__ = ["AzulaPrior", "as_azula"]
 _HALVINGS = 50  # of [0, 1], in search of a time: to the rounding of float64
 
 
-class AzulaPrior(nn.Module):
+class AzulaPrior(ImagePrior):
     """A denoiser of azula as a prior.
 
     Arguments:
@@ -38,6 +38,7 @@ class AzulaPrior(nn.Module):
             it is asked for its nearest one.
     """
 
+    times: Tensor
     pretrained = True
     trainable = False
 
@@ -69,7 +70,7 @@ def _times(denoiser: "Denoiser", ratios: Tensor) -> Tensor:
     return high
 
 
-def as_azula(prior: nn.Module) -> "Denoiser":
+def as_azula(prior: ImagePrior) -> "Denoiser":
     """A prior of ours as a denoiser of azula: time :math:`t` is step :math:`t T - 1` of T, and 0 the clean image.
 
     Raises:
@@ -92,7 +93,8 @@ def as_azula(prior: nn.Module) -> "Denoiser":
 
         def schedule(self, t: Tensor) -> tuple[Tensor, Tensor]:
             scales = torch.cat((torch.tensor([[1.0, 0.0]]), prior.schedule.roots)).to(t)
-            return scales[self.step(t) + 1].unbind(-1)
+            signal, sigma = scales[self.step(t) + 1].unbind(-1)
+            return signal, sigma
 
         def step(self, t: Tensor) -> Tensor:
             return (t * prior.schedule.num_steps).round().long() - 1

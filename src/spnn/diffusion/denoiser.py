@@ -8,11 +8,12 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from spnn.diffusion.schedule import NoiseSchedule
 from spnn.errors import InputError
 
-__all__ = ["Denoised", "Denoiser", "Level", "checked"]
+__all__ = ["Denoised", "Denoiser", "ImagePrior", "Level", "checked"]
 
 Scale = float | Tensor
 
@@ -37,6 +38,15 @@ class Denoised(NamedTuple):
     def of_mean(cls, x: Tensor, mean: Tensor, signal: Scale, sigma: Scale) -> "Denoised":
         """What images ``x`` are whose clean image is known."""
         return cls(mean, (x - signal * mean) / sigma)
+
+
+class ImagePrior(nn.Module):
+    """A prior of images, ``(x_t [B, C, H, W], t [B]) -> Denoised``. Any module that has these attributes will do."""
+
+    image_shape: tuple[int, ...]
+    """(C, H, W)."""
+    schedule: NoiseSchedule
+    """The levels of noise that it knows."""
 
 
 class Level(NamedTuple):

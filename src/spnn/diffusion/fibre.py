@@ -22,6 +22,7 @@ References:
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -99,7 +100,7 @@ class FibreSampling(BackProjection):
         chain = _Chain(len(x0), _FIRST_STEP * deviation, x0.device)
         for t in self.levels:
             here = denoise.at(t)
-            point = chain.moved(point, lambda at, here=here: self._slope(at, here), noise, self.moves)
+            point = chain.moved(point, partial(self._slope, denoise=here), noise, self.moves)
         with torch.autocast(x0.device.type, enabled=False):
             x = self.surjection.invert(point[0], point[1:])
         # What is left of the noise goes, and back to the fibre.

@@ -15,16 +15,16 @@ References:
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from sklearn.cluster import KMeans
-from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch import Tensor
 
-from spnn.diffusion.denoiser import Denoised
+from spnn.diffusion.denoiser import Denoised, ImagePrior
 from spnn.diffusion.schedule import NoiseSchedule
 from spnn.errors import InputError
 
@@ -36,7 +36,7 @@ _NUMBERS = 4_000_000  # or numbers of them, at a time
 _ROUNDING = 1e-10  # of the largest variance; what is smaller has no direction
 
 
-class GaussianMixturePrior(nn.Module):
+class GaussianMixturePrior(ImagePrior):
     """A diffusion prior, ``(x_t, t) -> Denoised``, that is a mixture of Gaussians.
 
     Arguments:
@@ -57,6 +57,12 @@ class GaussianMixturePrior(nn.Module):
         >>> prior(torch.ones(3, 1, 2, 2), torch.tensor([0, 500, 999])).mean.shape
         torch.Size([3, 1, 2, 2])
     """
+
+    weights: Tensor
+    means: Tensor
+    axes: Tensor
+    variances: Tensor
+    rest: Tensor
 
     pretrained = True
     trainable = False
@@ -129,13 +135,14 @@ class GaussianMixturePrior(nn.Module):
             images: How many training images to look at.
             schedule: The noise schedule; by default DDPM's.
         """
-        dataset: Dataset = source.split("train")
+        dataset = source.split("train")
         x = torch.empty(min(images, len(dataset)), *source.image_shape, dtype=torch.uint8)
         for index, row in enumerate(x):
             row.copy_(dataset[index]["image"])
         # Clusters of large images are those of small ones: what tells these apart is coarse.
-        size = [min(side, _COARSE) for side in source.image_shape[1:]]
-        coarse = torch.cat([F.adaptive_avg_pool2d(_scaled(some), size) for some in x.split(_WINDOW)]).flatten(1)
+        height, width = (min(side, _COARSE) for side in source.image_shape[1:])
+        windows = x.split(_WINDOW)
+        coarse = torch.cat([F.adaptive_avg_pool2d(_scaled(some), (height, width)) for some in windows]).flatten(1)
         labels = KMeans(min(components, len(x)), n_init=1, random_state=0).fit_predict(coarse.numpy())
         sizes = np.bincount(labels)
         clusters = [k for k, size in enumerate(sizes) if size > 1]
@@ -151,7 +158,8 @@ class GaussianMixturePrior(nn.Module):
             padded[0][:, :own], padded[1][:own] = axes, variances
             parts.append((mean.unflatten(0, source.image_shape).float(), *padded, rest.float()))
         weights = torch.from_numpy(sizes[clusters] / sizes[clusters].sum()).float()
-        return cls(weights, *(torch.stack(part) for part in zip(*parts, strict=True)), schedule=schedule)
+        means, axes, variances, rests = (torch.stack(part) for part in zip(*parts, strict=True))
+        return cls(weights, means, axes, variances, rests, schedule=schedule)
 
     def forward(self, x: Tensor, t: Tensor) -> Denoised:
         """Take ``x`` [B, C, H, W] apart, the images at steps ``t`` [B]."""
@@ -194,7 +202,8 @@ def _principal(pixels: Tensor, most: int) -> tuple[Tensor, Tensor, Tensor, Tenso
     if len(pixels) > pixels.shape[1]:
         _, deviations, axes = torch.linalg.svd(torch.cat(list(centred()), dim=1), full_matrices=False)
         return mean, axes[:most].T, deviations[:most].square(), deviations.square().sum()
-    products = sum(some @ some.T for some in centred())  # [N, N], whose eigenvectors are those of the covariance
+    # [N, N], whose eigenvectors are those of the covariance.
+    products = reduce(torch.add, (some @ some.T for some in centred()))
     values, vectors = torch.linalg.eigh(products)
     values, vectors = values.flip(0)[:most], vectors.flip(1)[:, :most]
     there = values > _ROUNDING * values[:1]

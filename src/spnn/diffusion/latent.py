@@ -10,12 +10,12 @@ References:
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from spnn.diffusion.denoiser import Denoised
+from spnn.diffusion.denoiser import Denoised, ImagePrior
 from spnn.diffusion.guidance import Guidance
 from spnn.diffusion.prior import UNetPrior, fitting
 from spnn.errors import InputError
@@ -37,7 +37,7 @@ class Codec(Protocol):
 class Autoencoder(nn.Module):
     """An autoencoder of diffusers (``AutoencoderKL``, ``VQModel``) as a codec, without sampling."""
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, model: Any):
         super().__init__()
         self.model, self.scale = model, model.config.get("scaling_factor") or 1.0
 
@@ -49,7 +49,7 @@ class Autoencoder(nn.Module):
         return self.model.decode(z / self.scale).sample
 
 
-class LatentPrior(nn.Module):
+class LatentPrior(ImagePrior):
     """A prior over codes, whose samples are images.
 
     Arguments:
@@ -61,7 +61,7 @@ class LatentPrior(nn.Module):
     pretrained = True
     trainable = False
 
-    def __init__(self, prior: nn.Module, codec: Codec, image_shape: Sequence[int]):
+    def __init__(self, prior: ImagePrior, codec: Codec, image_shape: Sequence[int]):
         super().__init__()
         self.prior, self.codec, self.image_shape = prior, codec, tuple(image_shape)
         self.noise_shape, self.schedule = tuple(prior.image_shape), prior.schedule

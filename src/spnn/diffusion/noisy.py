@@ -102,7 +102,7 @@ def explained(
         The expected outputs :math:`y_t`, [B, ...], and the images' expected move, to first order,
         :math:`r_t^2 J^\top (V + \sigma_y^2 I)^{-1} (y - g(x_0))`, [B, C, H, W].
     """
-    y, pull = torch.func.vjp(surjection, x0)
+    y, pull = torch.func.vjp(surjection, x0)[:2]
 
     def spread(v: Tensor) -> Tensor:
         return variance * pull(v)[0]

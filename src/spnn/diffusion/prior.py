@@ -7,10 +7,10 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from diffusers import UNet2DModel
-from torch import Tensor, nn
+from torch import Tensor
 
 from spnn.diffusion.ddim_checkpoint import read_ddim_checkpoint
-from spnn.diffusion.denoiser import Denoised
+from spnn.diffusion.denoiser import Denoised, ImagePrior
 from spnn.diffusion.schedule import BETAS, NoiseSchedule
 from spnn.errors import InputError, told
 from spnn.networks.pretrained import clear_errors
@@ -25,7 +25,10 @@ def fitting(source: object, shape: tuple[int, ...], expected: Sequence[int] | No
     return shape
 
 
-class UNetPrior(nn.Module):
+Prediction = Literal["epsilon", "sample", "velocity"]
+
+
+class UNetPrior(ImagePrior):
     r"""A :class:`diffusers.UNet2DModel` that denoises images.
 
     Arguments:
@@ -53,7 +56,7 @@ class UNetPrior(nn.Module):
         *,
         schedule: NoiseSchedule | None = None,
         patch: int = 1,
-        prediction: Literal["epsilon", "sample", "velocity"] = "epsilon",
+        prediction: Prediction = "epsilon",
         **unet: Any,
     ):
         super().__init__()
@@ -63,8 +66,8 @@ class UNetPrior(nn.Module):
         if prediction not in ("epsilon", "sample", "velocity"):
             raise InputError(f"a prior predicts 'epsilon', 'sample' or 'velocity', not {prediction!r}.")
         self.patch, self.prediction, self.schedule = patch, prediction, schedule or NoiseSchedule()
-        own = {"sample_size": (height // patch, width // patch)}
-        own |= dict.fromkeys(("in_channels", "out_channels"), channels * patch**2)
+        own = {"sample_size": (height // patch, width // patch), "in_channels": channels * patch**2}
+        own["out_channels"] = own["in_channels"]
         with told("the prior's UNet can't be made of these options"):
             self.unet = UNet2DModel(**{**unet, **own})
         options = self.unet.config
@@ -101,7 +104,7 @@ class UNetPrior(nn.Module):
         """Take a UNet with its weights, and its noise schedule, from diffusers; arguments and errors as
         :meth:`from_pretrained`."""
         scheduler = scheduler.config
-        predictions = {"epsilon": "epsilon", "sample": "sample", "v_prediction": "velocity"}
+        predictions: dict[str, Prediction] = {"epsilon": "epsilon", "sample": "sample", "v_prediction": "velocity"}
         prediction = scheduler.get("prediction_type", "epsilon")
         size = unet.config.sample_size
         height, width = (size, size) if isinstance(size, int) else size
@@ -144,9 +147,12 @@ class UNetPrior(nn.Module):
         if checkpoint is None:
             raise InputError("give the checkpoint's file: `prior.checkpoint=<path>`.")
         arguments, state = read_ddim_checkpoint(checkpoint)
-        if image_shape is None and image_size is None:
+        if image_size is not None:
+            size = [image_size, image_size]
+        elif image_shape is not None:
+            size = [*image_shape[1:]]
+        else:
             raise InputError("a checkpoint doesn't show the size of its images: give image_size.")
-        size = (image_size, image_size) if image_size is not None else tuple(image_shape)[1:]
         shape = fitting(checkpoint, (arguments["in_channels"], *size), image_shape)
         return cls._with_weights(shape, None, "epsilon", arguments, state)
 
@@ -155,7 +161,7 @@ class UNetPrior(nn.Module):
         cls,
         image_shape: Sequence[int],
         schedule: NoiseSchedule | None,
-        prediction: str,
+        prediction: Prediction,
         arguments: dict[str, Any],
         state: dict[str, Tensor],
     ) -> "UNetPrior":

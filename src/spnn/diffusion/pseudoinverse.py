@@ -14,6 +14,8 @@ References:
     https://openreview.net/forum?id=9_gsMA8MRKQ
 """
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
@@ -56,7 +58,7 @@ class PseudoinverseGuidance(BackProjection):
         noise: float = 0.0,
         deviation: float = 0.5,
         iterations: int = 10,
-        rule: str = "naive",
+        rule: Literal["nlbp", "naive"] = "naive",
         **options,
     ):
         super().__init__(surjection, target, rule=rule, **options)

@@ -16,6 +16,7 @@ References:
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -52,7 +53,8 @@ class RedDiff(TargetGuidance):
         if not (0 < rate < math.inf and weight >= 0):
             raise InputError(f"guidance.rate must be positive and guidance.weight at least 0, got {rate} and {weight}.")
         self.rate, self.weight = rate, weight
-        self.sampling = None  # the source of noise, by which one sampling is told from the next
+        # The source of noise, by which one sampling is told from the next.
+        self.sampling: Callable[[], Tensor] | None = None
 
     @torch.no_grad()
     def guide(self, denoise: Denoiser, x: Tensor, level: Level) -> Denoised:

@@ -159,6 +159,7 @@ class Sampler:
         if (image is None) != (self.start is None):
             raise InputError("a sampler that has a `start` needs an image to start from, and one without takes none.")
         x, place, before = noise(), 0, None
+        x0: Tensor
         if isinstance(prior, LatentPrior):
             guidance = None if guidance is None else prior.on_images(guidance)
             image = None if image is None else prior.encode(image)

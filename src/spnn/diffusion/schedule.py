@@ -39,8 +39,8 @@ class NoiseSchedule:
         if betas not in BETAS:
             raise InputError(f"betas are one of {', '.join(BETAS)}, not {betas!r}.")
         self.num_steps, power = num_steps, BETAS[betas]
-        betas = torch.linspace(beta_start**power, beta_end**power, num_steps, dtype=torch.float64) ** (1 / power)
-        self.alphas_cumprod = (1 - betas).cumprod(0)
+        variances = torch.linspace(beta_start**power, beta_end**power, num_steps, dtype=torch.float64) ** (1 / power)
+        self.alphas_cumprod = (1 - variances).cumprod(0)
         # Square roots of ᾱ and 1 − ᾱ, [T, 2], rooted in double precision; kept on each device that asks for them.
         self.roots = torch.stack((self.alphas_cumprod, 1 - self.alphas_cumprod), dim=1).sqrt().float()
         self._roots: dict[torch.device, Tensor] = {}
@@ -66,7 +66,8 @@ class NoiseSchedule:
         r""":math:`\sqrt{\bar\alpha_t}` and :math:`\sqrt{1-\bar\alpha_t}`, [B, 1, 1, 1], in ``x``'s type and place."""
         if t.device not in self._roots:
             self._roots[t.device] = self.roots.to(t.device)
-        return self._roots[t.device][t.long()].to(x.dtype)[:, :, None, None, None].unbind(1)
+        signal, sigma = self._roots[t.device][t.long()].to(x.dtype)[:, :, None, None, None].unbind(1)
+        return signal, sigma
 
 
 def visited_steps(steps: int, num_steps: int = 1000, travel_length: int = 1, travel_repeat: int = 1) -> list[int]:

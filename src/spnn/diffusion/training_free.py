@@ -86,7 +86,7 @@ class TrainingFreeGuidance(TargetGuidance):
         if self.mean_rate:
             for _ in range(self.iterations):
                 moved = moved - strength * self.mean_rate * self.gradient(moved, which)
-        if self.rate:
+        if pull is not None:
             moved = moved - strength * self.rate_at(level) * pull(self.gradient(x0, which), which)
         moved = self.kept_in_range(x0, moved)
         return found._replace(mean=found.mean.index_copy(0, which, moved.to(x0.dtype)))

@@ -93,8 +93,8 @@ class Contest:
         plans = {}
         for budget in self.budgets:
             steps = min(self._steps(budget, name, *lines[0]), models.prior.schedule.num_steps)
-            costs = (round(besides + each * steps) for besides, each in lines)
-            plans[budget] = Plan(sampler(steps), steps, Effort(*costs, kept_mib=tried[0].kept_mib))
+            evaluations, gradients = (round(besides + each * steps) for besides, each in lines)
+            plans[budget] = Plan(sampler(steps), steps, Effort(evaluations, gradients, tried[0].kept_mib))
         return plans
 
     def _steps(self, budget: int, name: str, besides: float, each: float) -> int:
@@ -209,4 +209,5 @@ def _line(few: float, more: float) -> tuple[float, float]:
 
 def _between(times: list[float], values: list[float | None], time: float) -> float | None:
     """The value at a time, between those that are known; after the last, the last."""
-    return None if None in values or time < times[0] else float(np.interp(time, times, values))
+    known = [value for value in values if value is not None]
+    return None if len(known) < len(values) or time < times[0] else float(np.interp(time, times, known))

@@ -5,14 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.graph import register_multi_grad_hook, saved_tensors_hooks
 
-from spnn.diffusion.denoiser import Denoised
+from spnn.diffusion.denoiser import Denoised, ImagePrior
 from spnn.diffusion.guidance import Guidance
 from spnn.diffusion.latent import LatentPrior
 from spnn.diffusion.sampler import ImageNoise, Sampler
-from spnn.sampling.models import Models
+from spnn.sampling.models import Models, need_operator
 
 __all__ = ["Effort", "effort"]
 
@@ -33,17 +33,17 @@ def effort(models: Models, sampler: Sampler, guidance: Callable[..., Guidance | 
     core = prior.prior if isinstance(prior, LatentPrior) else prior
     counted = _Counted(core)
     cheap = LatentPrior(counted, prior.codec, prior.image_shape) if isinstance(prior, LatentPrior) else counted
-    made = guidance(models.operator.cpu(), y, free=None, readout=models.readout)
+    made = guidance(need_operator(models).cpu(), y, free=None, readout=models.readout)
     sampler(cheap, ImageNoise([0], core.image_shape), made)
     if counted.found.gradients:
         counted.found.kept_mib = _kept_bytes(core) / 2**20
     return counted.found
 
 
-class _Counted(nn.Module):
+class _Counted(ImagePrior):
     """A prior that halves images, and counts how often it is asked."""
 
-    def __init__(self, prior: nn.Module):
+    def __init__(self, prior: ImagePrior):
         super().__init__()
         self.image_shape, self.schedule, self.found = prior.image_shape, prior.schedule, Effort()
 
@@ -58,7 +58,7 @@ class _Counted(nn.Module):
         self.found.gradients += 1
 
 
-def _kept_bytes(prior: nn.Module) -> int:
+def _kept_bytes(prior: ImagePrior) -> int:
     """What autograd keeps of an evaluation, each storage once, but for the weights."""
     kept: dict[int, int] = {}
 

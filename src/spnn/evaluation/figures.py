@@ -4,8 +4,9 @@ Colours are Okabe and Ito's, or scales that the colour-blind can read.
 """
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -37,7 +38,8 @@ _HALF_LINE = 50  # letters of a legend that two columns have room for
 
 def draw(*parts: Bars | Lines | Matrix | Vectors) -> Figure:
     """The drawing of a chart; of curves, several beside each other."""
-    return {Bars: _bars, Lines: _lines, Matrix: _matrix, Vectors: _vectors}[type(parts[0])](*parts)
+    drawn_by: dict[type, Callable[..., Figure]] = {Bars: _bars, Lines: _lines, Matrix: _matrix, Vectors: _vectors}
+    return drawn_by[type(parts[0])](*parts)
 
 
 def _bars(bars: Bars) -> Figure:
@@ -81,7 +83,7 @@ def _curves(axis: Axes, lines: Lines) -> None:
     for i, (name, (x, y)) in enumerate(lines.series.items()):
         turn = i // len(_COLOURS)  # not by colour alone; and when all are taken, with other marks, hollow ones
         marker = _MARKERS[(i + 3 * turn) % len(_MARKERS)] if len(x) < 40 else None
-        style = {"linestyle": "--" if i % 2 else "-", "color": _COLOURS[i % len(_COLOURS)]}
+        style: dict[str, Any] = {"linestyle": "--" if i % 2 else "-", "color": _COLOURS[i % len(_COLOURS)]}
         style |= {"linestyle": ":", "markerfacecolor": "none"} if turn else {}
         axis.plot(x, y, marker=marker, markersize=4, linewidth=1.4, label=name, **style)
     axis.set(xlabel=lines.x, ylabel=lines.title)
@@ -91,8 +93,9 @@ def _curves(axis: Axes, lines: Lines) -> None:
         axis.set_yscale("log")
     axis.grid(alpha=0.3)
     _tidy(axis)
-    beside = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if len(lines.series) > len(_COLOURS) else {}
-    axis.legend(frameon=False, fontsize=8, **beside)
+    beside = len(lines.series) > len(_COLOURS)
+    place: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1, 0.5)} if beside else {}
+    axis.legend(frameon=False, fontsize=8, **place)
 
 
 def _matrix(matrix: Matrix) -> Figure:
@@ -105,15 +108,15 @@ def _matrix(matrix: Matrix) -> Figure:
     limit = max(1.0, np.nanmax(np.abs(values)))
     scale = {"cmap": "PuOr", "vmin": -limit, "vmax": limit} if signed else {"cmap": "cividis"}
     image = axis.imshow(values, aspect="auto", **scale)
-    turned = {} if few else {"rotation": 90}
+    turned: dict[str, Any] = {} if few else {"rotation": 90}
     axis.set_xticks(range(len(matrix.columns)), [c.replace("_", " ") for c in matrix.columns], fontsize=7, **turned)
     axis.set_yticks(range(len(matrix.rows)), [row.replace("_", " ") for row in matrix.rows], fontsize=7)
     axis.set_title(matrix.title, fontsize=9)
-    for place, value in np.ndenumerate(values):
+    for (row, column), value in np.ndenumerate(values):
         if few and np.isfinite(value):
-            shade = image.norm(value)
+            shade = float(np.asarray(image.norm(value)))
             bright = 0.3 < shade < 0.7 if signed else shade > 0.55
-            axis.text(*place[::-1], f"{value:.1f}", ha="center", va="center", color="black" if bright else "white")
+            axis.text(column, row, f"{value:.1f}", ha="center", va="center", color="black" if bright else "white")
     if not few:
         figure.colorbar(image, ax=axis, shrink=0.5, label="%")
     return figure

@@ -1,6 +1,6 @@
 """What a study found: tables, charts and pictures, as data. The files and the report are made from them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -44,7 +44,7 @@ class Bars(Drawing):
     of one, or as they are."""
 
     labels: Sequence[str]
-    series: dict[str, list[float]]
+    series: Mapping[str, Sequence[float | None]]
     percent: bool = True
 
 
@@ -54,7 +54,7 @@ class Lines(Drawing):
     is logarithmic."""
 
     x: str
-    series: dict[str, tuple[list[float], list[float]]]
+    series: Mapping[str, tuple[Sequence[float], Sequence[float]]]
     log_x: bool = False
     log_y: bool = False
 
@@ -86,6 +86,9 @@ class Vectors(Drawing):
     names: Sequence[str]
 
 
+Part = Table | Bars | Lines | Matrix | Pictures | Vectors
+
+
 @dataclass(frozen=True)
 class Findings:
     """All that a study found.
@@ -102,4 +105,4 @@ class Findings:
     compared: str
     entries: list[dict]
     verdicts: list[str] = field(default_factory=list)
-    parts: list[Table | Drawing] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)

@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment
 from omegaconf import DictConfig, OmegaConf
 
+from spnn.configs import read_config
 from spnn.evaluation.figures import draw
 from spnn.evaluation.findings import Lines, Table
 from spnn.evaluation.tables import cells
@@ -30,7 +31,7 @@ def save_report(run: Path, evaluation: Path, path: Path) -> None:
         evaluation: The folder with its studies: each one in a folder with ``findings.json``.
         path: The HTML file; it is made anew from what is there, and needs no other file.
     """
-    config = OmegaConf.load(run / "config.yaml")
+    config = read_config(run / "config.yaml")
     settings = {
         "name": "settings",
         "title": "Settings",
@@ -58,7 +59,7 @@ def training_curves(file: Path) -> list[Lines]:
         split, _, metric = column.partition("/")
         points = [(float(row["step"]), float(row[column])) for row in rows if split in _SPLITS and row.get(column)]
         if points := [(step, value) for step, value in points if math.isfinite(value)]:
-            by_metric.setdefault(metric, {})[_SPLITS[split]] = tuple(map(list, zip(*points, strict=True)))
+            by_metric.setdefault(metric, {})[_SPLITS[split]] = [step for step, _ in points], [y for _, y in points]
     curves = []
     for metric, series in by_metric.items():
         values = [value for _, y in series.values() for value in y]
@@ -85,8 +86,8 @@ def _call(config: DictConfig) -> str:
     """A config's target and its plain options, in a line."""
     options = [
         f"{key} {value if not OmegaConf.is_config(value) else OmegaConf.to_container(value)}"
-        for key, value in config.items()
-        if not str(key).startswith("_") and key != "plan" and not OmegaConf.is_dict(value)
+        for key, value in zip(map(str, config), config.values(), strict=True)
+        if not key.startswith("_") and key != "plan" and not OmegaConf.is_dict(value)
     ]
     return ": ".join(filter(None, (str(config.get("_target_", "")).rpartition(".")[2], ", ".join(options))))
 

@@ -21,7 +21,10 @@ def save_findings(findings: Findings, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     parts = []
     for part in findings.parts:
-        (save_table if isinstance(part, Table) else save_figure)(part, folder)
+        if isinstance(part, Table):
+            save_table(part, folder)
+        else:
+            save_figure(part, folder)
         data = {field.name: getattr(part, field.name) for field in dataclasses.fields(part)}
         if isinstance(part, Pictures):
             data["rows"] = list(part.rows)

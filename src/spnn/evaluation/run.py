@@ -4,16 +4,16 @@ import json
 import logging
 import shutil
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.utilities import rank_zero_only
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from spnn.configs import instantiate
+from spnn.configs import instantiate, merged
 from spnn.errors import InputError
 from spnn.evaluation.findings import Findings, Table
 from spnn.evaluation.report import save_report
@@ -22,6 +22,7 @@ from spnn.evaluation.study import Request, Samples, Study
 from spnn.evaluation.subject import Subject
 from spnn.evaluation.tables import print_table
 from spnn.outputs import outputs_of
+from spnn.processes import rank
 from spnn.runs import alone_in, check_results_folder, fresh_folder
 from spnn.sampling.generate import check_common, check_guidance, generate
 from spnn.sampling.models import Models, load_models
@@ -56,18 +57,18 @@ def evaluate(config: DictConfig) -> list[dict]:
     _check_top(top)
     models = load_models(config)
     requests = _begin(study, models, config)
-    with alone_in(folder) if rank_zero_only.rank == 0 else nullcontext():
+    with alone_in(folder) if rank() == 0 else nullcontext():
         samples, stores = _sample(study, requests, models, folder, top)
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()  # the first process goes on alone: its metrics wait for no other
-        if rank_zero_only.rank != 0:
+        if rank() != 0:
             return []
         findings = study.conclude(samples)
         save_findings(findings, folder)
         if study.name == "reconstruction":
             shutil.copyfile(folder / "metrics.json", top / "metrics.json")
         with tracking(
-            config.get("logger"), folder, config=config, group=models.run.title, job=f"evaluate {study.name}"
+            config.get("logger"), folder, config=config, group=study.subject.run.title, job=f"evaluate {study.name}"
         ) as loggers:
             track(loggers, findings, folder)
             log_table(loggers, "samples", _described(study, requests, samples, folder))
@@ -95,10 +96,7 @@ def conclude(study: Study, models: Models, config: DictConfig) -> Findings:
     """
     check_common(config, "count", "resamples")
     requests = _begin(study, models, config)
-    samples = {
-        name: _draw(study, name, request, models, MemoryStore(request.names)) for name, request in requests.items()
-    }
-    return study.conclude(samples)
+    return study.conclude(_draw_all(study, requests, models, {}))
 
 
 def _begin(study: Study, models: Models, config: DictConfig) -> dict[str, Request]:
@@ -122,17 +120,28 @@ def _sample(
     config = study.config
     stores = {name: SampleStore(folder / name, request.names) for name, request in requests.items()}
     whole = SampleStore(folder, [])
-    if rank_zero_only.rank == 0 and (top / _MARKER).exists():  # an evaluation from before there were studies
+    if rank() == 0 and (top / _MARKER).exists():  # an evaluation from before there were studies
         fresh_folder(top)
     weights = {"weights": models.fingerprint()}
     whole.open(config, _MARKER, {"y": study.subject.y} | weights)
     for name, store in stores.items():
         # Of its own method alone: others may be added before an interrupted study goes on.
         own = [config.methods[method] for method, made in study.guidances.items() if made is requests[name].guidance]
-        asked = OmegaConf.merge({"guidance": own or config.methods}, config)
+        asked = merged({"guidance": own or config.methods}, config)
         store.open(asked, _MARKER, requests[name].rows() | weights)
-    samples = {name: _draw(study, name, request, models, stores[name]) for name, request in requests.items()}
-    return samples, [*stores.values(), whole]
+    return _draw_all(study, requests, models, stores), [*stores.values(), whole]
+
+
+def _draw_all(
+    study: Study, requests: dict[str, Request], models: Models, stores: Mapping[str, MemoryStore]
+) -> dict[str, Samples]:
+    """Sample what the stores lack, in memory where there are none; nothing in a process that doesn't write."""
+    drawn = {}
+    for name, request in requests.items():
+        found = _draw(study, name, request, models, stores.get(name) or MemoryStore(request.names))
+        if found is not None:
+            drawn[name] = found
+    return drawn
 
 
 def _draw(study: Study, name: str, request: Request, models: Models, store: MemoryStore) -> Samples | None:
@@ -154,10 +163,10 @@ def _described(
         return []
     rows = []
     for name, request in requests.items():
-        if request.operator is not None:
+        if request.operator is not None or request.y is None:
             continue  # no labels, but a measurement
         few = min(len(request.names), study.config.shown)
-        y = outputs_of(study.subject.models.operator, samples[name].images[:few])
+        y = outputs_of(study.subject.operator, samples[name].images[:few])
         for i in range(few):
             free = None if request.free is None else request.free[i]
             words = described(study.subject.readout, request.y[i], y[i], free)

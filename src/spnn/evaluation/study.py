@@ -2,7 +2,7 @@
 
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,7 +13,7 @@ from spnn.configs import instantiate
 from spnn.diffusion.guidance import Guidance
 from spnn.diffusion.sampler import Sampler
 from spnn.errors import InputError, choice
-from spnn.evaluation.findings import Findings, Table, with_values
+from spnn.evaluation.findings import Findings, Part, Table, with_values
 from spnn.evaluation.subject import Subject
 from spnn.sampling.generate import Request, seeds
 from spnn.signatures import parameters
@@ -86,7 +86,13 @@ class Study(ABC):
         """What the samples show. Called in one process only."""
 
     def findings(
-        self, title: str, compared: str, columns: dict[str, str], entries: list[dict], verdicts: list[str], parts: list
+        self,
+        title: str,
+        compared: str,
+        columns: dict[str, str],
+        entries: list[dict],
+        verdicts: list[str],
+        parts: Sequence[Part],
     ) -> Findings:
         """Findings whose first part is a table of the entries, but for columns that no entry has."""
         table = Table("table", title, with_values(columns, entries), entries)

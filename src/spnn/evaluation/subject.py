@@ -6,10 +6,11 @@ from functools import cached_property
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from spnn.data import Source
+from spnn.data.arrays import LabelledImages
 from spnn.data.module import scale_to_unit_range
+from spnn.data.sources import Split
 from spnn.errors import InputError, some_of
 from spnn.metrics import (
     agreement,
@@ -20,7 +21,7 @@ from spnn.metrics import (
     saturated,
     verdict,
 )
-from spnn.outputs import outputs_of
+from spnn.outputs import MOST, TrainingOutputs, outputs_of
 from spnn.sampling.images import held_out
 from spnn.sampling.models import Models
 
@@ -44,15 +45,15 @@ class Subject:
         InputError: If there is no run, the operator wasn't trained on its labels, or there are fewer images.
     """
 
-    def __init__(self, models: Models, count: int | None, resamples: int, split: str = "test"):
+    def __init__(self, models: Models, count: int | None, resamples: int, split: Split = "test"):
         if split not in ("test", "val"):
             raise InputError(f"split is test, or val to choose options by, not {split!r}.")
         self.split = split
-        if not models.readout.names or models.run is None:
+        if not models.readout.names or models.run is None or models.operator is None:
             raise InputError(
                 "evaluate.py studies a network that predicts labels: it needs run=<folder> and operator=trained."
             )
-        self.models, self.run, self.resamples = models, models.run, resamples
+        self.models, self.run, self.operator, self.resamples = models, models.run, models.operator, resamples
         self.readout = models.readout
         known = self.run.source.label_names
         if unknown := [name for name in self.readout.names if name not in known]:
@@ -65,6 +66,20 @@ class Subject:
         self.names, self.images = held_out(self.source, 0, count, usual=100, split=split)
 
     @property
+    def training_outputs(self) -> TrainingOutputs:
+        """What the network's outputs of training images look like.
+
+        Raises:
+            InputError: If they are too many to be described, or no run trained it.
+        """
+        if (found := self.models.training_outputs) is None:
+            raise InputError(
+                "low and high are what training images show, which is known of a run's own network alone, of at most "
+                f"{MOST} outputs: set numbers."
+            )
+        return found
+
+    @property
     def drawn_by_name(self) -> bool:
         """Whether there are few enough outputs for charts that have each by its name."""
         return len(self.readout.names) <= _NAMED
@@ -74,7 +89,7 @@ class Subject:
         """Where the run's images come from."""
         return self.run.source
 
-    def _labels(self, dataset: Dataset) -> Tensor:
+    def _labels(self, dataset: LabelledImages) -> Tensor:
         """All labels of a data set, in the order of the operator's outputs, [N, K]."""
         return torch.from_numpy(np.asarray(dataset.labels)[:, self._columns]).float()
 
@@ -84,7 +99,7 @@ class Subject:
         return self._labels(self.source.split(self.split))[: len(self.images)]
 
     @cached_property
-    def _others(self) -> list[tuple[Dataset, range]]:
+    def _others(self) -> list[tuple[LabelledImages, range]]:
         """Data sets and places of real images that are not held out here: of the same split, and, where these are fewer
         than the held-out ones of the test split, of the validation split, too."""
         count, own, val = len(self.images), self.source.split(self.split), self.source.split("val")
@@ -121,7 +136,7 @@ class Subject:
     def networks(self) -> dict[str, nn.Module]:
         """Prefix of a metric's name to the classifier that it is by: the guiding network, and the judge if there is."""
         judge = self.models.judge
-        return {"": self.models.operator} | ({} if judge is None else {"judge_": judge})
+        return {"": self.operator} | ({} if judge is None else {"judge_": judge})
 
     def views(self, images: Tensor) -> dict[str, Tensor]:
         """What each classifier sees in images [N, C, H, W]: outputs [N, K]."""
@@ -233,7 +248,7 @@ class Subject:
             ``<prefix>agreement``, ``<prefix>balanced_agreement``, ``<prefix>mae``, [K] each, against the classifier's
             own view, ``<prefix>label_agreement`` and so on against the labels; and ``<name>_interval`` of each, [2].
         """
-        compared = {}
+        compared: dict[str, Tensor] = {}
         for prefix, values in found.items():
             for against, wanted in (("", self.readout.decode(self.seen[prefix])), ("label_", self.labels)):
                 found_ = agreement_intervals(values, wanted, resamples=self.resamples, readout=self.readout)

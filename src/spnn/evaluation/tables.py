@@ -20,7 +20,7 @@ def cells(table: Table) -> list[list[str]]:
 def split_pairs(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Rows in which each pair of numbers under ``key`` stands as ``key_low`` and ``key_high``."""
     pairs = {key for row in rows for key, value in row.items() if _is_pair(value)}
-    split = [{} for _ in rows]
+    split: list[dict[str, Any]] = [{} for _ in rows]
     for row, values in zip(rows, split, strict=True):
         for key, value in row.items():
             if key in pairs:
@@ -47,8 +47,8 @@ def print_table(table: Table) -> None:
     print_rows(list(table.columns.values()), cells(table), table.caption)
 
 
-def _text(value: float | str | Sequence[float] | None, title: str) -> str:
-    if _is_pair(value):
+def _text(value: float | str | list[float] | tuple[float, ...] | None, title: str) -> str:
+    if isinstance(value, list | tuple):
         return "–".join(format_metric(end, title) for end in value)
     if value is None or isinstance(value, str):
         return value or ""
@@ -80,4 +80,4 @@ _LATEX |= {"|": r"$|$", "λ": r"$\lambda$", "≥": r"$\geq$", "‖": r"$\|$", "�
 
 
 def _escape(text: str) -> str:
-    return text.translate(str.maketrans(_LATEX))
+    return "".join(_LATEX.get(letter, letter) for letter in text)

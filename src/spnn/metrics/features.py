@@ -8,6 +8,7 @@ import logging
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -17,6 +18,8 @@ from torchmetrics.image.lpip import LearnedPerceptualImagePatchSimilarity
 __all__ = ["inception", "perceptual"]
 
 log = logging.getLogger(__name__)
+
+Network = TypeVar("Network", bound=nn.Module)
 
 _PATIENCE = 20  # seconds without a byte before a download is given up
 
@@ -33,7 +36,7 @@ def perceptual(*, download: bool = False) -> LearnedPerceptualImagePatchSimilari
     return _load("LPIPS", "alexnet-*.pth", lambda: LearnedPerceptualImagePatchSimilarity("alex"), download)
 
 
-def _load(what: str, weights: str, make: Callable[[], nn.Module], download: bool) -> nn.Module | None:
+def _load(what: str, weights: str, make: Callable[[], Network], download: bool) -> Network | None:
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     if not download and not any(folder.glob(weights)):
         log.info("no %s: its network's weights (%s) are not in %s; download=true fetches them", what, weights, folder)

@@ -49,9 +49,15 @@ def inception_distances(real: Tensor, sampled: Tensor, *, download: bool = False
     return {"fid": frechet, "kid": kernel}
 
 
+class _Given(nn.Identity):
+    """In place of a network, where features are computed already."""
+
+    num_features: int
+
+
 def _distances(real: Tensor, sampled: Tensor) -> tuple[float, float]:
     """Fréchet and kernel distance between features, [N, F] and [M, F]."""
-    given = nn.Identity()  # in place of a network: the features are computed already
+    given = _Given()
     given.num_features = real.shape[1]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that it keeps all features: these are few

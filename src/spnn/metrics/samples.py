@@ -66,13 +66,15 @@ def measurement_metrics(
     metrics = {"gap": (y - wanted).abs().mean().item()}
     if clean is None:
         return metrics
-    smallest, device, of_each = min(x.shape[-2:]), working_device(), {"psnr": [], "ssim": []}
+    smallest, device = min(x.shape[-2:]), working_device()
+    of_each: dict[str, list[Tensor]] = {"psnr": [], "ssim": []}
     lpips = perceptual(download=download) if smallest >= _LPIPS_LEAST else None
     for some, of in zip(x.split(_WINDOW), clean.split(_WINDOW), strict=True):
         some = some.clamp(-1, 1)
         of_each["psnr"].append(psnr(some, of))
         if smallest > _SSIM_REACH:
             ssim = structural_similarity_index_measure(some, of, data_range=2.0, reduction="none")
+            assert isinstance(ssim, Tensor)  # a pair only where maps are asked for, too
             of_each["ssim"].append(ssim.reshape(-1))
         if lpips is not None:
             lpips.to(device).update(*(images.expand(-1, 3, -1, -1).to(device) for images in (some, of)))

@@ -90,15 +90,15 @@ class SurjectiveCoupling(Surjection):
             if st is None:
                 s, t = (free_form(hidden, latent, size) if text is None else text for text in (s, t))
             r = r or free_form(hidden, channels, size)
-        if (st is None) == (s is None) or (s is None) != (t is None):
-            raise InputError("give a block's log-scale and shift as one network, `st`, or as two, `s` and `t`.")
-        if r is None:
-            raise InputError("give a block's auxiliary network, `r`, or a width of free-form ones, `hidden`.")
-        if st is None:
+        if st is not None and s is None and t is None:
+            self.st = SubNetwork(st, latent, 2 * channels)
+        elif st is None and s is not None and t is not None:
             self.s = SubNetwork(s, latent, channels)
             self.t = SubNetwork(t, latent, channels)
         else:
-            self.st = SubNetwork(st, latent, 2 * channels)
+            raise InputError("give a block's log-scale and shift as one network, `st`, or as two, `s` and `t`.")
+        if r is None:
+            raise InputError("give a block's auxiliary network, `r`, or a width of free-form ones, `hidden`.")
         self.r = SubNetwork(r, channels, latent)
         for name, network in self.named_children():
             if size is not None and isinstance(network, SubNetwork) and network.size_after(size) != size:

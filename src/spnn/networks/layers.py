@@ -64,23 +64,31 @@ class SubNetwork(nn.Sequential):
                     f"can't read the layer {word!r} in {text!r}: expected e.g. 'conv3 64', 'conv3/2 128', 'up 64' or "
                     "'shuffle 4', and at the end a convolution without a width, e.g. 'conv3'."
                 )
-        nn.init.zeros_(self[-1].weight)
-        nn.init.zeros_(self[-1].bias)
+        for parameter in self.last.parameters():
+            nn.init.zeros_(parameter)
+
+    @property
+    def last(self) -> Conv2d:
+        """The convolution that gives the output."""
+        layer = self[-1]
+        assert isinstance(layer, Conv2d)
+        return layer
 
     def size_after(self, size: tuple[int, int]) -> tuple[int, int]:
         """Height and width of the output for an input of ``size``."""
+        height, width = size
         for layer in self:
             if isinstance(layer, nn.PixelShuffle):
-                size = tuple(n * layer.upscale_factor for n in size)
+                height, width = height * layer.upscale_factor, width * layer.upscale_factor
             elif isinstance(layer, Upsampling):
-                size = tuple(2 * n for n in size)
+                height, width = 2 * height, 2 * width
             elif isinstance(layer, Conv2d):
-                size = tuple(-(-n // layer.stride[0]) for n in size)
-        return size
+                height, width = -(-height // layer.stride[0]), -(-width // layer.stride[1])
+        return height, width
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute in the sub-network's precision (or autocast's), answer in that of ``x``."""
-        return super().forward(x.to(self[-1].weight.dtype)).to(x.dtype)
+        return super().forward(x.to(self.last.weight.dtype)).to(x.dtype)
 
 
 def free_form(hidden: int, in_channels: int, size: tuple[int, int] | None) -> str:

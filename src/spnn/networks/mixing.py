@@ -9,6 +9,8 @@ second matrix beside the parameter, and can't hold a product of a few reflection
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -116,12 +118,12 @@ class _CayleyProduct(torch.autograd.Function):
             return multiply(x, weight.T if transpose else weight)
 
     @staticmethod
-    def setup_context(ctx, inputs: tuple, output: Tensor) -> None:
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
         *tensors, ctx.transpose = inputs
         ctx.save_for_backward(*tensors, output)
 
     @staticmethod
-    def backward(ctx, g: Tensor) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor, None, None]:
         x, parameter, weight, y = ctx.saved_tensors
         back = _CayleyProduct.apply(g, parameter, weight, not ctx.transpose)
         with torch.autocast(g.device.type, enabled=False):
@@ -185,7 +187,7 @@ def _skew_parameter(channels: int) -> Tensor:
     return torch.randn(channels, channels) / channels**0.5
 
 
-MIXINGS = {
+MIXINGS: dict[str, Callable[[int], OrthogonalMixing | IdentityMixing]] = {
     "cayley": CayleyMixing,
     "householder": HouseholderMixing,
     "exponential": ExponentialMixing,
@@ -193,7 +195,7 @@ MIXINGS = {
 }
 
 
-def build_mixing(name: str, channels: int) -> nn.Module:
+def build_mixing(name: str, channels: int) -> OrthogonalMixing | IdentityMixing:
     """Build the mixing called ``name`` for ``channels`` channels.
 
     Raises:

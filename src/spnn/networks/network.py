@@ -54,6 +54,8 @@ class SPNN(
         True
     """
 
+    _hub_mixin_config: dict[str, Any]
+
     keywords_of = SurjectiveCoupling
     """What other arguments are handed to, for their names to be checked with the config."""
 
@@ -68,34 +70,35 @@ class SPNN(
     ):
         if len(image_shape) != 3:
             raise InputError(f"expected an image_shape (C, H, W), got {tuple(image_shape)}.")
-        channels, *size = self.image_shape = tuple(image_shape)
-        plan = [{**defaults, **arguments} for arguments in plan]
-        if not plan:
+        channels, height, width = self.image_shape = tuple(image_shape)
+        whole = [{**defaults, **arguments} for arguments in plan]
+        if not whole:
             raise InputError("the plan has no blocks.")
-        grid = (grid, grid) if isinstance(grid, int) else tuple(grid)
-        cells = math.prod(grid)
+        self.grid = (grid, grid) if isinstance(grid, int) else tuple(grid)
+        cells, asked = math.prod(self.grid), "x".join(map(str, self.grid))
         if outputs is not None:
             if outputs % cells:
-                raise InputError(f"{outputs} outputs are no maps of {grid[0]}x{grid[1]}: choose another `grid`.")
-            if (found := plan[-1].setdefault("channels", outputs // cells) * cells) != outputs:
+                raise InputError(f"{outputs} outputs are no maps of {asked}: choose another `grid`.")
+            if (found := whole[-1].setdefault("channels", outputs // cells) * cells) != outputs:
                 raise InputError(f"the plan's last block gives {found} outputs; {outputs} were requested.")
         blocks = []
-        for i, arguments in enumerate(plan):
+        for i, arguments in enumerate(whole):
             try:
-                blocks.append(SurjectiveCoupling(channels, size=tuple(size), **arguments))
+                block = SurjectiveCoupling(channels, size=(height, width), **arguments)
             except (InputError, TypeError) as error:
-                of = f" ({outputs} outputs were requested)" if outputs is not None and i == len(plan) - 1 else ""
+                of = f" ({outputs} outputs were requested)" if outputs is not None and i == len(whole) - 1 else ""
                 raise InputError(f"block {i} of the plan{of}: {error}") from error
-            channels, size = blocks[-1].channels, [n // blocks[-1].unshuffle for n in size]
-        if tuple(size) != grid:
+            channels, height, width = block.channels, height // block.unshuffle, width // block.unshuffle
+            blocks.append(block)
+        if (height, width) != self.grid:
             raise InputError(
-                f"the plan leaves {size[0]}x{size[1]} pixels of an image of {self.image_shape}, not the "
-                f"{grid[0]}x{grid[1]} of `grid`: its unshuffles must multiply to the image's size over the grid's."
+                f"the plan leaves {height}x{width} pixels of an image of {self.image_shape}, not the "
+                f"{asked} of `grid`: its unshuffles must multiply to the image's size over the grid's."
             )
-        super().__init__(*blocks, _Flat(channels, *grid))
-        self.num_outputs, self.grid = channels * cells, grid
-        self._hub_mixin_config = {"image_shape": list(self.image_shape), "plan": plan}  # what config.json will hold
-        self._hub_mixin_config |= {"grid": list(grid)} if cells > 1 else {}
+        super().__init__(*blocks, _Flat(channels, *self.grid))
+        self.num_outputs = channels * cells
+        self._hub_mixin_config = {"image_shape": list(self.image_shape), "plan": whole}  # what config.json will hold
+        self._hub_mixin_config |= {"grid": list(self.grid)} if cells > 1 else {}
         self.names = names
 
     @property
@@ -130,8 +133,9 @@ class SPNN(
             network.names = names or (CELEBA_ATTRIBUTES if network.num_outputs == len(CELEBA_ATTRIBUTES) else ())
         return network.eval()
 
+    # The hub's class names its options one by one.
     @classmethod
-    def from_pretrained(cls, folder_or_repository: str | Path, **options: Any) -> "SPNN":
+    def from_pretrained(cls, folder_or_repository: str | Path, **options: Any) -> "SPNN":  # type: ignore[override]
         """Build the network that ``save_pretrained`` wrote or ``push_to_hub`` published, and load its weights.
 
         Arguments:

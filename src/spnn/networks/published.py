@@ -65,7 +65,8 @@ def read_published(source: str | Path | Mapping[str, Tensor]) -> tuple[dict, dic
     if not blocks:
         raise InputError("the state dict is empty.")
 
-    plan, state, channels, size = [], {}, 3, 1
+    plan, channels, size = [], 3, 1
+    state: dict[str, Tensor] = {}
     for place, (_, block) in enumerate(sorted(blocks.items())):
         try:
             mixing, mixed = block.pop("mixing"), block["mixing.parameter"].shape[1]

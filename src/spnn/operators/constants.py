@@ -11,7 +11,8 @@ class Exact:
     hold no doubles."""
 
     def __init__(self, values: Tensor):
-        self.values, self._kept = values.detach().double().cpu(), {}
+        self.values = values.detach().double().cpu()
+        self._kept: dict[tuple[torch.dtype, torch.device], Tensor] = {}
 
     def __call__(self, like: Tensor) -> Tensor:
         key = like.dtype, like.device

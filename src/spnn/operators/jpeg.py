@@ -86,14 +86,12 @@ class JPEG(Surjection):
         self.backwards = [Exact(transform * table[:, None]) for table in tables]
         reduced = (height // 2, width // 2) if self.pool else (height, width)
         self.plane_shapes = [(1, height, width), (2, *reduced)][:channels]
-
-    @property
-    def num_latents(self) -> int:
-        return len(self.plane_shapes) + (self.pool is not None)
+        self.num_latents = len(self.plane_shapes) + (self.pool is not None)
 
     def complete(self, x: Tensor) -> Completion:
         colours = torch.einsum("pc,bchw->bphw", self.to_planes(x), x)
-        planes, detail = [colours[:, :1] - 0.5, colours[:, 1:]][: len(self.plane_shapes)], []
+        planes = [colours[:, :1] - 0.5, colours[:, 1:]][: len(self.plane_shapes)]
+        detail: list[Tensor] = []
         if self.pool:
             planes[1], detail = self.pool.complete(planes[1])
         y, z = [], []

@@ -96,6 +96,8 @@ class Inpainting(LinearOperator):
         InputError: If the mask has another shape, or knows no pixel.
     """
 
+    known: Tensor
+
     def __init__(self, mask: Tensor, image_shape: Sequence[int]):
         super().__init__(image_shape)
         mask = torch.as_tensor(mask, dtype=torch.bool)
@@ -152,11 +154,11 @@ class Grayscale(LinearOperator):
 
     def __init__(self, image_shape: Sequence[int], weights: Sequence[float] = (0.299, 0.587, 0.114)):
         super().__init__(image_shape)
-        weights = torch.as_tensor(weights, dtype=torch.double)
-        if weights.shape != self.image_shape[:1] or not weights.any():
-            raise InputError(f"expected {self.image_shape[0]} weights, not all zero, got {weights.tolist()}.")
-        self.weights = Exact(weights[:, None, None])
-        self.inverse = Exact(weights[:, None, None] / weights.square().sum())
+        given = torch.as_tensor(weights, dtype=torch.double)
+        if given.shape != self.image_shape[:1] or not given.any():
+            raise InputError(f"expected {self.image_shape[0]} weights, not all zero, got {given.tolist()}.")
+        self.weights = Exact(given[:, None, None])
+        self.inverse = Exact(given[:, None, None] / given.square().sum())
 
     def forward(self, x: Tensor) -> Tensor:
         return (x * self.weights(x)).sum(dim=1, keepdim=True)

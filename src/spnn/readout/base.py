@@ -269,6 +269,9 @@ class Readout(ABC):
 class _MeanError(Metric):
     """The mean :meth:`Readout.error` of each coordinate, [K]."""
 
+    sum: Tensor
+    count: Tensor
+
     def __init__(self, readout: Readout):
         super().__init__()
         self.readout = readout

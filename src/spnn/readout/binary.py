@@ -21,7 +21,8 @@ class Binary(Readout):
     read and set logits."""
 
     noun, score, trivial, grouped = "attribute", "accuracy", "majority", True
-    poles = flips = ("no", "yes")
+    poles = ("no", "yes")
+    flips: tuple[str, ...] = poles
 
     def loss(self, y: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy."""

@@ -295,8 +295,8 @@ class Boxes(Mixed):
         count = len(form.split()) - named
         for text in str(values[key]).split(" and ") if key in values else ():
             parts = text.split()
-            numbers = [_share(part) for part in parts[-count:]]
-            if len(numbers) < count or None in numbers or bool(parts[:-count]) != named:
+            numbers = [number for part in parts[-count:] if (number := _share(part)) is not None]
+            if len(numbers) < count or bool(parts[:-count]) != named:
                 raise InputError(f"{key}: {form}, shares of the picture from 0 to 1, joined by `and`; got {text!r}.")
             yield " ".join(parts[:-count]), numbers
 
@@ -409,10 +409,10 @@ class _Precision(MeanAveragePrecision):
         super().__init__(extended_summary=True)
         self.readout = readout
 
-    def update(self, decoded: Tensor, labels: Tensor) -> None:
+    def update(self, decoded: Tensor, labels: Tensor) -> None:  # type: ignore[override]  # as any readout's metric
         super().update(self.readout.boxes(decoded.float(), _FAINT), self.readout.boxes(labels.float()))
 
-    def compute(self) -> Tensor:
+    def compute(self) -> Tensor:  # type: ignore[override]  # as any readout's metric
         found = super().compute()
         precision = found["precision"][:, :, :, 0, -1].mean(1)  # thresholds, classes; -1 where no picture has the class
         scores = torch.full((2, len(self.readout.classes)), torch.nan)

@@ -43,7 +43,7 @@ class Classes(OneOfMany):
     def check(self, labels: Tensor) -> None:
         super().check(labels)
         if not (((labels == 0) | (labels == 1)).all() and (labels.sum(1) == 1).all()):
-            row = (labels.sum(1) - 1).abs().argmax().item()
+            row = int((labels.sum(1) - 1).abs().argmax())
             raise InputError(
                 f"labels of classes are 1 for the image's class and 0 for the others; those of image {row} are "
                 f"{labels[row].tolist()[:10]}."

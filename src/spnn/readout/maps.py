@@ -103,7 +103,7 @@ class ClassMap(OneOfMany):
             elif name in self.classes:
                 read |= self._filled(name, str(value))
             elif _PART.fullmatch(str(name)):
-                read |= self._filled(value, str(name))
+                read |= self._filled(str(value), str(name))
             else:
                 place = self.place(str(name))
                 read[place] = self.read(str(name), value)

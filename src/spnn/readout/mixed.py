@@ -1,6 +1,7 @@
 """Several kinds of labels in one network."""
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from itertools import pairwise
 
 import torch
@@ -72,7 +73,7 @@ class Mixed(Readout):
         return self._each("known", labels)
 
     def energy(self, y: Tensor, target: Tensor) -> Tensor:
-        return sum(part.energy(y[..., place], target[..., place]) for part, place in self._pairs)
+        return reduce(torch.add, (part.energy(y[..., place], target[..., place]) for part, place in self._pairs))
 
     def metric(self) -> Metric:
         return _Metrics(self.parts, self.slices)
@@ -116,7 +117,7 @@ class Mixed(Readout):
         return any(part.takes(key) for part in self.parts)
 
     def settings(self, values: Mapping[str, float | str | bool]) -> dict[int, Setting]:
-        read = {}
+        read: dict[int, Setting] = {}
         for part, place in self._pairs:
             own = {name: value for name, value in values.items() if part.takes(str(name))}
             if own:
@@ -187,9 +188,12 @@ class Mixed(Readout):
 class _Metrics(WrapperMetric):
     """The metrics of the parts, side by side, [K]."""
 
+    metrics: Sequence[Metric]
+
     def __init__(self, parts: Sequence[Readout], slices: Sequence[slice]):
         super().__init__()
-        self.metrics, self.slices = nn.ModuleList(part.metric() for part in parts), slices
+        self.slices = slices
+        self.metrics = nn.ModuleList(part.metric() for part in parts)  # type: ignore[assignment]  # see Composition
 
     def update(self, decoded: Tensor, labels: Tensor) -> None:
         for metric, place in zip(self.metrics, self.slices, strict=True):

@@ -34,6 +34,8 @@ class Values(Readout):
     """
 
     noun = "value"
+    low: Tensor
+    high: Tensor
 
     def __init__(
         self,

@@ -11,8 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
+from spnn.configs import plain
 from spnn.errors import InputError, nearest
 from spnn.runs.record import read_status
 from spnn.runs.run import Run, flat
@@ -35,12 +34,12 @@ class Listed(Run):
     @cached_property
     def options(self) -> dict[str, Any]:
         """The run's config."""
-        return OmegaConf.to_container(self.config)
+        return plain(self.config, resolve=False)
 
     @cached_property
     def figures(self) -> dict[str, float]:
         """All numbers of ``metrics.json``, ``stage/metric``, and of the evaluation, ``evaluation/method/metric``."""
-        found = {}
+        found: dict[str, float] = {}
         for stage, metrics in self.all_metrics().items():
             found |= {f"{stage}/{name}": value for name, value in metrics.items()}
         evaluation = self.folder / "evaluation/metrics.json"

@@ -49,7 +49,7 @@ class Record(AbstractContextManager):
     """
 
     def __init__(
-        self, folder: str | Path, overrides: Sequence[str] = (), interruptions: tuple[type[Exception], ...] = ()
+        self, folder: str | Path, overrides: Sequence[str] = (), interruptions: tuple[type[BaseException], ...] = ()
     ):
         self.folder, self.overrides, self.interruptions = Path(folder), list(overrides), interruptions
         self._lock = FileLock(self.folder / ".lock", timeout=2)
@@ -100,7 +100,7 @@ class Record(AbstractContextManager):
             if error is None:
                 self._write(status="finished", stage=None)
             elif isinstance(error, Exception) and not isinstance(error, self.interruptions):
-                message = str(error) if isinstance(error, InputError) else f"{kind.__name__}: {error}"
+                message = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
                 self._write(status="failed", reason=message)
             else:
                 self._write(status="interrupted", reason="ended by a signal")

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from spnn.configs import blanks, check_trust, instantiate, needs_training
+from spnn.configs import blanks, check_trust, instantiate, needs_training, plain, read_config
 from spnn.errors import InputError
 from spnn.networks import SPNN
 from spnn.outputs import MOST, TrainingOutputs
@@ -24,6 +24,7 @@ from spnn.surjection import Surjection
 
 if TYPE_CHECKING:
     from spnn.data import ImageData, Source
+    from spnn.diffusion import ImagePrior
 
 __all__ = ["Run", "flat", "noisy_judge_of", "stages_of", "trained_by"]
 
@@ -69,7 +70,7 @@ def noisy_judge_of(run: str | Path | None) -> nn.Module:
 def _what(config: DictConfig, section: str, model: str) -> dict[str, Any]:
     """A section's options but those that don't change what a model learns: where and how data lie; to a prior, what
     labels say."""
-    options = OmegaConf.to_container(OmegaConf.select(config, section), resolve=True)
+    options = plain(OmegaConf.select(config, section))
     without_effect = (*_OF_THE_PLACE, *(_OF_LABELS if (model, section) == ("prior", "data.source") else ()))
     return {key: value for key, value in options.items() if key not in without_effect}
 
@@ -108,7 +109,7 @@ class Run:
                 f"{folder} is not a run's folder: it has no config.yaml. Runs in outputs/:\n  {known}\n"
                 f"With the package come {', '.join(embedded_runs())}."
             )
-        self.config = OmegaConf.load(self.folder / "config.yaml")
+        self.config = read_config(self.folder / "config.yaml")
         check_trust(self.config, self.folder / "config.yaml")
 
     @classmethod
@@ -125,7 +126,7 @@ class Run:
         folder.mkdir(parents=True, exist_ok=True)
         with replacing(folder / "config.yaml") as unfinished:  # there at last: other processes wait for it
             OmegaConf.save(OmegaConf.merge(config, {"folder": str(folder)}), unfinished, resolve=True)
-            run = cls(folder, OmegaConf.load(unfinished))
+            run = cls(folder, read_config(unfinished))
             if earlier is not None:
                 run.take_weights_from(earlier, but=config.stages)
         return run
@@ -182,7 +183,7 @@ class Run:
             seed=self.config.seed,
         )
 
-    def build(self, model: str) -> nn.Module:
+    def build(self, model: str) -> Any:
         """Build the run's ``surjection``, ``prior`` or ``judge`` with new weights, or those that its config names."""
         section = self.config[_SECTION_OF[model]]
         made = self.instantiate(section, **({} if model == "prior" else {"outputs": len(self.source.label_names)}))
@@ -204,7 +205,7 @@ class Run:
         """The trained surjection: after phase 2 if that has been run, else after phase 1."""
         return self._trained("surjection")
 
-    def prior(self) -> nn.Module:
+    def prior(self) -> "ImagePrior":
         """The trained prior; if none was trained, the ready one that the config names."""
         config = self.config.prior
         if not self.has("prior") and "_target_" in config and not needs_training(config):
@@ -225,7 +226,7 @@ class Run:
         """Whether a stage that trains the model is finished."""
         return any(self.weights(stage).exists() for stage in stages_of(self.config, model))
 
-    def _trained(self, model: str) -> nn.Module:
+    def _trained(self, model: str) -> Any:
         stages = stages_of(self.config, model)
         for stage in stages:
             if self.weights(stage).exists():
@@ -337,7 +338,7 @@ class Run:
 
     def differences(self, config: DictConfig, but: Callable[[str], bool]) -> list[str]:
         """Options that this run has otherwise than ``config``, as text, but for those whose dotted name is ``but``."""
-        mine, other = (flat(OmegaConf.to_container(c, resolve=True)) for c in (self.config, config))
+        mine, other = (flat(plain(c)) for c in (self.config, config))
         return [
             f"{key}={mine.get(key, '(none)')}, now {other.get(key, '(none)')}"
             for key in sorted(mine.keys() | other.keys())

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from spnn.metrics import Fault, agreement_with, faults, measurement_metrics, pixel_metrics, verdict
 from spnn.outputs import outputs_of
@@ -65,7 +65,9 @@ class View:
 
     def side_effects(self, edited: Tensor) -> Tensor:
         """How many others differ from the given images, [M]."""
-        return torch.tensor([len(self.readout.listed(row)) for row in self.changed(edited)]).double()
+        changed = self.changed(edited)
+        assert changed is not None  # only asked where there are given images
+        return torch.tensor([len(self.readout.listed(row)) for row in changed]).double()
 
     def _agree(self, y: Tensor, other: Tensor) -> Tensor:
         return self.readout.agrees(self.readout.decode(y), self.readout.decode(other)) & y.isfinite()
@@ -137,13 +139,16 @@ class Drawn:
             label if copies == 1 else f"{label}\nsample {i + 1}" for label in problem.labels for i in range(copies)
         ]
 
-        def below(images: Tensor, labels: Sequence[str]) -> dict[str, Tensor]:
+        def below(images: Tensor | None, labels: Sequence[str]) -> dict[str, Tensor]:
             """Images of one target, or of several of a series, as rows."""
+            if images is None:
+                return {}
             return dict(zip(labels, images.unflatten(0, (-1, len(labels))).unbind(1), strict=True))
 
-        rows, found = {label: images[::series] for label, images in problem.rows.items()}, {}
+        rows = {label: images[::series] for label, images in problem.rows.items()}
+        found: dict[str, Tensor] = {}
         legend = readout.legend if self.seen else {}
-        if legend:
+        if legend and problem.y is not None:
             view = self.seen[-1]
             fixed = problem.y if problem.free is None else problem.y.masked_fill(problem.free, torch.nan)
             wanted = ["target"] if series == 1 else [f"target\n{label}" for label in problem.labels]
@@ -159,8 +164,8 @@ class Drawn:
         edited, listed = self.problem.edited, self.models.readout.listed
         if edited is None:
             return []
-        view, took = self.seen[-1], self.took
-        before, failed = view.before(edited), ~view.right & edited
+        view = self.seen[-1]
+        took, before, failed = view.took(edited), view.before(edited), ~view.right & edited
         if view.given is None:
             said = f"{took.sum()} of {len(took)} samples show what was set, by {view.by}"
         else:
@@ -195,7 +200,7 @@ class Drawn:
             means = torch.tensor(agree).unflatten(0, by_target).double().mean(1).tolist()
             captions = [f"{count:.3g} of {every} agree" for count in means]
         else:
-            of_each = self.took.unflatten(0, by_target).sum(1).tolist()
+            of_each = view.took(problem.edited).unflatten(0, by_target).sum(1).tolist()
             words = "failed", "took"
             captions = [words[n] if self.per_target == 1 else f"{n} of {self.per_target} took" for n in of_each]
             if view.given is not None:
@@ -216,7 +221,9 @@ def look_at(images: Tensor, problem: Problem, models: Models, *, download: bool 
     if known is not None and known.whole.isfinite().all():
         metrics |= {f"training_{name}": value for name, value in zip(_WHOLE, known.whole.tolist(), strict=True)}
     if seen and not models.readout.names:
-        clean = _repeated(problem.images, len(images) // len(problem.names)) if problem.clean else None
+        clean = None
+        if problem.clean and problem.images is not None:
+            clean = _repeated(problem.images, len(images) // len(problem.names))
         metrics = dict(measurement_metrics(seen[0].found, seen[0].wanted, images, clean, download=download)) | metrics
     elif seen:
         for view in seen:
@@ -232,10 +239,10 @@ def look_at(images: Tensor, problem: Problem, models: Models, *, download: bool 
 
 def _views(images: Tensor, outputs: Tensor | None, problem: Problem, models: Models) -> list[View]:
     """The judge's targets are its own predictions on the source image, except for what was set."""
-    if problem.y is None:
+    if problem.y is None or models.operator is None:
         return []
     per_target = len(images) // len(problem.names)
-    networks = {("g", ""): models.operator}
+    networks: dict[tuple[str, str], nn.Module] = {("g", ""): models.operator}
     if models.judge is not None and models.readout.names:
         networks["the judge", "judge_"] = models.judge
     views = []
@@ -243,9 +250,9 @@ def _views(images: Tensor, outputs: Tensor | None, problem: Problem, models: Mod
         y, given = problem.y, None if problem.images is None else outputs_of(network, problem.images)
         if prefix and given is not None:
             y = given if problem.edited is None else torch.where(problem.edited, y, given)
-        found = outputs if network is models.operator else outputs_of(network, images)
-        repeated = (None if x is None else _repeated(x, per_target) for x in (y, given))
-        views.append(View(by, prefix, models.readout, found, *repeated))
+        found = outputs if outputs is not None and network is models.operator else outputs_of(network, images)
+        given = None if given is None else _repeated(given, per_target)
+        views.append(View(by, prefix, models.readout, found, _repeated(y, per_target), given))
     return views
 
 

@@ -22,7 +22,7 @@ from spnn.diffusion.guidance import Guidance, TargetGuidance, guide
 from spnn.diffusion.latent import LatentPrior
 from spnn.diffusion.sampler import ImageNoise, Sampler
 from spnn.errors import InputError, told
-from spnn.sampling.models import Models, with_operator
+from spnn.sampling.models import Models, need_operator, with_operator
 from spnn.sampling.progress import SamplingProgress
 from spnn.sampling.store import MemoryStore
 from spnn.surjection import Surjection
@@ -62,6 +62,12 @@ class Request:
     images: Tensor | None = None
     frames: int = 0
     operator: Surjection | None = None
+
+    @property
+    def drawn_by(self) -> Sampler:
+        """The sampler; a study's request has one once it is drawn."""
+        assert self.sampler is not None
+        return self.sampler
 
     def among(self, models: Models) -> Models:
         """The models, with the request's own operator if it has one."""
@@ -105,17 +111,17 @@ def check_common(config: DictConfig, *counts: str) -> None:
 def check_guidance(models: Models, request: Request) -> None:
     """Raise InputError if the guidance of the first sample can't be made, or would guide no step of the sampler; warn
     if it guides few."""
-    models = request.among(models)
-    if request.sampler.start is not None and request.images is None:
+    models, sampler = request.among(models), request.drawn_by
+    if sampler.start is not None and request.images is None:
         raise InputError(
-            f"sampler.start={request.sampler.start} needs images to start from, but these samples start from noise. "
+            f"sampler.start={sampler.start} needs images to start from, but these samples start from noise. "
             "(Of studies, study=edit and multi start from images: study.starts=[450].)"
         )
     if request.y is not None:
-        made, levels = _tried_guidance(models, request), request.sampler.levels()
+        made, levels = _tried_guidance(models, request), sampler.levels()
         if not isinstance(made, TargetGuidance) or made.exact:
             return
-        guided, start = sum(made.schedule(level) > 0 for level in levels), request.sampler.start
+        guided, start = sum(made.schedule(level) > 0 for level in levels), sampler.start
         mend = "Start from a higher step, take more steps, or choose another guidance/schedule."
         if not guided:
             raise InputError(
@@ -139,7 +145,7 @@ def _tried_guidance(models: Models, request: Request) -> Guidance | None:
         "TargetGuidance."
     )
     with told("the guidance can't be made", needs):
-        made = request.guidance(models.operator.cpu(), y, free=free, readout=models.readout)
+        made = request.guidance(need_operator(models).cpu(), y, free=free, readout=models.readout)
     if made is not None and not callable(made) and not hasattr(made, "guide"):
         raise InputError(
             f"a guidance is called as (operator, y, free=..., readout=...) and gives what guides, but {made!r} can't "
@@ -148,11 +154,11 @@ def _tried_guidance(models: Models, request: Request) -> Guidance | None:
     if made is None or type(made).__module__.startswith("spnn."):
         return made
     strength = getattr(made, "schedule", lambda t: 1.0)
-    t = max(request.sampler.levels(), key=strength)
+    t = max(request.drawn_by.levels(), key=strength)
     x = torch.zeros(2, *models.prior.image_shape)
     try:
         with torch.no_grad():
-            halving = request.sampler.denoiser(lambda x, _: Denoised(x / 2, x / 2), lambda: torch.randn_like(x), 0)
+            halving = request.drawn_by.denoiser(lambda x, _: Denoised(x / 2, x / 2), lambda: torch.randn_like(x), 0)
             denoise = halving.at(t)
             guide(made, denoise, x, denoise.level)
     except InputError:
@@ -213,7 +219,7 @@ class _Sampling(L.LightningModule):
         self.operator, self.readout = models.operator, models.readout
         self.request, self.rows, self.store = request, request.rows(), store
         self.batch_size, self.frames_of, self.progress = batch_size, frames_of, progress
-        self.shown = set(request.sampler.evenly_spread(request.frames))
+        self.shown = set(request.drawn_by.evenly_spread(request.frames))
 
     def setup(self, stage: str) -> None:
         self.missing = self.store.missing()
@@ -227,10 +233,11 @@ class _Sampling(L.LightningModule):
 
     def predict_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
         index, *rows = batch
-        row, sampler = dict(zip(self.rows, rows, strict=True)), self.request.sampler
-        is_latent = isinstance(self.prior, LatentPrior)
-        decode = self.prior.decode if is_latent else lambda x0: x0
-        shape = self.prior.noise_shape if is_latent else self.prior.image_shape
+        row, sampler = dict(zip(self.rows, rows, strict=True)), self.request.drawn_by
+        decode: Callable[[Tensor], Tensor] = _as_they_are
+        shape = self.prior.image_shape
+        if isinstance(self.prior, LatentPrior):
+            decode, shape = self.prior.decode, self.prior.noise_shape
         noise = ImageNoise(row["seed"].tolist(), shape, self.device)
         guidance, frames = None, []
         if "y" in row:
@@ -256,5 +263,10 @@ class _Sampling(L.LightningModule):
         """What is kept of a step."""
         if self.frames_of == "image":
             return x0
+        assert self.operator is not None
         with torch.autocast(self.device.type, enabled=False):
             return self.operator(x0.float())
+
+
+def _as_they_are(x0: Tensor) -> Tensor:
+    return x0

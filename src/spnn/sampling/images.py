@@ -10,6 +10,7 @@ from torch import Tensor
 from spnn.data import Source
 from spnn.data.files import find_images, load_image
 from spnn.data.module import scale_to_unit_range
+from spnn.data.sources import Split
 from spnn.errors import InputError
 from spnn.saving import room
 
@@ -19,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def held_out(
-    source: Source, first: int, count: int | None, usual: int = 16, split: str = "test"
+    source: Source, first: int, count: int | None, usual: int = 16, split: Split = "test"
 ) -> tuple[list[str], Tensor]:
     """Return the names of ``count`` images of a split, which are their numbers, and the images [N, C, H, W] in [-1, 1].
     A count of None takes the ``usual`` number, or all where there are fewer.

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from spnn.configs import blanks, instantiate, needs_training
+from spnn.diffusion.denoiser import ImagePrior
 from spnn.errors import InputError
 from spnn.networks import SPNN
 from spnn.outputs import TrainingOutputs
@@ -19,7 +20,7 @@ from spnn.surjection import Surjection
 
 log = logging.getLogger(__name__)
 
-__all__ = ["Models", "freeze", "load_models", "readout_of", "with_operator"]
+__all__ = ["Models", "freeze", "load_models", "need_operator", "readout_of", "with_operator"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Models:
         trained_in: The run that trained the operator, if one did.
     """
 
-    prior: nn.Module
+    prior: ImagePrior
     operator: Surjection | None
     readout: Readout
     judge: nn.Module | None
@@ -69,7 +70,10 @@ def load_models(config: DictConfig) -> Models:
     run = Run(config.run) if config.run else None
     if run is not None and config.data.root is not None:
         run.move_data(config.data.root)
-    prior, operator, readout, owner = _load_prior(config.prior, run), None, VALUES, None
+    prior = _load_prior(config.prior, run)
+    operator: Surjection | None = None
+    readout: Readout = VALUES
+    owner: Run | None = None
     if "_target_" in config.operator:
         operator = instantiate(config.operator, **blanks(config.operator, image_shape=prior.image_shape))
         readout = readout_of(operator)
@@ -77,12 +81,28 @@ def load_models(config: DictConfig) -> Models:
         owner = _need(config.operator.run, run, "operator")
         operator, readout = owner.surjection(), owner.source.readout
     shape = getattr(operator, "image_shape", prior.image_shape)
-    judged = run is not None and readout.names == run.source.readout.names and shape == run.source.image_shape
-    if run is not None and readout.names and not judged and run.has("judge"):
+    judge = None
+    if run is not None and readout.names == run.source.readout.names and shape == run.source.image_shape:
+        judge = run.judge()
+    elif run is not None and readout.names and run.has("judge"):
         log.warning(
             "the judge of %s is for other labels, another order of them or another size: it is left out", run.folder
         )
-    return freeze(Models(prior, operator, readout, run.judge() if judged else None, run, owner))
+    return freeze(Models(prior, operator, readout, judge, run, owner))
+
+
+def need_operator(models: Models) -> Surjection:
+    """The operator.
+
+    Raises:
+        InputError: If there is none.
+    """
+    if models.operator is None:
+        raise InputError(
+            "this task needs an operator: run=<folder> of a run that has trained one, or another choice of `operator`, "
+            "such as operator=super_resolution."
+        )
+    return models.operator
 
 
 def freeze(models: Models) -> Models:
@@ -122,7 +142,7 @@ def with_operator(models: Models, operator: Surjection) -> Models:
     return freeze(replace(models, operator=operator, readout=readout_of(operator), judge=None, trained_in=None))
 
 
-def _load_prior(config: DictConfig, run: Run | None) -> nn.Module:
+def _load_prior(config: DictConfig, run: Run | None) -> ImagePrior:
     if "_target_" not in config:  # prior=trained
         return _need(config.run, run, "prior").prior()
     if needs_training(config):

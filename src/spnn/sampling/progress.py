@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from lightning.pytorch.utilities import rank_zero_only
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from spnn.processes import rank
 
 __all__ = ["SamplingProgress"]
 
@@ -27,7 +28,7 @@ class SamplingProgress:
     def __init__(self, title: str, total: int, seconds: float = 20, watch: Callable[[float], None] | None = None):
         self.title, self.total, self.seconds, self.watch, self.done = title, total, seconds, watch, 0.0
         columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]:.2f} images/s"))
-        self.is_first, self.has_bar = rank_zero_only.rank == 0, sys.stdout.isatty()
+        self.is_first, self.has_bar = rank() == 0, sys.stdout.isatty()
         self.bar = Progress(
             TextColumn(title), *columns, TimeRemainingColumn(), disable=not (self.is_first and self.has_bar)
         )

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,37 +29,47 @@ def save_tensors(kind: str | None, folder: Path, tensors: Mapping[str, Tensor]) 
     if kind == "safetensors":
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / "samples.safetensors")
     elif kind == "npz":
-        np.savez(folder / "samples.npz", **{name: tensor.numpy() for name, tensor in tensors.items()})
+        arrays: dict[str, Any] = {name: tensor.numpy() for name, tensor in tensors.items()}
+        np.savez(folder / "samples.npz", **arrays)
 
 
 def save_metadata(path: Path, names: Sequence[str], seeds: Sequence[int], drawn: Drawn) -> None:
     """Write a line of JSON per sample: its PNG, target and seed; the outputs given, wanted and achieved, in the unit in
     which users set them, and what the judge sees; of an edit what was set, whether it took, what failed and what else
     changed, by the judge; how whole the picture is."""
-    problem, readout, took = drawn.problem, drawn.models.readout, drawn.took
+    problem, readout, edits = drawn.problem, drawn.models.readout, _edits(drawn)
     labels = readout.names
-    failed = changed = None
-    if took is not None:
-        failed, changed = ~drawn.seen[-1].right & problem.edited, drawn.seen[-1].changed(problem.edited)
     whole = {"saturated": saturated(drawn.images), "fine_energy": fine_energy(drawn.images)}
     with path.open("w", encoding="utf-8") as file:
         for i, name in enumerate(names):
             target = i // drawn.per_target
-            line = {"image": f"{name}.png", "target_of": problem.names[target], "seed": seeds[i]}
-            if drawn.seen and labels:
+            line: dict[str, Any] = {"image": f"{name}.png", "target_of": problem.names[target], "seed": seeds[i]}
+            if problem.y is not None and labels:
                 rows = {"target": _fixed(problem.y[target], problem.free), **_seen(drawn, i)}
                 for key, y in rows.items():
                     values = [None if value != value else value for value in readout.shown(y).tolist()]
                     line[key] = dict(zip(labels, values, strict=True))
-                if took is not None:
-                    line["set"] = readout.chosen(problem.y[target], problem.edited)
-                    line |= {"took": took[i].item(), "failed": readout.listed(failed[i])}
-                if changed is not None:
-                    line["changed"] = readout.listed(changed[i])
-            elif drawn.seen:
+                line |= edits[i]
+            elif problem.y is not None and drawn.outputs is not None:
                 line["gap"] = (drawn.outputs[i] - problem.y[target]).abs().mean().item()
             line |= {name: values[i].item() for name, values in whole.items()}
             file.write(to_json(line) + "\n")
+
+
+def _edits(drawn: Drawn) -> list[dict[str, Any]]:
+    """What was set for each sample, whether it took, what failed, and what else changed; nothing where none was set."""
+    problem, readout, edited = drawn.problem, drawn.models.readout, drawn.problem.edited
+    if edited is None or problem.y is None:
+        return [{} for _ in drawn.images]
+    view = drawn.seen[-1]
+    took, failed, changed = view.took(edited), ~view.right & edited, view.changed(edited)
+    found: list[dict[str, Any]] = []
+    for i in range(len(took)):
+        set_ = readout.chosen(problem.y[i // drawn.per_target], edited)
+        found.append({"set": set_, "took": took[i].item(), "failed": readout.listed(failed[i])})
+        if changed is not None:
+            found[-1]["changed"] = readout.listed(changed[i])
+    return found
 
 
 def save_trajectory(kind: str, folder: Path, frames: Tensor, steps: Sequence[int], drawn: Drawn) -> Path:
@@ -91,8 +102,8 @@ def track(
     with (folder / "metadata.jsonl").open(encoding="utf-8") as file:
         for i, line in enumerate(islice(map(json.loads, file), _LOGGED)):
             listed = {key: ", ".join(line.pop(key)) for key in ("set", "failed", "changed") if key in line}
-            words = {}
-            if drawn.seen and drawn.models.readout.names:
+            words: dict[str, str | float] = {}
+            if drawn.problem.y is not None and drawn.models.readout.names:
                 rows_ = _seen(drawn, i)
                 target = drawn.problem.y[i // drawn.per_target]
                 words = described(drawn.models.readout, target, rows_.pop("achieved"), drawn.problem.free)
@@ -109,7 +120,7 @@ def _fixed(y: Tensor, free: Tensor | None) -> Tensor:
 
 def _seen(drawn: Drawn, sample: int) -> dict[str, Tensor]:
     """What each network sees in a sample, and saw in the given image, [K] each."""
-    rows = {}
+    rows: dict[str, Tensor] = {}
     for view in drawn.seen:
         views = {"judge" if view.prefix else "achieved": view.found, f"{view.prefix}given": view.given}
         rows |= {key: y[sample] for key, y in views.items() if y is not None}

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 
-from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 from torch import Tensor
 
@@ -15,10 +14,11 @@ from spnn.diffusion.guidance import Guidance
 from spnn.diffusion.sampler import Sampler
 from spnn.errors import InputError
 from spnn.outputs import outputs_of
+from spnn.processes import rank
 from spnn.runs import alone_in, check_results_folder
 from spnn.sampling.drawn import Drawn, look_at
 from spnn.sampling.generate import Request, check_common, check_guidance, generate, seeds
-from spnn.sampling.models import Models, load_models
+from spnn.sampling.models import Models, load_models, need_operator
 from spnn.sampling.results import save_metadata, save_tensors, save_trajectory, track
 from spnn.sampling.store import SampleStore
 from spnn.sampling.tasks import Problem, pose
@@ -67,7 +67,7 @@ def prepare(
     Raises:
         InputError: If an option, an image or a name is missing or unknown.
     """
-    problem = problem or pose(config, models, lambda given: outputs_of(models.operator, given), images)
+    problem = problem or pose(config, models, lambda given: outputs_of(need_operator(models), given), images)
     if guidance is not None and problem.y is None:
         raise InputError(f"task={config.task} wants nothing that guidance could work towards: leave guidance out.")
     sampler = instantiate(config.sampler, schedule=models.prior.schedule)
@@ -90,7 +90,7 @@ def request(
         problem.names if copies == 1 else [f"{name}_{copy}" for name in problem.names for copy in range(copies)],
         seeds(config.seed + config.first, len(problem.names), copies, len(problem.labels)).flatten(),
         y,
-        None if problem.free is None else problem.free.expand_as(y),
+        None if problem.free is None or y is None else problem.free.expand_as(y),
         sampler,
         images,
         _FRAMES[config.trajectory],
@@ -112,7 +112,7 @@ def sample(config: DictConfig, folder: str | Path) -> dict[str, float]:
     folder = check_results_folder(folder, marker="sample.yaml")
     models = load_models(config)
     problem, asked = prepare(config, models)
-    with alone_in(folder) if rank_zero_only.rank == 0 else nullcontext():
+    with alone_in(folder) if rank() == 0 else nullcontext():
         return _sample_into(folder, config, models, problem, asked)
 
 
@@ -138,7 +138,7 @@ def _sample_into(
     pictures = [folder / "grid.png"]
     drawn.save_overview(pictures[0], config.shown)
     if config.trajectory is not None:
-        levels, places = asked.sampler.levels(), asked.sampler.evenly_spread(asked.frames)
+        levels, places = asked.drawn_by.levels(), asked.drawn_by.evenly_spread(asked.frames)
         steps = [levels[place] for place in places]
         pictures.append(save_trajectory(config.trajectory, folder, samples["frames"], steps, drawn))
     group, job = models.run.title if models.run else "samples", f"sample {config.task}"
@@ -177,7 +177,7 @@ def _advice(config: DictConfig) -> str:
     elif config.sampler.steps < _FEW_STEPS:
         way = "more steps (sampler.steps=50)"
     else:
-        way = f"guidance.bound below {guidance.bound}"
+        way = f"guidance.bound below {guidance['bound']}"
     return f" Try {way}{', or set less' if config.task in ('edit', 'generate') else ''}."
 
 

@@ -46,13 +46,13 @@ def in_turn(
         return given, values
     if isinstance(count, bool) or not isinstance(count, int) or count < 2:
         raise InputError(f"sweep.values must be a whole number of at least 2, got {count!r}.")
-    ends = [math.nan] if known is None else [known.typical(places[0], has, quantile) for has in (False, True)]
-    if any(map(math.isnan, ends)):
+    low, high = (math.nan if known is None else known.typical(places[0], has, quantile) for has in (False, True))
+    if math.isnan(low) or math.isnan(high):
         raise InputError(
             f"what is low and high of {given} isn't known: give values, such as sweep.set='{{{given}: [-4, 0, 4]}}'."
         )
     rows = torch.full((count, len(readout.names)), torch.nan)
-    rows[:, places[0]] = torch.linspace(*ends, count)
+    rows[:, places[0]] = torch.linspace(low, high, count)
     return given, [float(f"{value:.3g}") for value in readout.shown(rows)[:, places[0]].tolist()]
 
 

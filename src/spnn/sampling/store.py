@@ -9,12 +9,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from spnn.configs import plain, read_config
+from spnn.processes import rank
 from spnn.runs import fresh_folder
 from spnn.sampling.pictures import save_image
 from spnn.saving import replacing, room
@@ -34,7 +35,8 @@ class MemoryStore:
     """
 
     def __init__(self, names: Sequence[str]):
-        self.names, self._batches = names, []
+        self.names = names
+        self._batches: list[Mapping[str, Tensor]] = []
 
     def add(self, batch: Mapping[str, Tensor]) -> None:
         """Keep a batch: ``index`` [B] and ``image`` [B, C, H, W], and what else there is, one row per sample."""
@@ -57,6 +59,7 @@ class MemoryStore:
         together = {name: torch.cat([batch[name] for batch in rest]) for name in rest[0]}
         index = together.pop("index")  # of which the first alone may have frames
         others = {name: tensor[index[index < len(tensor)].argsort()] for name, tensor in together.items()}
+        assert images is not None  # as there is a batch
         return {"image": images, **others}
 
     def _indices(self) -> list[Tensor]:
@@ -88,10 +91,10 @@ class SampleStore(MemoryStore):
             asked: Targets, seeds, and a fingerprint of the weights. An earlier sampling is only continued if its own
                 are equal.
         """
-        if rank_zero_only.rank != 0:  # a process that the first one has started, or that waits for it in `generate`
+        if rank() != 0:  # a process that the first one has started, or that waits for it in `generate`
             return False
         if self.parts.is_dir() and (self.folder / marker).is_file() and (self.parts / "asked").is_file():
-            before = OmegaConf.load(self.folder / marker)
+            before = read_config(self.folder / marker)
             if _with_effect(before) == _with_effect(config) and _same(load_file(self.parts / "asked"), asked):
                 with replacing(self.folder / marker) as unfinished:  # what has no effect may be otherwise now
                     OmegaConf.save(config, unfinished, resolve=True)
@@ -124,7 +127,7 @@ class SampleStore(MemoryStore):
 
 
 def _with_effect(config: DictConfig) -> dict:
-    options = OmegaConf.to_container(config, resolve=True)
+    options = plain(config)
     precision = options.get("trainer", {}).get("precision")
     return {key: options[key] for key in options.keys() - _WITHOUT_EFFECT - {"trainer"}} | {"precision": precision}
 

@@ -85,29 +85,33 @@ def set_places(
 ) -> tuple[Tensor, Tensor]:
     """As :func:`set_values`, of coordinates by their places."""
     names = readout.names
-    if outputs is None and (share != 0 or any(isinstance(value, bool) for value in read.values())):
+
+    def known() -> TrainingOutputs:
+        if outputs is not None:
+            return outputs
         low, high = readout.poles
         raise InputError(
             f"`{high}`, `{low}` and others that follow need to know the outputs of training images, which only a run's "
             f"own network has (operator=trained), of at most {MOST} outputs: give numbers in `{option}`, and "
             "edit.others=keep."
         )
+
     classes = {k: readout.together(k) for k, value in read.items() if isinstance(value, bool)}
     classes = {k: group for k, group in classes.items() if len(group) > 1}
     for k, group in classes.items():  # the image's class becomes another; of one of many cells, that cell's alone
-        y = outputs.swap(y, k, group, all_follow=share != 0 and len(classes) == 1)
+        y = known().swap(y, k, group, all_follow=share != 0 and len(classes) == 1)
     columns = []
     for k, value in read.items():
         if k in classes:
             columns.append(y[:, k])
         elif isinstance(value, bool):
-            typical = outputs.typical(k, value, quantile)
+            typical = known().typical(k, value, quantile)
             if math.isnan(typical):
                 raise InputError(
                     f"no training image {'has' if value else 'lacks'} {names[k]}, so {readout.text(k, value)} "
                     f"says nothing: give a logit, such as {option}='{{{names[k]}: {4 if value else -4}}}'."
                 )
-            clear = outputs.typical(k, value, min(quantile, _CLEAR)) if readout.part(k).grouped else typical
+            clear = known().typical(k, value, min(quantile, _CLEAR)) if readout.part(k).grouped else typical
             shows = y[:, k] >= clear if value else y[:, k] <= clear
             columns.append(torch.where(shows, y[:, k], typical))
         else:
@@ -116,9 +120,9 @@ def set_places(
     which = torch.zeros(len(names), dtype=torch.bool)
     which[[other for k in places for other in readout.together(k)]] = True
     if share == "likely":
-        y = outputs.likely(y, places, wanted)
+        y = known().likely(y, places, wanted)
     elif share > 0:
-        y = outputs.follow(y, places, wanted, share)
+        y = known().follow(y, places, wanted, share)
     else:
         y = y.clone()
         y[:, places] = wanted
@@ -146,7 +150,7 @@ def share_of(others: float | str, option: str) -> float | Literal["likely"]:
         InputError: If it is none of these, nor a share in [0, 1].
     """
     if others == "likely":
-        return others
+        return "likely"
     share = _FOLLOW.get(others, others) if isinstance(others, str) else others
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
         raise InputError(

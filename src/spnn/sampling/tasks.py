@@ -4,16 +4,17 @@ import logging
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from spnn.configs import plain
 from spnn.errors import InputError, nearest
 from spnn.readout import Readout
 from spnn.sampling.images import held_out, own_images
-from spnn.sampling.models import Models
+from spnn.sampling.models import Models, need_operator
 from spnn.sampling.pictures import file_name
 from spnn.sampling.several import at_shares, in_turn
 from spnn.sampling.targets import beyond_range, by_name, contradictions, far_targets, set_values, share_of
@@ -72,24 +73,24 @@ def pose(config: DictConfig, models: Models, outputs: Outputs, images: Tensor | 
 
 def reconstruct(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | None) -> Problem:
     """Draw images from nothing but the operator's outputs of given ones."""
-    need_operator(models)
+    operator = need_operator(models)
     names, images, label = _given_images(config, models, given)
     y = outputs(images)
-    rows = {label: images} if models.readout.names else {label: images, "measured": picture_of(models.operator, y)}
+    rows = {label: images} if models.readout.names else {label: images, "measured": picture_of(operator, y)}
     return Problem(names, y, images=images, clean=True, rows=rows, labels=["reconstruction"])
 
 
 def edit(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | None) -> Problem:
     """Draw images from the outputs of given ones, of which some are set; the others are kept, follow, or are free."""
     _need_names(models)
-    wanted = by_name(OmegaConf.to_container(config.edit, resolve=True)["set"], "edit.set")
+    wanted = by_name(plain(config.edit)["set"], "edit.set")
     return _edited(config, models, outputs, given, [wanted])
 
 
 def sweep(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | None) -> Problem:
     """Draw images from the outputs of given ones, of which one is set to several values in turn."""
     _need_names(models)
-    options = OmegaConf.to_container(config.sweep, resolve=True)
+    options = plain(config.sweep)
     known, quantile = models.training_outputs, _quantile(config)
     name, values = in_turn(options["set"], options["values"], models.readout, known, quantile)
     return _edited(config, models, outputs, given, [{name: value} for value in values])
@@ -132,13 +133,12 @@ def generate(config: DictConfig, models: Models, outputs: Outputs, given: Tensor
     known, others = models.training_outputs, config.generate.others
     if others not in ("random", "free", None) or (others == "random" and known is None):
         raise InputError(f"generate.others must be {'' if known is None else 'random or '}free, got {others!r}.")
-    free = known is None or others == "free"
-    if free:
-        y = torch.zeros(len(names), len(labels))
+    if known is None or others == "free":
+        free, y = True, torch.zeros(len(names), len(labels))
     else:
-        y = known.random([config.seed + config.first + i for i in range(len(names))])
+        free, y = False, known.random([config.seed + config.first + i for i in range(len(names))])
     option = "generate.set"
-    wanted = by_name(OmegaConf.to_container(config.generate, resolve=True)["set"], option)
+    wanted = by_name(plain(config.generate)["set"], option)
     rows = at_shares(wanted, len(names), config.seed + config.first)
     for one in {str(row): row for row in rows}.values():
         which = torch.tensor([row == one for row in rows])
@@ -151,7 +151,7 @@ def generate(config: DictConfig, models: Models, outputs: Outputs, given: Tensor
 
 def restore(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | None) -> Problem:
     """Undo a known degradation of given images, or of images that suffer from it already."""
-    need_operator(models)
+    operator = need_operator(models)
     if models.readout.names:
         raise InputError(
             "restore undoes a degradation: choose another operator, such as inpainting, super_resolution or jpeg. An "
@@ -161,17 +161,17 @@ def restore(config: DictConfig, models: Models, outputs: Outputs, given: Tensor 
     check_noise(noise, "restore.noise")
     if not config.restore.degraded:
         problem = reconstruct(config, models, outputs, given)
-        if noise:
-            problem = replace(problem, y=with_noise(problem.y, noise, config.seed + config.first))
-            problem.rows["measured"] = picture_of(models.operator, problem.y)
+        if noise and problem.y is not None:
+            y = with_noise(problem.y, noise, config.seed + config.first)
+            problem = replace(problem, y=y, rows=problem.rows | {"measured": picture_of(operator, y)})
         return replace(problem, labels=["restored"])
     if noise:
         raise InputError("restore.noise is put on measurements of clean images; degraded ones have theirs already.")
     if config.images is None:
         raise InputError("restore.degraded=true takes your own degraded images: give them as `images`.")
-    if not getattr(models.operator, "takes_pictures", True):
+    if not getattr(operator, "takes_pictures", True):
         raise InputError(
-            f"no picture is what {type(models.operator).__name__} measures: give clean images, restore.degraded=false."
+            f"no picture is what {type(operator).__name__} measures: give clean images, restore.degraded=false."
         )
     shape = models.prior.image_shape
     measured = outputs(torch.zeros(1, *shape)).shape[1:]
@@ -180,7 +180,7 @@ def restore(config: DictConfig, models: Models, outputs: Outputs, given: Tensor 
     else:  # the hidden pixels of an image are not looked at
         names, images = own_images(config.images, config.first, config.count, shape)
         y = outputs(images)
-    return Problem(names, y, rows={"measured": picture_of(models.operator, y)}, labels=["restored"])
+    return Problem(names, y, rows={"measured": picture_of(operator, y)}, labels=["restored"])
 
 
 def check_noise(noise: Any, option: str) -> None:
@@ -280,7 +280,7 @@ def _quantile(config: DictConfig) -> float:
 
 
 def _set(
-    config: DictConfig, models: Models, y: Tensor, share: float, wanted: Mapping[str, Any]
+    config: DictConfig, models: Models, y: Tensor, share: float | Literal["likely"], wanted: Mapping[str, Any]
 ) -> tuple[Tensor, Tensor]:
     """Set names in outputs, see :func:`set_values`; say what may be meant otherwise, or can't be drawn."""
     known, readout, option = models.training_outputs, models.readout, f"{config.task}.set"
@@ -294,15 +294,6 @@ def _set(
     for sentence in filter(None, said):
         log.warning("%s", sentence)
     return y, edited
-
-
-def need_operator(models: Models) -> None:
-    """Raise InputError if there is no operator."""
-    if models.operator is None:
-        raise InputError(
-            "this task needs an operator: run=<folder> of a run that has trained one, or another choice of `operator`, "
-            "such as operator=super_resolution."
-        )
 
 
 def _need_names(models: Models) -> tuple[str, ...]:

@@ -47,7 +47,7 @@ def workspace(run: Run, *, entity: str, project: str | None = None) -> Any:
     scores.append(reports.LinePlot(title="reconstructions while the prior is trained", x=step, y=["val/agreement"]))
     pictures = [reports.MediaBrowser(title=key, media_keys=[key]) for key in ("pictures", "grid")]
     samples = [reports.WeavePanelSummaryTable(table_name="samples")]
-    parts = {"Losses": losses, "Scores": scores, "Pictures": pictures, "Samples": samples}
+    parts: dict[str, list[Any]] = {"Losses": losses, "Scores": scores, "Pictures": pictures, "Samples": samples}
     return workspaces.Workspace(
         entity=entity,
         project=project,

@@ -10,9 +10,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from spnn.configs import blanks, instantiate
+from spnn.configs import blanks, instantiate, plain
 from spnn.tracking.harmless import harmless
 from spnn.tracking.tracker import Tracker
 
@@ -40,7 +40,7 @@ def tracking(
         if logger is not None
     ]
     for tracker in _trackers(loggers):
-        tracker.options = OmegaConf.to_container(config, resolve=True)
+        tracker.options = plain(config)
     code = 1
     try:
         yield loggers
@@ -66,7 +66,7 @@ def log_table(loggers: Iterable[Logger], name: str, rows: Sequence[Mapping[str, 
         _each(loggers, "log_table", name, list(columns), [list(row) for row in zip(*columns.values(), strict=True)])
 
 
-def log_bars(loggers: Iterable[Logger], name: str, values: Mapping[str, float]) -> None:
+def log_bars(loggers: Iterable[Logger], name: str, values: Mapping[str, float | None]) -> None:
     """Show a bar chart: a name to a value."""
     if values:
         _each(loggers, "log_bars", name, values)
@@ -79,12 +79,12 @@ def log_weights(loggers: Iterable[Logger], name: str, files: Sequence[Path], met
 
 
 @rank_zero_only
-def _each(loggers: Iterable[Logger], method: str, *arguments: Any) -> None:
+def _each(loggers: Iterable[object], method: str, *arguments: Any) -> None:
     for tracker in _trackers(loggers):
         harmless(getattr(tracker, method))(*arguments)
 
 
-def _trackers(loggers: Iterable[Logger]) -> list[Tracker]:
+def _trackers(loggers: Iterable[object]) -> list[Tracker]:
     return [logger for logger in loggers if isinstance(logger, Tracker)]
 
 

@@ -45,7 +45,7 @@ class _Writer(ExperimentWriter):
             table = csv.DictReader([line for line in file if line.endswith("\n")])  # a kill can cut the last one
         rows = [row for row in table if (row.get("step") or "").isdecimal() and int(row["step"]) < steps]
         if rows:
-            self.metrics_keys = list(table.fieldnames)
+            self.metrics_keys = list(table.fieldnames or ())
             self._write(self.metrics_keys, rows)
         else:
             self.path.unlink()

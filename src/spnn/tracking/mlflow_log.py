@@ -91,7 +91,7 @@ class MlflowLog(RunTracker):
             if error.error_code != "RESOURCE_ALREADY_EXISTS":  # perhaps another job was faster
                 raise
         run = MLFlowLogger(self.project, self.title, self.uri, self.tags)
-        kept_id(self.path, lambda: run.run_id)
+        kept_id(self.path, lambda: str(run.run_id))
         harmless(run.log_hyperparams)(self.options)  # MLflow refuses some letters of names
         return run
 

@@ -38,7 +38,7 @@ class Tracker:
         """Show rows of cells: numbers, texts, None for a gap; a path is that of a picture. The cells of a column are of
         one type."""
 
-    def log_bars(self, name: str, values: Mapping[str, float]) -> None:
+    def log_bars(self, name: str, values: Mapping[str, float | None]) -> None:
         """Show values by name, as bars where there are such charts."""
         self.log_table(name, ["name", "value"], [list(pair) for pair in values.items()])
 

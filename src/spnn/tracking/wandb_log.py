@@ -17,6 +17,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from spnn.errors import InputError
+from spnn.processes import rank
 from spnn.tracking.harmless import harmless, say_once
 from spnn.tracking.tracker import Tracker, kept_id, run_title
 
@@ -107,13 +108,15 @@ class WandbLog(WandbLogger, Tracker):
     def log_picture(self, name: str, path: Path, step: int | None = None) -> None:
         self.log_image(name, [str(path)], step)
 
-    def log_table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    def log_table(  # type: ignore[override]  # as a tracker's, not as Lightning's
+        self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+    ) -> None:
         import wandb
 
         cells = [[wandb.Image(str(cell)) if isinstance(cell, Path) else cell for cell in row] for row in rows]
         super().log_table(name, list(columns), cells)
 
-    def log_bars(self, name: str, values: Mapping[str, float]) -> None:
+    def log_bars(self, name: str, values: Mapping[str, float | None]) -> None:
         import wandb
 
         table = wandb.Table(columns=["name", "value"], data=[list(pair) for pair in values.items()])
@@ -138,4 +141,4 @@ class WandbLog(WandbLogger, Tracker):
 
 def _id_of(folder: Path) -> str:
     path = folder / "wandb.json"
-    return kept_id(path) if path.exists() or rank_zero_only.rank == 0 else "of_another_process"
+    return kept_id(path) if path.exists() or rank() == 0 else "of_another_process"

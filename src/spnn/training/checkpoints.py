@@ -114,7 +114,7 @@ class LastCheckpoint(ModelCheckpoint):
 
     def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
         batches = trainer.fit_loop.epoch_loop.total_batch_idx + 1
-        validates = batches % trainer.val_check_batch == 0
+        validates = trainer.val_check_batch is not None and batches % trainer.val_check_batch == 0
         self.between_steps = not validates and batches % trainer.accumulate_grad_batches == 0
         due = trainer.global_step % self._every_n_train_steps == 0 and not self._should_skip_saving_checkpoint(trainer)
         if due and validates:

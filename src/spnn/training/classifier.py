@@ -26,7 +26,7 @@ class ClassifierStage(Stage):
         self.readout: Readout = LOGITS  # the data's, once there are data
 
     def setup(self, stage: str) -> None:
-        self.readout = self.trainer.datamodule.source.readout
+        self.readout = self.data.source.readout
         self.score = self.readout.metric().to(self.device)
 
     def losses(self, image: Tensor, seen: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

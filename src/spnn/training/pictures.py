@@ -53,10 +53,11 @@ class Pictures(Callback):
         """The run's, which doesn't change while a prior is trained."""
         return self.run.surjection()
 
-    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: Stage) -> None:
+    def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        assert isinstance(pl_module, Stage)
         if not trainer.is_global_zero or trainer.sanity_checking or pl_module.trains == "judge":
             return
-        images = trainer.datamodule.validation_batch(0, self.count)["image"].to(pl_module.device)
+        images = pl_module.data.validation_batch(0, self.count)["image"].to(pl_module.device)
         with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
             if pl_module.trains == "surjection":
                 rows, captions = self._of_surjection(pl_module.model, images)

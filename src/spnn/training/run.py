@@ -7,7 +7,6 @@ import re
 import sys
 from collections.abc import Sequence
 from contextlib import nullcontext
-from itertools import count
 from pathlib import Path
 
 import lightning as L
@@ -16,16 +15,16 @@ from diffusers import UNet2DModel
 from hydra.errors import InstantiationException
 from lightning.pytorch.callbacks import ModelCheckpoint, ProgressBar
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
-from spnn.configs import blanks, can_train, instantiate
+from spnn.configs import blanks, can_train, instantiate, merged
 from spnn.data import Source
 from spnn.errors import InputError
 from spnn.networks.layers import SubNetwork
 from spnn.outputs import MOST, TrainingOutputs
+from spnn.processes import rank
 from spnn.readout import checked
 from spnn.runs import Record, Run, stages_of, trained_by
 from spnn.settings import at_work
@@ -90,7 +89,7 @@ def train(
             run.source = source
     if is_first_process() and record is None:
         record = Record(run.folder, said, (SIGTERMException,))
-    results = {}
+    results: dict[str, float] = {}
     with record or nullcontext():
         for name in run.config.stages:
             if config.resume and run.weights(name).exists():
@@ -133,7 +132,9 @@ def claimed(folder: Path, said: Sequence[str], is_named: bool) -> Record:
     Raises:
         InputError: If another process is training in the folder that was chosen.
     """
-    for number in count(1):
+    number = 0
+    while True:
+        number += 1
         record = Record(folder if number == 1 else f"{folder}_{number}", said, (SIGTERMException,))
         try:
             record.claim()
@@ -151,7 +152,7 @@ def claimed(folder: Path, said: Sequence[str], is_named: bool) -> Record:
 def is_first_process() -> bool:
     """Whether this is the process that writes, of all on all nodes."""
     node = os.environ.get("NODE_RANK") or os.environ.get("GROUP_RANK") or "0"
-    return rank_zero_only.rank == 0 and int(node) == 0
+    return rank() == 0 and int(node) == 0
 
 
 def resume_run(config: DictConfig, folder: str | Path, said: Sequence[str]) -> Run:
@@ -323,7 +324,7 @@ def stage_length(run: Run, name: str) -> DictConfig:
     """The options of a stage's trainer, its length in steps; ``epochs`` are so many passes through the training
     images, by all processes together, and are validated one by one."""
     config = run.config.stage[name]
-    options = OmegaConf.merge(run.config.trainer, config.trainer)
+    options = merged(run.config.trainer, config.trainer)
     if config.epochs is not None:
         run.source.prepare()
         images = len(run.source.split("train"))
@@ -341,7 +342,7 @@ def stage_length(run: Run, name: str) -> DictConfig:
 
 def compile_parts(model: nn.Module, backend: bool | str) -> None:
     """Compile what a model spends its time in by :func:`torch.compile`: sub-networks, a UNet, or else the whole."""
-    parts = [module for module in model.modules() if isinstance(module, SubNetwork | UNet2DModel)]
+    parts: list[nn.Module] = [part for part in model.modules() if isinstance(part, SubNetwork | UNet2DModel)]
     # All sub-networks share one code object, for which PyTorch else stops compiling after eight of them.
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 4 * len(parts))
     for part in parts or [model]:

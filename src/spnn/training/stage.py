@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from spnn.data.module import ImageData
 from spnn.errors import NonFiniteLossError
 from spnn.training.checkpoints import LastCheckpoint
 
@@ -39,9 +40,14 @@ class Stage(L.LightningModule):
         """The losses since the last step, and the places of the images that each is of."""
 
     @property
-    def model(self) -> nn.Module:
+    def model(self) -> Any:
         """The model that the stage trains."""
         return getattr(self, self.trains)
+
+    @property
+    def data(self) -> "ImageData":
+        """The data module that the trainer was given."""
+        return self.trainer.datamodule  # type: ignore[attr-defined]  # Lightning puts it there
 
     def configure_optimizers(self):
         optimizer = self.make_optimizer([p for p in self.parameters() if p.requires_grad])
@@ -90,12 +96,12 @@ class Stage(L.LightningModule):
         if lost:
             loss, seen = lost[0]
             message = [f"the loss is {loss.item()} at step {self.global_step}."]
-            if seen is not None and self.trainer.datamodule is not None:
-                names = [self.trainer.datamodule.train.name(index) for index in seen.tolist()]
+            if seen is not None and getattr(self.trainer, "datamodule", None) is not None:
+                names = [self.data.train.name(index) for index in seen.tolist()]
                 more = f" and {len(names) - 8} more" if len(names) > 8 else ""
                 message.append(f"The batch's images: {', '.join(names[:8])}{more}.")
         if self.trainer.world_size > 1:  # all say what the one has found whose loss it is
-            found = [None] * self.trainer.world_size
+            found = [(not lost, message)] * self.trainer.world_size
             torch.distributed.all_gather_object(found, (not lost, message))
             message = min(found, key=lambda pair: pair[0])[1]
         callbacks = [callback for callback in self.trainer.checkpoint_callbacks if isinstance(callback, LastCheckpoint)]

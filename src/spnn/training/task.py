@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from spnn.surjection import Surjection
+from spnn.networks import SPNN
 from spnn.training.adversary import Adversary
 from spnn.training.attribute_weights import AdaptiveWeights
 from spnn.training.classifier import ClassifierStage
@@ -34,10 +34,11 @@ class TaskStage(ClassifierStage):
     """
 
     trains = "surjection"
+    surjection: SPNN
 
     def __init__(
         self,
-        surjection: Surjection,
+        surjection: SPNN,
         *,
         reconstruction_weight: float,
         adversary: Adversary | None = None,
@@ -85,7 +86,7 @@ class TaskStage(ClassifierStage):
         if weights is None or step == 0 or step % weights.interval or step == weights.newest:
             return
         # Of the same images in all processes, which so go on weighing alike.
-        batch = self.trainer.datamodule.validation_batch(step // weights.interval)
+        batch = self.data.validation_batch(step // weights.interval)
         with torch.no_grad():
             self.surjection.eval()
             y = self.surjection(batch["image"].to(self.device)).float()

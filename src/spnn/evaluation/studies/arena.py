@@ -7,7 +7,7 @@ from torch import Tensor
 
 from spnn.errors import InputError
 from spnn.evaluation.contest import Contest, best, curves, within_interval
-from spnn.evaluation.findings import Findings, Lines, Pictures, Table
+from spnn.evaluation.findings import Findings, Lines, Part, Pictures, Table
 from spnn.evaluation.studies.edit import Edit, mean
 from spnn.evaluation.study import Request, Samples
 from spnn.metrics import faults, measurement_metrics, psnr
@@ -70,14 +70,14 @@ class Arena(Edit):
             entry |= {key: mean(row[key] for row in own) for key in ("gap", "gap_in_range", "psnr")}
             entry |= self._likeness(found.images)
             well = [row["whole"] for row in own if row["well_judged"]]
-            entry |= {"whole_success": mean(well)} | self.subject.realism(found.images)
+            entry |= {"whole_success": mean(well), **self.subject.realism(found.images)}
             entry["seconds_per_image"] = found.seconds_per_image
             entries.append(entry)
             rows += [{"guidance": name, "budget": budget} | row for row in own]
         title = f"The arena: {len(self.made)} edits of {len({flip.image for flip in self.made})} held-out images"
         timed = {f"{self.subject.most_trusted}edit_success": "take %", "whole_success": "take whole %"}
         tables = self.contest.tables(entries, self._columns(), timed)
-        parts = [*tables, *self._by_setting(rows), *self._curves(entries), self._picture(samples)]
+        parts: list[Part] = [*tables, *self._by_setting(rows), *self._curves(entries), self._picture(samples)]
         parts.append(Table("edits", "Each edit", {}, rows))
         return Findings(title, self._compared(), entries, self._verdicts(entries), parts)
 
@@ -94,7 +94,7 @@ class Arena(Edit):
         after, before = (subject.decoded(views) for views in (subject.views(images), subject.seen))
         rows = self._rows(images, after, before)
         gaps = {
-            name: (outputs_of(subject.models.operator, x) - self.y).abs().mean(1)
+            name: (outputs_of(subject.operator, x) - self.y).abs().mean(1)
             for name, x in (("gap", images), ("gap_in_range", images.clamp(-1, 1)))
         }
         likeness = psnr(images, given)
@@ -111,7 +111,8 @@ class Arena(Edit):
         """How often each of the settings takes with the largest budget, if they were named."""
         if self.settings is None:
             return []
-        took, methods = f"{self.subject.most_trusted}took", {}
+        took = f"{self.subject.most_trusted}took"
+        methods: dict[str, dict[str, list[bool]]] = {}
         for row in self.contest.largest(rows):
             methods.setdefault(row["guidance"], {}).setdefault(row["edit"], []).append(row[took])
         table = [{"guidance": name} | {edit: mean(own) for edit, own in of.items()} for name, of in methods.items()]

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from spnn.errors import InputError, some_of
-from spnn.evaluation.findings import Bars, Findings, Matrix, Pictures, Table
+from spnn.evaluation.findings import Bars, Findings, Matrix, Part, Pictures, Table
 from spnn.evaluation.study import Request, Samples, Study
 from spnn.metrics import ratio_interval
 from spnn.readout import Setting
@@ -155,7 +155,7 @@ class Edit(Study):
         """What a label is set to; of a number, low and high are what training images show."""
         if not isinstance(value, bool) or self.subject.readout.part(place).grouped:
             return value
-        return self.subject.models.training_outputs.typical(place, value, self.quantile)
+        return self.subject.training_outputs.typical(place, value, self.quantile)
 
     def is_on(self, place: int, value: Setting) -> bool:
         """Whether a label is to be there; of a number, whether it is to be larger than most."""
@@ -163,7 +163,7 @@ class Edit(Study):
             return value
         if self.subject.readout.part(place).grouped:
             return value > 0
-        return value > self.subject.models.training_outputs.mean[place].item()
+        return value > self.subject.training_outputs.mean[place].item()
 
     def _on(self, flip: Flip) -> dict[int, bool]:
         return {k: self.is_on(k, value) for k, value in flip.values.items()}
@@ -199,25 +199,26 @@ class Edit(Study):
         for method, guidance in self.methods().items():
             for start in self.starts:
                 given = None if start is None else subject.images
-                options = {"guidance": guidance, "sampler": self.sampler(start=start)}
+                sampler = self.sampler(start=start)
                 for others, share in self.shares.items():
                     y, free = self._targets(share)
                     requests[_key(method, others, start)] = Request(
-                        **options,
-                        names=names,
-                        seeds=seeds[self.images],
-                        y=y,
-                        free=free,
+                        guidance,
+                        names,
+                        seeds[self.images],
+                        y,
+                        free,
+                        sampler,
                         images=None if given is None else given[self.images],
                     )
                 requests[_key(method, _UNEDITED, start)] = Request(
-                    **options, names=subject.names, seeds=seeds, y=subject.y, images=given
+                    guidance, subject.names, seeds, subject.y, sampler=sampler, images=given
                 )
         if not requests:
             raise InputError("`methods` names no guidance to edit with.")
         return requests
 
-    def _targets(self, share: float | None) -> tuple[Tensor, Tensor | None]:
+    def _targets(self, share: float | Literal["likely"] | None) -> tuple[Tensor, Tensor | None]:
         """What each edit asks for, [M, K], and which coordinates are free, [M, K]; None for none."""
         outputs, rows, set_ = self.subject.models.training_outputs, [], []
         for flip in self.made:
@@ -240,7 +241,9 @@ class Edit(Study):
         return y, ~edited if share is None else None
 
     def conclude(self, samples: Mapping[str, Samples]) -> Findings:
-        entries, rows, verdicts, success, parts = [], [], [], {}, []
+        entries, rows, verdicts = [], [], []
+        success: dict[str, list[float | None]] = {}
+        parts: list[Part] = []
         for method in self.methods():
             for start, others in product(self.starts, self.shares):
                 key, unedited = _key(method, others, start), samples[_key(method, _UNEDITED, start)].images
@@ -258,8 +261,8 @@ class Edit(Study):
             parts.append(self._pictures(method, samples))
         used = len({flip.image for flip in self.made})
         title = f"Editing: {len(self.made)} edits of {used} held-out images (out of {len(self.subject.names)})"
-        parts = [Table("edits", "Each edit", {}, rows), *self._bars(success), *reversed(parts)]
-        return self.findings(title, self._compared(), self._columns(), entries, verdicts, parts)
+        shown = [Table("edits", "Each edit", {}, rows), *self._bars(success), *reversed(parts)]
+        return self.findings(title, self._compared(), self._columns(), entries, verdicts, shown)
 
     def _rows(self, images: Tensor, after: dict[str, Tensor], before: dict[str, Tensor]) -> list[dict[str, Any]]:
         """What became of each edit; ``after`` and ``before`` it, each classifier saw these decoded outputs."""
@@ -302,7 +305,7 @@ class Edit(Study):
         for m in places:
             show = self._showing(self.made[m]).nonzero().squeeze(1)
             if len(show):
-                matched.append(show[torch.randint(len(show), (), generator=generator)].item())
+                matched.append(int(show[torch.randint(len(show), (), generator=generator)]))
         return self.subject.realism(images[list(places)], unedited, matched)
 
     def _means(self, rows: list[dict]) -> dict[str, Any]:
@@ -473,8 +476,8 @@ class Edit(Study):
             least, most = entry[f"{prefix}edit_success_interval"]
             low, high = self.subject.readout.poles
             ways = {high: entry[f"{prefix}to_yes"], low: entry[f"{prefix}to_no"]}
-            apart = [f"{100 * share:.0f} % of those to {way}" for way, share in ways.items() if share is not None]
-            apart = f" ({', '.join(apart)})" if len(apart) == 2 else ""
+            each = [f"{100 * share:.0f} % of those to {way}" for way, share in ways.items() if share is not None]
+            apart = f" ({', '.join(each)})" if len(each) == 2 else ""
             yield (
                 f"{name}: {100 * success:.1f} % of {entry['edits']} edits take (95 % interval {100 * least:.0f} to "
                 f"{100 * most:.0f}){apart}, by the {by}; {entry[f'{prefix}side_effects']:.1f} others change, "

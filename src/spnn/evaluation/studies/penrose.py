@@ -45,7 +45,7 @@ class Penrose(Study):
 
     def requests(self) -> dict[str, Request]:
         for pinv in self.pinv:  # an unknown one is refused before anything is written
-            with_pinv(self.subject.models.operator, pinv)
+            with_pinv(self.subject.operator, pinv)
         return {}
 
     def conclude(self, samples: Mapping[str, Samples]) -> Findings:
@@ -74,7 +74,7 @@ class Penrose(Study):
         dtype, device = _PRECISIONS[precision], working_device()
         if device.type == "mps" and dtype == torch.float64:  # which knows no double precision
             device = torch.device("cpu")
-        network = copy.deepcopy(self.subject.models.operator).to(device, dtype)
+        network = copy.deepcopy(self.subject.operator).to(device, dtype)
         surjection = with_pinv(network, pinv)
         images, outputs = self.subject.images.to(device, dtype), self.subject.y.to(device, dtype)
         others = torch.randn(outputs.shape, generator=torch.Generator().manual_seed(self.seed)).to(device, dtype)

@@ -1,6 +1,7 @@
 """Reconstruction from semantics: images drawn from nothing but the outputs of held-out ones (the paper's Figure 3)."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -69,13 +70,12 @@ class Reconstruction(Study):
         seeds = self.seeds(self.diversity_samples)
         self.targets = torch.cat([subject.y, subject.y[: self.several].repeat_interleave(copies, 0)])
         more = [f"{name}_{copy}" for name in subject.names[: self.several] for copy in range(1, copies + 1)]
-        rows = {
-            "names": [*subject.names, *more],
-            "seeds": torch.cat([seeds[:, 0], seeds[: self.several, 1:].flatten()]),
-            "y": self.targets,
-            "frames": min(self.trajectory, self.sampler().num_steps),
+        every = [*subject.names, *more]
+        starts = torch.cat([seeds[:, 0], seeds[: self.several, 1:].flatten()])
+        frames = min(self.trajectory, self.sampler().num_steps)
+        return {
+            name: Request(guidance, every, starts, self.targets, frames=frames) for name, guidance in methods.items()
         }
-        return {name: Request(guidance, **rows) for name, guidance in methods.items()}
 
     def conclude(self, samples: Mapping[str, Samples]) -> Findings:
         subject, count, trivial = self.subject, len(self.subject.names), self.subject.readout.trivial
@@ -86,9 +86,9 @@ class Reconstruction(Study):
         compared = {method: subject.compare(values) for method, values in decoded.items()}
         entries = []
         for method, values in compared.items():
-            entry = {"guidance": method, **means(values), **subject.scores(decoded[method])}
+            entry: dict[str, Any] = {"guidance": method, **means(values), **subject.scores(decoded[method])}
             if method != trivial:
-                entry |= pixel_metrics(images[method]) | {"seconds": samples[method].seconds}
+                entry |= {**pixel_metrics(images[method]), "seconds": samples[method].seconds}
                 if self.several:
                     more = samples[method].images[count:].unflatten(0, (self.several, -1))
                     entry["diversity"] = diversity(torch.cat([images[method][: self.several, None], more], dim=1))
@@ -129,7 +129,7 @@ class Reconstruction(Study):
             if entry["guidance"] in images:
                 entry |= self.subject.realism(images[entry["guidance"]])
                 if distances is not None:
-                    entry |= inception_distances(real, images[entry["guidance"]])
+                    entry |= inception_distances(real, images[entry["guidance"]]) or {}
                 if looks := self.subject.verdict(entry):
                     said.append(f"{entry['guidance']}: {looks}")
         shown = {"saturated": "share of black or white"}

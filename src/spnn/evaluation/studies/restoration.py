@@ -19,7 +19,7 @@ from spnn.evaluation.study import Request, Samples, Study
 from spnn.evaluation.subject import ENOUGH
 from spnn.metrics import mean_interval, measurement_metrics, psnr
 from spnn.outputs import outputs_of
-from spnn.sampling.models import Models, with_operator
+from spnn.sampling.models import Models, need_operator, with_operator
 from spnn.sampling.tasks import check_noise, picture_of, with_noise
 from spnn.signatures import parameters
 
@@ -142,7 +142,7 @@ class Restoration(Study):
                     raise InputError(f"problems.{name}: {error}") from error
                 log.warning("%s is left out: %s", name, error)
                 continue
-            y = outputs_of(models.operator, self.subject.images)
+            y = outputs_of(operator, self.subject.images)
             found[name] = _Problem(models, with_noise(y, self.noise, self.config.seed) if self.noise else y)
         if not found:
             raise InputError(
@@ -165,7 +165,7 @@ class Restoration(Study):
         if unknown := [option for option in own if option not in known]:
             raise InputError(f"study.options.{problem}.{name}: no option {unknown[0]!r}{choice(unknown[0], known)}.")
         noise = {"noise": self.noise} if self.noise and "noise" in known else {}
-        return partial(guidance, **noise | own) if noise or own else guidance
+        return partial(guidance, **{**noise, **own}) if noise or own else guidance
 
     def conclude(self, samples: Mapping[str, Samples]) -> Findings:
         entries, verdicts, tables, lines, pictures = [], [], [], [], []
@@ -190,7 +190,7 @@ class Restoration(Study):
 
     def _chosen(self, posed: _Problem, images: Tensor) -> tuple[Tensor, Tensor]:
         """Of the copies of each image, the one that meets the measurement best; and its outputs."""
-        y = outputs_of(posed.models.operator, images)
+        y = outputs_of(need_operator(posed.models), images)
         rms = _rms(y - posed.y.repeat_interleave(self.copies, 0)).reshape(-1, self.copies)
         best_ones = torch.arange(len(rms)) * self.copies + rms.argmin(1)
         return images[best_ones], y[best_ones]
@@ -198,13 +198,16 @@ class Restoration(Study):
     def _entry(self, posed: _Problem, images: Tensor, y: Tensor) -> dict[str, Any]:
         """The figures of a problem's chosen samples, whose outputs are ``y``."""
         subject, clean = self.subject, self.subject.images
-        entry = dict(measurement_metrics(y, posed.y, images, clean, download=self.config.download))
+        entry: dict[str, Any] = dict(measurement_metrics(y, posed.y, images, clean, download=self.config.download))
         entry["psnr_interval"] = mean_interval(psnr(images, clean), resamples=subject.resamples).tolist()
         return entry | {"rms": _rms(y - posed.y).mean().item()} | subject.realism(images)
 
     def _picture(self, problem: str, posed: _Problem, chosen: Mapping[tuple[str, int], Tensor]) -> Pictures:
         few, budget = min(8, self.config.shown, len(self.subject.names)), self.contest.budgets[-1]
-        rows = {"held-out": self.subject.images[:few], "measured": picture_of(posed.models.operator, posed.y[:few])}
+        rows = {
+            "held-out": self.subject.images[:few],
+            "measured": picture_of(need_operator(posed.models), posed.y[:few]),
+        }
         rows |= {name: images[:few] for (name, own), images in chosen.items() if own == budget}
         title = f"{words(problem)}, of {budget} evaluations of the prior"
         return Pictures(f"grid_{problem}", title, rows, self.subject.names[:few])

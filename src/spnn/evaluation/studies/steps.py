@@ -62,7 +62,7 @@ class Steps(Study):
         requests = {}
         for method, solver in self._series():
             for steps in self.steps:
-                sampler = self.sampler(**(self.solvers[solver] or {}) | {"steps": steps})
+                sampler = self.sampler(**{**(self.solvers[solver] or {}), "steps": steps})
                 requests[_name(method, solver, steps)] = Request(
                     self.methods()[method], names, seeds, y, sampler=sampler
                 )
@@ -76,7 +76,7 @@ class Steps(Study):
             for steps in self.steps:
                 found = samples[_name(method, solver, steps)]
                 values = self.subject.compare(self.subject.decoded(self.subject.views(found.images)))
-                entry = {"guidance": method, "steps": steps, **means(values)}
+                entry: dict[str, Any] = {"guidance": method, "steps": steps, **means(values)}
                 entry["seconds_per_image"] = found.seconds_per_image
                 entry |= {"solver": solver} if solver else {}
                 entries.append(entry | self.subject.realism(found.images))
