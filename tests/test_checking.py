@@ -19,7 +19,8 @@ def documented_commands() -> list[tuple[str, ...]]:
     found = []
     for path in (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))):
         text = path.read_text().replace("\\\n", " ")
-        for script, line in re.findall(r"^(?:    )?python (train|sample|evaluate)\.py(.*)$", text, re.MULTILINE):
+        pattern = r"^(?:    )?(?:python |spnn )(train|sample|evaluate)(?:\.py)?(?=\s)(.*)$"
+        for script, line in re.findall(pattern, text, re.MULTILINE):
             if "--config-dir" in line:  # tests/test_extending.py runs them
                 continue
             words = shlex.split(re.sub(r"<.*?>|\$\(.*?\)", "x", line), comments=True)
@@ -42,6 +43,14 @@ def first_job(word: str) -> str:
 @pytest.mark.parametrize("words", documented_commands(), ids=" ".join)
 def test_documented_commands_pass(words):
     check_configuration(*words)
+
+
+def test_what_an_experiment_sets_for_another_choice_is_said_to_be_its():
+    with pytest.raises(InputError, match=r"takes no `widths`\. It is set by experiment=cifar10 .* by '~judge\.widths'"):
+        check_configuration("train", "experiment=cifar10", "judge=resnet18")
+    check_configuration("train", "experiment=cifar10", "judge=resnet18", "~judge.widths")
+    with pytest.raises(InputError, match=r"takes no `widths`\.$"):
+        check_configuration("train", "experiment=cifar10", "judge=resnet18", "+judge.widths=[8]")
 
 
 @pytest.mark.parametrize(

@@ -57,8 +57,10 @@ def check(config: DictConfig, hydra: HydraConf) -> None:
     """
     found, reference = plain(config, resolve=False), _reference(config, hydra)
     known = found if reference is config else plain(reference, resolve=False)
-    added = [_key(word) for word in hydra.overrides.task if word.startswith("+")]
-    if faults := list(_Comparison(known, added).faults("", found, known)):
+    choices = hydra.runtime.choices
+    files = [f"{group}={choices[group]}" for group in _FILES if choices.get(group)]
+    values = [word for word in hydra.overrides.task if _key(word) not in choices]
+    if faults := list(_Comparison(known, values, files).faults("", found, known)):
         raise InputError("\n".join(faults))
 
 
@@ -160,11 +162,12 @@ class _Comparison:
 
     Arguments:
         reference: What it is compared with.
-        added: The keys that the command line adds.
+        words: Of the command line, those that set values.
+        files: The experiment and the debug run that were chosen, which set values, too.
     """
 
-    def __init__(self, reference: dict, added: Sequence[str]):
-        self.names, self.added = list(names_of(reference)), added
+    def __init__(self, reference: dict, words: Sequence[str], files: Sequence[str]):
+        self.names, self.words, self.files = list(names_of(reference)), words, files
 
     def faults(self, key: str, found: Any, known: Any) -> Iterator[str]:
         """What is wrong below a value whose default is ``known``."""
@@ -191,7 +194,7 @@ class _Comparison:
             elif full in _FILES:
                 yield f"An option of {full} sets values of the others: its file needs the line `# @package _global_`."
             else:
-                yield f"No option {full!r}{nearest_path(full, self.names)}."
+                yield f"No option {full!r}{nearest_path(full, self.names)}.{self._origin(full)}"
 
     def _faults_of_call(self, key: str, found: dict, known: Any) -> Iterator[str]:
         target, known = found["_target_"], known if isinstance(known, dict) else {}
@@ -212,10 +215,21 @@ class _Comparison:
                 yield from _faults_of_type(full, value, default, allowed)
                 yield from self.faults(full, value, default)
             else:
-                yield f"No option {full!r}: {target} takes no `{name}`{nearest(name, taken)}."
+                yield f"No option {full!r}: {target} takes no `{name}`{nearest(name, taken)}.{self._origin(full)}"
 
     def _is_added(self, full: str) -> bool:
-        return any(f"{key}.".startswith(f"{full}.") or full.startswith(f"{key}.") for key in self.added)
+        return _overlaps(full, [word for word in self.words if word.startswith("+")])
+
+    def _origin(self, full: str) -> str:
+        """Where a key comes from that the command line doesn't name, and how to do without it."""
+        if not self.files or _overlaps(full, self.words):
+            return ""
+        return f" It is set by {' or '.join(self.files)} for another choice: leave it out by '~{full}'."
+
+
+def _overlaps(full: str, words: Sequence[str]) -> bool:
+    """Whether words of the command line name a key, or what holds it or lies in it."""
+    return any(f"{key}.".startswith(f"{full}.") or full.startswith(f"{key}.") for key in map(_key, words))
 
 
 def _reason(target: str) -> BaseException | None:

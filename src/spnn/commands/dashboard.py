@@ -17,15 +17,7 @@ _FILE = "wandb_workspace.json"
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
-    parser = argparse.ArgumentParser(
-        "spnn dashboard",
-        description="Make a workspace in W&B that shows what a run logs: losses, scores, pictures, samples.",
-    )
-    parser.add_argument("run", nargs="?", default=DEFAULT, help="the run's folder, also as run=<folder>")
-    parser.add_argument("--entity", help="the user or team in W&B; by default that of the API key")
-    parser.add_argument("--project", help="by default that of the run's logger")
-    parser.add_argument("--offline", action="store_true", help=f"write <run>/{_FILE}, and send nothing")
-    options = parser.parse_args(words)
+    options = _parser().parse_args(words)
     folder = options.run.removeprefix("run=")
     try:
         return _make(Run(folder), Path(home(folder)), options)
@@ -52,3 +44,15 @@ def _make(run: Run, folder: Path, options: argparse.Namespace) -> int:
         made.save()
         print(f"workspace: {made.url}")
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "spnn dashboard",
+        description="Make a workspace in W&B that shows what a run logs: losses, scores, pictures, samples.",
+    )
+    parser.add_argument("run", nargs="?", default=DEFAULT, help="the run's folder, also as run=<folder>")
+    parser.add_argument("--entity", help="the user or team in W&B; by default that of the API key")
+    parser.add_argument("--project", help="by default that of the run's logger")
+    parser.add_argument("--offline", action="store_true", help=f"write <run>/{_FILE}, and send nothing")
+    return parser
