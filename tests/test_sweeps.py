@@ -167,7 +167,7 @@ def test_a_search_without_a_range_or_with_another_metric_is_refused(tmp_path):
 
 
 def test_a_range_ends_before_its_end():
-    study = pytest.importorskip("hydra_plugins.spnn_optuna._study")
+    study = pytest.importorskip("hydra_plugins.resuming_sweeps._study")
     parser = OverridesParser.create()
     for word, last in (("x=range(0,1,0.5)", 0.5), ("x=range(0,1.2,0.5)", 1.0), ("x=range(2,9,3)", 8)):
         found = study.distribution(parser.parse_override(word))

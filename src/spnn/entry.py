@@ -3,7 +3,6 @@
 import argparse
 import errno
 import functools
-import hashlib
 import io
 import logging
 import os
@@ -27,12 +26,12 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
 
+from hydra_plugins.resuming_sweeps import folder_name
 from spnn.checking import check, hint
 from spnn.errors import InputError, NonFiniteLossError
 from spnn.menu import menu, program
 from spnn.runs.embedded import home
 from spnn.search_path import config_folders
-from spnn.sweeps import Failed
 
 __all__ = ["entry_point", "job_folder"]
 
@@ -87,13 +86,8 @@ def job_name(overrides: str, sweep: str = "") -> str:
     """A folder's name for a multirun's job below ``sweep``: its options, so the same job has the same name another
     time; of letters, digits, dots, dashes and underscores, so it goes back into a command line as it is. A folder that
     an earlier version has made keeps its name."""
-    named = {}
-    for before, signs in ((True, ",="), (False, "")):
-        text = overrides if before else overrides.replace("=", "-").replace(",", "__")
-        name = re.sub(rf"[^\w.{signs}+-]+", "_", text).strip("_") or "defaults"
-        long = len(name) > 120
-        named[before] = f"{name[:100]}-{hashlib.sha256(overrides.encode()).hexdigest()[:12]}" if long else name
-    return named[(Path(sweep) / named[True]).exists()]
+    earlier = folder_name(overrides, kept=",=")
+    return earlier if (Path(sweep) / earlier).exists() else folder_name(overrides)
 
 
 OmegaConf.register_new_resolver("job_name", job_name)
@@ -238,10 +232,7 @@ class Job:
             return with_readable_errors(self.function, config, self.script)
         except Exception as error:
             readable, failure = isinstance(error, CompactHydraException), error
-        if HydraConfig.get().mode == RunMode.MULTIRUN:
-            log.error("failed: %s", failure, exc_info=None if readable else failure)
-            return Failed(failure)  # the other jobs go on
-        if readable and not self.full_error:
+        if readable and not self.full_error and HydraConfig.get().mode != RunMode.MULTIRUN:
             raise SystemExit(str(failure))  # without what Hydra would print around it
         raise failure
 

@@ -10,14 +10,25 @@ from hydra.errors import CompactHydraException
 from optuna import Study
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 __all__ = ["again", "distribution", "finished", "open_study"]
 
 
 def open_study(storage: str, name: str, direction: Literal["minimize", "maximize"]) -> Study:
-    """The study of that name, a new one if there is none."""
+    """The study of that name, a new one if there is none.
+
+    Raises:
+        CompactHydraException: If the database can't be read.
+    """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna.create_study(storage=storage, study_name=name, direction=direction, load_if_exists=True)
+    try:
+        return optuna.create_study(storage=storage, study_name=name, direction=direction, load_if_exists=True)
+    except SQLAlchemyError as error:
+        raise CompactHydraException(
+            f"{storage} can't be read as Optuna's database ({str(error).splitlines()[0]}). It was left as it is: "
+            "repair it, or move it away, and a new study begins; jobs that are done stay done."
+        ) from error
 
 
 def finished(study: Study) -> list[FrozenTrial]:
