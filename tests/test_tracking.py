@@ -100,6 +100,11 @@ def test_a_dashboard_shows_what_the_stages_log(tracked, monkeypatch, capsys):
     assert any(re.fullmatch(panel["metricRegex"], "val/accuracy/digit_7") for panel in panels if "metricRegex" in panel)
     runs = view["spec"]["section"]["runSets"][0]
     assert runs["filters"]["filters"][0]["value"] == "digits/run"
+    page = (tracked / "wandb_report.json").read_text()
+    (table,) = [block["content"] for block in json.loads(page)["spec"]["blocks"] if "content" in block]
+    accuracy = json.loads((tracked / "metrics.json").read_text())["task"]["accuracy"]
+    assert f"| `task/accuracy` | {accuracy:.4g} |" in table
+    assert "digits/run" in page and all(key in page for key in shown)
 
 
 def test_a_folder_that_goes_on_is_the_same_run(tmp_path, caplog):

@@ -25,7 +25,7 @@ _USAGE = """usage: spnn COMMAND [option=value ...]
   evaluate    evaluate a run on held-out images
   edit        edit pictures in the browser
   runs        list runs, find the best, show one, compare two, pack one to hand it on
-  dashboard   make a workspace in W&B that shows a run
+  dashboard   make a workspace and a report in W&B that show a run
   doctor      say what is installed, and what would not work
 
 `spnn COMMAND --help` shows a command's choices. A folder conf/ in the working directory is searched before the

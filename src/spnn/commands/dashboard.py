@@ -1,4 +1,4 @@
-"""`spnn dashboard`: a workspace in W&B for a run, made by code; offline, a file of what would be sent."""
+"""`spnn dashboard`: a workspace and a report in W&B for a run, made by code; offline, as files."""
 
 import argparse
 import sys
@@ -8,11 +8,11 @@ from pathlib import Path
 from spnn.errors import InputError
 from spnn.runs import Run
 from spnn.runs.embedded import DEFAULT, home
-from spnn.tracking.dashboard import workspace
+from spnn.tracking.dashboard import report, workspace
 
 __all__ = ["main"]
 
-_FILE = "wandb_workspace.json"
+_MADE = {"workspace": workspace, "report": report}
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -30,29 +30,32 @@ def _make(run: Run, folder: Path, options: argparse.Namespace) -> int:
     import wandb
 
     offline = options.offline or not wandb.login(prompt=False, verify=False)
-    made = workspace(
-        run, entity=options.entity or ("" if offline else wandb.Api().default_entity or ""), project=options.project
-    )
-    if offline:
-        folder.mkdir(parents=True, exist_ok=True)
-        # No public function of that package gives what it would send.
-        text = made._to_model().model_dump_json(by_alias=True, exclude_none=True, indent=2)
-        (folder / _FILE).write_text(text + "\n", encoding="utf-8")
-        why = "" if options.offline else "there is no API key (`wandb login` sets it), so "
-        print(f"{why}nothing was sent; what would be: {folder / _FILE}")
-    else:
-        made.save()
-        print(f"workspace: {made.url}")
+    entity = options.entity or ("" if offline else wandb.Api().default_entity or "")
+    if offline and not options.offline:
+        print("there is no API key (`wandb login` sets it), so nothing is sent")
+    for name, make in _MADE.items():
+        made = make(run, entity=entity, project=options.project)
+        if offline:
+            file = folder / f"wandb_{name}.json"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            # No public function of that package gives what it would send.
+            text = made._to_model().model_dump_json(by_alias=True, exclude_none=True, indent=2)
+            file.write_text(text + "\n", encoding="utf-8")
+        else:
+            made.save()
+        print(f"{name}: {file if offline else made.url}")
     return 0
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "spnn dashboard",
-        description="Make a workspace in W&B that shows what a run logs: losses, scores, pictures, samples.",
+        description="Make a workspace and a report in W&B that show what a run logs: scores, pictures, samples.",
     )
     parser.add_argument("run", nargs="?", default=DEFAULT, help="the run's folder, also as run=<folder>")
     parser.add_argument("--entity", help="the user or team in W&B; by default that of the API key")
     parser.add_argument("--project", help="by default that of the run's logger")
-    parser.add_argument("--offline", action="store_true", help=f"write <run>/{_FILE}, and send nothing")
+    parser.add_argument(
+        "--offline", action="store_true", help="write what would be sent into the run's folder, and send nothing"
+    )
     return parser

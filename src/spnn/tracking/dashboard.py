@@ -1,4 +1,4 @@
-"""A workspace in W&B that shows what a run logs, made by code, with the package wandb-workspaces."""
+"""A workspace and a report in W&B that show what a run logs, made by code, with the package wandb-workspaces."""
 
 from typing import Any
 
@@ -7,14 +7,16 @@ from omegaconf import OmegaConf
 
 from spnn.errors import InputError
 from spnn.runs import Run
+from spnn.runs.listing import Listed
 
-__all__ = ["workspace"]
+__all__ = ["report", "workspace"]
 
 _LOSSES = ("loss", "task", "reconstruction", "natural")
+_STEP = "trainer/global_step"
 
 
 def workspace(run: Run, *, entity: str, project: str | None = None) -> Any:
-    """Sections of losses, scores, pictures and samples, of the W&B runs of one run's folder.
+    """A view of sections of losses, scores, pictures and samples, of the W&B runs of one run's folder.
 
     Arguments:
         run: The run; its config says what it is called in W&B, and what its labels are.
@@ -24,37 +26,62 @@ def workspace(run: Run, *, entity: str, project: str | None = None) -> Any:
     Raises:
         InputError: If wandb-workspaces isn't installed.
     """
+    parts = _panels(run)
+    import wandb_workspaces.workspaces as workspaces
+
+    return workspaces.Workspace(
+        entity=entity,
+        project=project or _project(run),
+        name=run.title,
+        sections=[workspaces.Section(name=name, panels=panels, is_open=True) for name, panels in parts.items()],
+        runset_settings=workspaces.RunsetSettings(filters=_filter(run), groupby=[workspaces.Metric("JobType")]),
+    )
+
+
+def report(run: Run, *, entity: str, project: str | None = None) -> Any:
+    """A page to share: the run's figures as a table, then the panels of :func:`workspace`; arguments and errors as
+    there."""
+    parts = _panels(run)
+    import wandb_workspaces.reports.v2 as reports
+
+    figures = {name: value for name, value in Listed(run.folder).figures.items() if name.count("/") == 1}
+    rows = [f"| `{name}` | {value:.4g} |" for name, value in figures.items()]
+    blocks: list[Any] = [reports.MarkdownBlock(text="\n".join(["| figure | value |", "| --- | ---: |", *rows]))]
+    for name, panels in parts.items():
+        runs = reports.Runset(name=run.title, filters=_filter(run))  # of the report's own project
+        blocks += [reports.H2(text=name), reports.PanelGrid(runsets=[runs], panels=panels)]
+    return reports.Report(entity=entity, project=project or _project(run), title=run.title, blocks=blocks)
+
+
+def _panels(run: Run) -> dict[str, list[Any]]:
+    """W&B's panels, by section."""
     try:
         import wandb_workspaces.reports.v2 as reports
-        import wandb_workspaces.workspaces as workspaces
     except ModuleNotFoundError:
         raise InputError("wandb-workspaces isn't installed: pip install 'spnn[dashboard]'.") from None
-    project = project or OmegaConf.select(run.config, "logger.wandb.project") or "spnn"
-    readout, step = run.source.readout, "trainer/global_step"
+    readout = run.source.readout
     kinds = readout.by_score(torch.zeros(len(readout.scored)))
     losses = [
-        reports.LinePlot(title=loss, x=step, y=[f"{split}/{loss}" for split in ("train", "val")], smoothing_factor=0.6)
+        reports.LinePlot(title=loss, x=_STEP, y=[f"{split}/{loss}" for split in ("train", "val")], smoothing_factor=0.6)
         for loss in _LOSSES
     ]
     scores = [
         plot
         for kind in kinds
         for plot in (
-            reports.LinePlot(title=kind, x=step, y=[f"val/{kind}"]),
-            reports.LinePlot(title=f"{kind} of each {readout.noun}", x=step, metric_regex=f"val/{kind}/.*"),
+            reports.LinePlot(title=kind, x=_STEP, y=[f"val/{kind}"]),
+            reports.LinePlot(title=f"{kind} of each {readout.noun}", x=_STEP, metric_regex=f"val/{kind}/.*"),
         )
     ]
-    scores.append(reports.LinePlot(title="reconstructions while the prior is trained", x=step, y=["val/agreement"]))
+    scores.append(reports.LinePlot(title="reconstructions while the prior is trained", x=_STEP, y=["val/agreement"]))
     pictures = [reports.MediaBrowser(title=key, media_keys=[key]) for key in ("pictures", "grid")]
     samples = [reports.WeavePanelSummaryTable(table_name="samples")]
-    parts: dict[str, list[Any]] = {"Losses": losses, "Scores": scores, "Pictures": pictures, "Samples": samples}
-    return workspaces.Workspace(
-        entity=entity,
-        project=project,
-        name=run.title,
-        sections=[workspaces.Section(name=name, panels=panels, is_open=True) for name, panels in parts.items()],
-        runset_settings=workspaces.RunsetSettings(
-            filters=f"Metric('Group') == '{run.title}'",
-            groupby=[workspaces.Metric("JobType")],
-        ),
-    )
+    return {"Losses": losses, "Scores": scores, "Pictures": pictures, "Samples": samples}
+
+
+def _project(run: Run) -> str:
+    return OmegaConf.select(run.config, "logger.wandb.project") or "spnn"
+
+
+def _filter(run: Run) -> str:
+    return f"Metric('Group') == '{run.title}'"
