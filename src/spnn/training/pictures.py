@@ -25,7 +25,8 @@ class Pictures(Callback):
 
     While a surjection is trained: images, their ``g†(g(x))``, and the images back-projected to logits of which one is
     set. While a prior is trained: its samples; where the run has a surjection already, reconstructions of images from
-    their logits, and edits, with ``val/agreement``, the share of logits whose sign the reconstructions keep.
+    their logits, and edits, with ``val/agreement``, the share of logits whose sign the reconstructions keep. Outputs that
+    are maps are shown, too.
 
     Arguments:
         run: The run.
@@ -66,12 +67,12 @@ class Pictures(Callback):
         folder = Path(trainer.default_root_dir) / "pictures"
         folder.mkdir(exist_ok=True)
         path = folder / f"step_{trainer.global_step:06d}.png"
-        save_grid({name: x.float().cpu() for name, x in rows.items()}, captions, path)
+        save_grid({name: x.float().cpu() for name, x in rows.items()}, captions, path, legend=self.run.source.readout.legend)
         log_picture(trainer.loggers, "pictures", path, trainer.global_step - 1)  # as Lightning counts what it logs
 
     def _of_surjection(self, g: Surjection, images: Tensor) -> tuple[dict[str, Tensor], list[str]]:
         y = g(images)
-        rows, captions = {"image": images, "g†(g(image))": g.pinv(y)}, [""] * len(y)
+        rows, captions = {"image": images, **self._shown("g(image)", y), "g†(g(image))": g.pinv(y)}, [""] * len(y)
         if self.run.source.readout.grouped:
             edited, captions = self._edit(y)
             rows["edited"] = g.back_project(images, edited)
@@ -84,13 +85,21 @@ class Pictures(Callback):
         y = g(images)
         reconstructed = self._sample(stage.model, images, g, y)
         readout = self.run.source.readout
-        agreement = readout.agrees(readout.decode(g(reconstructed)), readout.decode(y)).float().mean()
+        found = g(reconstructed)
+        agreement = readout.agrees(readout.decode(found), readout.decode(y)).float().mean()
         stage.log("val/agreement", agreement, prog_bar=True, rank_zero_only=True)
-        rows, captions = {"image": images, "reconstructed": reconstructed}, [""] * len(y)
+        rows = {"image": images, **self._shown("g(image)", y)}
+        rows |= {"reconstructed": reconstructed, **self._shown("g(reconstructed)", found)}
+        captions = [""] * len(y)
         if readout.grouped:
             edited, captions = self._edit(y)
             rows["edited"] = self._sample(stage.model, images, g, edited)
         return rows, captions
+
+    def _shown(self, name: str, y: Tensor) -> dict[str, Tensor]:
+        """A row of the outputs as pictures, if they are maps."""
+        picture = self.run.source.readout.picture(y.float().cpu())
+        return {} if picture is None else {name: picture}
 
     def _edit(self, y: Tensor) -> tuple[Tensor, list[str]]:
         """Set one label of each row to what it is not; return what was set, too."""
