@@ -145,7 +145,7 @@ class _Decomposed(_Differentiable):
         return super().forward(x) - self.offset.to(x)
 
     def pinv(self, y: Tensor) -> Tensor:
-        op = self.op
+        op: Any = self.op
         seen = op.M * op.Ut(self.unflat(y))
         return (op.V(torch.where(op.M > 0, seen / op.S, 0)) / self.scale).reshape(len(y), *self.image_shape).to(y)
 
