@@ -37,6 +37,7 @@ def test_a_card_is_what_the_program_writes_and_names_no_machine(name):
     run = Run(name)
     text = (run.folder / "README.md").read_text(encoding="utf-8")
     assert text == card(run, name)
+    assert ('pipe(images, set={"Young": "yes"})' in text) == (name == "faces")
     for file in ("README.md", "config.yaml", "run.json"):
         found = (run.folder / file).read_text(encoding="utf-8")
         assert not any(place in found for place in ("/tmp", "/home", "/root", "/work", "http"))

@@ -1,6 +1,7 @@
-"""The example script, shortened: it runs from end to end, and what it prints obeys the laws that it is about."""
+"""The example scripts: they run from end to end, and what they print obeys the laws that they are about."""
 
 import re
+from pathlib import Path
 
 import pytest
 from commands import succeed
@@ -63,3 +64,30 @@ def test_the_example_leaves_its_pictures(printed, folder):
             assert picture.width > 500
             low, high = picture.convert("L").getextrema()
             assert low < 100 < 200 < high  # something is drawn
+
+
+SESSION = Path("examples/session_in_a_notebook.py")
+
+
+@pytest.mark.slow
+def test_the_session_s_script_measures_what_was_seen_and_saves_what_it_loaded(tmp_path):
+    lines = succeed(str(SESSION), str(tmp_path / "session"), "--quick").splitlines()
+    rows = [re.split(r"\s{2,}", line) for line in lines]
+    found = {row[0].split(",")[0]: float(row[1]) for row in rows if len(row) == 2}
+    assert found["of the measured row means"] < 1e-5
+    assert found["from one solution to another"] > 0.01
+    assert found["what the saved network says differs by"] == 0
+    assert 0 <= found["by the judge"] <= 1
+    names = {"edit.png", "sweep.png", "solved.png", "reconstructed.png", "my-faces"}
+    assert {path.name for path in (tmp_path / "session").iterdir()} == names
+
+
+@pytest.mark.nightly
+def test_the_session_runs_as_a_notebook_that_shows_its_pictures(tmp_path):
+    """Where there are jupytext, nbclient and ipykernel."""
+    jupytext, nbclient = pytest.importorskip("jupytext"), pytest.importorskip("nbclient")
+    pytest.importorskip("ipykernel")
+    notebook = jupytext.read(SESSION.absolute())
+    nbclient.NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 4

@@ -11,8 +11,8 @@ from mkdocs.structure.files import File, Files
 REPOSITORY = Path(__file__).parents[2]
 COMMANDS = ("train", "sample", "evaluate")
 MODULES = (
-    "spnn", "spnn.networks", "spnn.operators", "spnn.diffusion", "spnn.readout", "spnn.data", "spnn.training",
-    "spnn.sampling", "spnn.evaluation", "spnn.metrics", "spnn.tracking", "spnn.runs"
+    "spnn", "spnn.pipeline", "spnn.networks", "spnn.operators", "spnn.diffusion", "spnn.readout", "spnn.data",
+    "spnn.training", "spnn.sampling", "spnn.evaluation", "spnn.metrics", "spnn.tracking", "spnn.runs"
 )  # fmt: skip
 
 

@@ -27,6 +27,7 @@ from spnn.composing import composed
 from spnn.configs import instantiate
 from spnn.diffusion.denoiser import ImagePrior
 from spnn.diffusion.guidance import Guidance
+from spnn.diffusion.sampler import Step
 from spnn.errors import InputError
 from spnn.evaluation.findings import Findings
 from spnn.evaluation.run import conclude
@@ -330,6 +331,7 @@ class Session:
         values: Mapping[str, Any] | None = None,
         choices: Sequence[str] = (),
         watch: Callable[[float], None] | None = None,
+        see: Callable[[Step], None] | None = None,
     ) -> Drawn:
         """Draw samples as ``sample.py task=<task>`` does.
 
@@ -348,6 +350,8 @@ class Session:
                 null.
             choices: Other options of groups: ``["sampler=ddim"]``.
             watch: Called after each step with the share that is done, from 0 to 1; what it raises ends the drawing.
+            see: Called after each step of a batch with the step: ``place``, ``t`` from 999 to 0, and the corrected
+                clean images ``x0``; what it raises ends the drawing.
 
         Raises:
             InputError: If an option, an image or a name is missing or unknown.
@@ -368,7 +372,7 @@ class Session:
             made = guidance if guidance is None or callable(guidance) else instantiate(config.guidance)
             problem, asked = prepare(config, self.models, problem=problem, images=images, guidance=made)
             store = MemoryStore(asked.names)
-            generate(self.models, asked, store, config, task, watch=watch)
+            generate(self.models, asked, store, config, task, watch=watch, see=see)
             drawn = look_at(store.collect()["image"], problem, self.models, download=config.download)
             say(drawn, drawn.metrics, config)
             return drawn

@@ -5,6 +5,7 @@ from spnn.diffusion.azula import AzulaPrior, as_azula
 from spnn.diffusion.back_projection import BackProjection
 from spnn.diffusion.classifier import ClassifierGuidance
 from spnn.diffusion.denoiser import Denoised, Denoiser, ImagePrior, Level
+from spnn.diffusion.edm import EDMPrior
 from spnn.diffusion.fibre import FibreSampling
 from spnn.diffusion.gaussian import GaussianMixturePrior
 from spnn.diffusion.gradient import GradientGuidance, PosteriorGuidance
@@ -36,6 +37,7 @@ __all__ = [
     "DecoupledAnnealing",
     "Denoised",
     "Denoiser",
+    "EDMPrior",
     "FibreSampling",
     "GaussianMixturePrior",
     "GradientGuidance",

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from safetensors.torch import load_file, save_file
 
 from spnn.errors import InputError
+from spnn.readout import Binary, Readout
 from spnn.runs.record import read_status
 from spnn.runs.run import Run, stages_of
 from spnn.saving import save_json
@@ -114,6 +115,16 @@ def card(run: Run, name: str) -> str:
         "run.reconstruct(images)",
         "```",
         "",
+        "As a pipeline of diffusers, of PIL images or tensors in [0, 1]:",
+        "",
+        "```python",
+        "from spnn.pipeline import NLBPPipeline",
+        "",
+        f'pipe = NLBPPipeline.from_pretrained("{name}")',
+        "pipe(images, num_inference_steps=50, generator=0).images",
+        *_set(source.readout),
+        "```",
+        "",
         "## Limits",
         "",
         "It knows the images and labels above, at this size, and nothing else. What it says of labels is what its data",
@@ -121,6 +132,12 @@ def card(run: Run, name: str) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _set(readout: Readout) -> list[str]:
+    if not isinstance(readout, Binary):
+        return []
+    return [f'pipe(images, set={{"{readout.names[-1]}": "yes"}}).images  # pipe(set=...) draws new ones']
 
 
 def _made(record: dict[str, Any] | None) -> list[str]:

@@ -20,7 +20,7 @@ from spnn.configs import instantiate
 from spnn.diffusion.denoiser import Denoised
 from spnn.diffusion.guidance import Guidance, TargetGuidance, guide
 from spnn.diffusion.latent import LatentPrior
-from spnn.diffusion.sampler import ImageNoise, Sampler
+from spnn.diffusion.sampler import ImageNoise, Sampler, Step
 from spnn.errors import InputError, told
 from spnn.sampling.models import Models, need_operator, with_operator
 from spnn.sampling.progress import SamplingProgress
@@ -180,6 +180,7 @@ def generate(
     title: str,
     frames_of: Literal["image", "outputs"] = "image",
     watch: Callable[[float], None] | None = None,
+    see: Callable[[Step], None] | None = None,
 ) -> bool:
     """Sample what the store lacks; return whether this is the process that should write results.
 
@@ -191,9 +192,10 @@ def generate(
         title: Of the progress.
         frames_of: What of a step is kept: the corrected clean image, or the operator's outputs of it.
         watch: Called after each step with the share that is done; what it raises ends the sampling.
+        see: Called after each step of a batch with the step, whose ``x0`` are images; what it raises ends the sampling.
     """
     with SamplingProgress(title, len(store.missing()), watch=watch) as progress:
-        loop = _Sampling(request.among(models), request, store, config.batch_size, frames_of, progress)
+        loop = _Sampling(request.among(models), request, store, config.batch_size, frames_of, progress, see)
         if config.compile:
             loop.prior.compile()
         engine: L.Trainer = instantiate(config.trainer)
@@ -213,12 +215,13 @@ class _Sampling(L.LightningModule):
         batch_size: int,
         frames_of: Literal["image", "outputs"],
         progress: SamplingProgress,
+        see: Callable[[Step], None] | None,
     ):
         super().__init__()
         self.prior = models.prior.to(memory_format=torch.channels_last)
         self.operator, self.readout = models.operator, models.readout
         self.request, self.rows, self.store = request, request.rows(), store
-        self.batch_size, self.frames_of, self.progress = batch_size, frames_of, progress
+        self.batch_size, self.frames_of, self.progress, self.see = batch_size, frames_of, progress, see
         self.shown = set(request.drawn_by.evenly_spread(request.frames))
 
     def setup(self, stage: str) -> None:
@@ -248,6 +251,8 @@ class _Sampling(L.LightningModule):
                 if self.threads is not None:
                     self.threads.step((time.perf_counter() - began) / len(index))
                 self.progress.advance(len(index) / sampler.num_steps * self.trainer.world_size)
+                if self.see is not None:
+                    self.see(step._replace(x0=decode(step.x0)))
                 if step.place in self.shown:
                     frames.append(self.frame(decode(step.x0)).float().cpu())
                 began = time.perf_counter()
