@@ -99,9 +99,9 @@ class Editor:
         if subject.y is not None:
             return values_of(self.controls, subject.y, self.readout)
         usual = torch.zeros(len(self.readout.names)) if self.known is None else self.known.mean.clone()
-        usual[[place for control in self.controls if isinstance(control, Whole) for place in control.places]] = (
-            torch.nan
-        )
+        for control in self.controls:
+            if isinstance(control, Whole):
+                usual[list(control.places)] = torch.nan
         return values_of(self.controls, usual, self.readout)
 
     def values(self, subject: Subject, values: Mapping[str, object]) -> dict[str, Value]:
@@ -121,12 +121,11 @@ class Editor:
         """What was moved, as texts: ``Eyeglasses +3.2 (was -5.1)``."""
         own, changed, said = self.own_values(subject), self.changed(subject, values), []
         for control in self.controls:
+            before, now = own[control.key], values[control.key]
             if control.key in changed:
-                before = "" if subject.y is None else control.text(own[control.key], self.readout)
-                was = f" (was {before})" if before else ""
-                said += [
-                    f"{words}{was}" for words in control.words(own[control.key], values[control.key], self.readout)
-                ]
+                text = "" if subject.y is None else control.text(before, self.readout)
+                was = f" (was {text})" if text else ""
+                said += [f"{words}{was}" for words in control.words(before, now, self.readout)]
         return said
 
     def target(self, subject: Subject, wanted: Mapping[str, float | str], options: Options) -> Tensor:

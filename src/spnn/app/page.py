@@ -7,7 +7,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,9 @@ _AT_ONCE = 16  # moves that may wait for the models
 _FAILED = "Something went wrong, and the server's log has it. The editor goes on: move a control, or open a picture."
 
 _CSS = """
-#controls {max-height: max(100vh - 400px, 300px); overflow-y: auto; flex-wrap: nowrap}
+#controls {flex-wrap: nowrap}
+#controls.many {max-height: max(100vh - 400px, 300px); overflow-y: auto}
+#controls .together {gap: 6px; flex-shrink: 0}
 #controls .form {display: block; overflow: visible}
 #controls .control {padding: 3px 10px; flex-shrink: 0; overflow: visible}
 #controls .control span {font-size: 13px; margin-bottom: 0}
@@ -159,7 +161,7 @@ class Page:
         self.search = gr.Textbox(
             placeholder="search", show_label=False, container=False, visible=many, elem_id="search"
         )
-        with gr.Column(elem_id="controls"):
+        with gr.Column(elem_id="controls", elem_classes="many" if many else None):
             self.widgets = [widget_of(control, number) for number, control in enumerate(self.editor.controls)]
         self.controls = [widget.holder for widget in self.widgets]
         self.moving = list({x: None for widget in self.widgets for x in widget.parts})
@@ -283,10 +285,10 @@ class Page:
         """Begin with a subject: where the controls stand, and how far they go."""
         own = self.editor.own_values(subject)
         work.open(subject, own)
-        work.marked = set()
+        work.marked = None
         if values is not None:
             work.move(values)
-        return self._at(work, {c.key: self._label(subject, c, own[c.key], False) for c in self.editor.controls})
+        return self._at(work)
 
     def _restored(self, subject: Subject, options: Options) -> dict:
         kind = subject.kind
@@ -317,6 +319,7 @@ class Page:
             wanted = self.editor.changes(subject, values)
             options = Options(steps, seed, None if from_noise else start, guidance, others, variants)
             if work.is_drawn(wanted, options):  # a field was left as it was
+                yield {self.status: gr.skip()}  # without anything, Gradio would blank the page
                 return
             turn = work.next_turn()
             work.move(values)
@@ -405,21 +408,20 @@ class Page:
     def _own(self, key: str, work: Work) -> Value:
         return self.editor.own_values(work.opened)[key]
 
-    def _at(self, work: Work, labels: Mapping[str, str] | None = None) -> dict:
-        """The controls as they stand; with labels, these, too."""
+    def _at(self, work: Work) -> dict:
+        """The controls as they stand."""
         own, shown = self.editor.own_values(work.opened), {}
         for widget, control in zip(self.widgets, self.editor.controls, strict=True):
-            label = {"label": labels[control.key]} if labels else {}
-            shown |= widget.at(own[control.key], work.values[control.key], **label)
+            shown |= widget.at(own[control.key], work.values[control.key])
         return shown
 
     def _marked(self, work: Work, now: set[str]) -> dict:
-        """Labels of the controls that have become changed ones, or are no more."""
+        """Names of the controls that have become changed ones, or are no more; of a new picture, of all."""
         own, shown = self.editor.own_values(work.opened), {}
         for widget, control in zip(self.widgets, self.editor.controls, strict=True):
-            if (control.key in now) != (control.key in work.marked):
-                label = self._label(work.opened, control, own[control.key], control.key in now)
-                shown[widget.named] = gr.update(label=label)
+            changed = control.key in now
+            if work.marked is None or changed != (control.key in work.marked):
+                shown |= widget.label(self._label(work.opened, control, own[control.key], changed))
         work.marked = now
         return shown
 

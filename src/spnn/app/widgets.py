@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from itertools import product
 from typing import Any
 
 import gradio as gr
@@ -42,8 +43,12 @@ class Widget(ABC):
         return [self.holder]
 
     @abstractmethod
-    def at(self, own: Value, value: Value, **label: str) -> dict:
-        """How it shows a value of a picture with its own; with ``label``, its name, too."""
+    def at(self, own: Value, value: Value) -> dict:
+        """How it shows a value of a picture with its own."""
+
+    def label(self, text: str) -> dict:
+        """How it is named anew."""
+        return {self.named: gr.update(label=text)}
 
     def read(self, shown: Any) -> object:
         """The control's value, of what the holder has."""
@@ -73,9 +78,9 @@ class _Slider(Widget):
         self.control = control
         self.holder = self.named = gr.Slider(*ends, control.low, step=control.step, **named, **_place(number))
 
-    def at(self, own: Value, value: Value, **label: str) -> dict:
+    def at(self, own: Value, value: Value) -> dict:
         low, high = self.control.ends(own)
-        return {self.holder: gr.update(value=value, minimum=low, maximum=high, **label)}
+        return {self.holder: gr.update(value=value, minimum=low, maximum=high)}
 
     def connect(self, work: gr.State, own: Own, draw: dict[str, Any]) -> None:
         gr.on(self.holder.release, **draw)
@@ -86,8 +91,8 @@ class _Menu(Widget):
         self.choices = control.part.choices
         self.holder = self.named = gr.Dropdown([_ANY, *self.choices], value=_ANY, label=control.key, **_place(number))
 
-    def at(self, own: Value, value: Value, **label: str) -> dict:
-        return {self.holder: gr.update(value=value or _ANY, choices=[*[_ANY] * (not own), *self.choices], **label)}
+    def at(self, own: Value, value: Value) -> dict:
+        return {self.holder: gr.update(value=value or _ANY, choices=[*[_ANY] * (not own), *self.choices])}
 
     def read(self, shown: Any) -> object:
         return None if shown == _ANY else shown
@@ -106,9 +111,10 @@ class _Map(Widget):
         self.colours = {name: np.array(colours[name]) for name in control.part.choices}
         self.holder, self.corner = gr.State(("",) * (self.height * self.width)), gr.State(None)
         place = f"control-{number}"
-        with gr.Group():
-            self.named = self.picture = gr.Image(
-                label=control.key, type="numpy", format="png", interactive=False, buttons=[], elem_id=place
+        with gr.Column(elem_classes="together"):
+            self.named = gr.Markdown(control.key)
+            self.picture = gr.Image(
+                type="numpy", format="png", show_label=False, interactive=False, buttons=[], elem_id=place
             )
             self.brush = gr.Radio(
                 [*self.colours, _BACK],
@@ -130,29 +136,27 @@ class _Map(Widget):
     def parts(self) -> list[gr.components.Component]:
         return [self.holder, self.corner, self.picture]
 
-    def at(self, own: Any, value: Any, **label: str) -> dict:
-        return {
-            self.holder: value,
-            self.corner: None,
-            self.picture: gr.update(value=self._picture(own, value), **label),
-        }
+    def label(self, text: str) -> dict:
+        return {self.named: text}
+
+    def at(self, own: Any, value: Any) -> dict:
+        return {self.holder: value, self.corner: None, self.picture: self._picture(own, value)}
 
     def connect(self, work: gr.State, own: Own, draw: dict[str, Any]) -> None:
-        def click(
-            work: Work, value: Sequence[str], brush: str, by_corners: bool, corner: Any, at: gr.SelectData
-        ) -> dict:
+        def click(work: Work, value: Any, brush: str, by_corners: bool, corner: Any, at: gr.SelectData) -> dict:
             """Paint a cell or a rectangle, or remember a corner."""
             if work.subject is None:
-                return {}
+                return {self.corner: None}
             column, row = (int(pixel) // self.factor for pixel in at.index)
             before: Any = own(work)
             if by_corners and corner is None:
                 return {self.corner: (row, column), self.picture: self._picture(before, value, (row, column))}
-            (top, bottom), (left, right) = (sorted(pair) for pair in zip(corner or (row, column), (row, column)))
-            painted = np.array(value, dtype=object).reshape(self.height, self.width)
-            there = slice(top, bottom + 1), slice(left, right + 1)
-            painted[there] = np.array(before, dtype=object).reshape(painted.shape)[there] if brush == _BACK else brush
-            return self.at(before, tuple(painted.flat))
+            rows, columns = zip(corner or (row, column), (row, column), strict=True)
+            painted = list(value)
+            for r, c in product(range(min(rows), max(rows) + 1), range(min(columns), max(columns) + 1)):
+                cell = r * self.width + c
+                painted[cell] = before[cell] if brush == _BACK else brush
+            return self.at(before, tuple(painted))
 
         inputs = [work, self.holder, self.brush, self.rectangle, self.corner]
         self.picture.select(click, inputs, self.parts, show_progress="hidden").then(**draw)
@@ -180,12 +184,12 @@ class _Table(Widget):
 
     def __init__(self, control: Whole, number: int):
         self.key, place = control.key, f"control-{number}"
-        with gr.Group():
+        with gr.Column(elem_classes="together"):
             self.holder = self.named = gr.Dataframe(
                 headers=list(_COLUMNS),
                 datatype=["str", *["number"] * 4],
                 column_count=len(_COLUMNS),
-                column_limits=(len(_COLUMNS), len(_COLUMNS)),
+                column_widths=["34%", "15%", "15%", "18%", "18%"],
                 type="array",
                 interactive=True,
                 label=control.key,
@@ -204,8 +208,8 @@ class _Table(Widget):
     def parts(self) -> list[gr.components.Component]:
         return [self.holder, self.row]
 
-    def at(self, own: Value, value: Any, **label: str) -> dict:
-        return {self.holder: gr.update(value=[list(row) for row in value], **label), self.row: None}
+    def at(self, own: Value, value: Any) -> dict:
+        return {self.holder: gr.update(value=[list(row) for row in value]), self.row: None}
 
     def connect(self, work: gr.State, own: Own, draw: dict[str, Any]) -> None:
         def add(rows: list[list], kind: str) -> list[list]:
