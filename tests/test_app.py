@@ -9,7 +9,8 @@ import subprocess
 import sys
 import time
 import urllib.request
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -458,16 +459,15 @@ def _broken(folder) -> str:
     return str(folder / "broken.png")
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    """Where `spnn edit` serves faces, in a folder of its own."""
+@contextmanager
+def served(folder: Path, *words: str) -> Iterator[str]:
+    """The address where `spnn edit` serves a run, from a folder of its own."""
     pytest.importorskip("gradio")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    folder = tmp_path_factory.mktemp("served")
     with (folder / "log").open("w") as log:
-        command = [sys.executable, "-m", "spnn", "edit", "--port", str(port)]
+        command = [sys.executable, "-m", "spnn", "edit", *words, "--port", str(port)]
         server = subprocess.Popen(command, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
     address = f"http://127.0.0.1:{port}/"
     for _ in range(240):
@@ -479,6 +479,13 @@ def address(tmp_path_factory):
     yield address
     server.terminate()
     server.wait(30)
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    """Where faces are edited."""
+    with served(tmp_path_factory.mktemp("served")) as address:
+        yield address
 
 
 class Browser:
@@ -527,6 +534,12 @@ class Browser:
         drag = self.chains(self.driver, duration=50).move_to_element(slider).click_and_hold()
         drag.move_by_offset(int(share * slider.size["width"]), 0).move_by_offset(0, 40).release().perform()
 
+    def click_cell(self, row: int, column: int) -> None:
+        """Of a map of 8 x 8."""
+        image = self.find("#control-0 img")
+        right, down = ((place - 3.5) * image.size["width"] / 8 for place in (column, row))
+        self.chains(self.driver).move_to_element_with_offset(image, int(right), int(down)).click().perform()
+
     def pictures(self) -> list[str]:
         """The addresses of the pictures before and after."""
         return [image.get_attribute("src") for image in self.driver.find_elements("css selector", "#picture img")]
@@ -538,13 +551,21 @@ class Browser:
         self.find("#photo input[type=file]").send_keys(str(path))
 
 
-@pytest.fixture
-def browser(address, tmp_path):
+@contextmanager
+def opened(address: str, downloads: Path) -> Iterator[Browser]:
     if CHROMIUM is None or DRIVER is None:
         pytest.skip("no Chromium and its driver on this machine (Debian: apt install chromium chromium-driver)")
-    browser = Browser(address, tmp_path)
-    yield browser.open()
-    browser.driver.quit()
+    browser = Browser(address, downloads)
+    try:
+        yield browser.open()
+    finally:
+        browser.driver.quit()
+
+
+@pytest.fixture
+def browser(address, tmp_path):
+    with opened(address, tmp_path) as browser:
+        yield browser
 
 
 @pytest.mark.nightly
@@ -608,3 +629,37 @@ def test_files_in_the_browser_are_opened_or_refused(browser, photo, tmp_path):
     browser.wait("#changed", "Smiling")
     browser.wait("#status", "Drawn.")
     assert browser.slider("Smiling").get_attribute("value") == value
+
+
+@pytest.mark.nightly
+def test_cells_are_painted_and_boxes_added_in_the_browser(whole, tmp_path):
+    with served(tmp_path, f"run={whole.run}") as address, opened(address, tmp_path) as browser:
+        before = browser.pictures()
+        if whole.controls[0].key == "map":
+            own = whole.own_values(whole.held_out(0))["map"]
+            name = next(name for name in whole.readout.choices if name not in (own[19], own[37], own[38]))
+            radio = "#control-0-classes label"
+            next(x for x in browser.driver.find_elements("css selector", radio) if x.text == name).click()
+            browser.click_cell(2, 3)
+            browser.wait("#changed", f"{name} [2,3]")
+            browser.find("#control-0-rectangle input").click()
+            for cell in ((4, 6), (4, 5)):  # any two corners
+                browser.click_cell(*cell)
+                time.sleep(2)
+            setting = f'{name}: "[2,3] and [4,5:7]"'
+        else:
+            browser.find("#control-0-add").click()
+            setting = 'add: "ellipse 0.50 0.50 0.25 0.25"'
+        browser.wait("#changed", setting.split('"')[1])
+        browser.wait("#status", "Drawn.")
+        assert browser.pictures()[1] not in before
+        assert f"edit.set={{{setting}}}" in browser.find("#command textarea").get_attribute("value")
+        browser.find("#reset").click()
+        browser.wait("#changed", "nothing")
+        browser.wait("#status", "Move a control")
+        if whole.controls[0].key == "objects":
+            browser.find("#control-0 tbody td").click()
+            time.sleep(1)
+            browser.find("#control-0-remove").click()
+            browser.wait("#changed", "remove")
+        assert not [line for line in browser.driver.get_log("browser") if line["level"] == "SEVERE"]
