@@ -107,7 +107,7 @@ class _Map(Widget):
     def __init__(self, control: Whole, number: int):
         assert control.part.grid is not None
         (self.height, self.width), colours = control.part.grid, control.part.legend
-        self.factor = max(4, _WIDE // max(self.height, self.width))
+        self.factor = max(8, _WIDE // max(self.height, self.width))
         self.colours = {name: np.array(colours[name]) for name in control.part.choices}
         self.holder, self.corner = gr.State(("",) * (self.height * self.width)), gr.State(None)
         place = f"control-{number}"
@@ -147,7 +147,9 @@ class _Map(Widget):
             """Paint a cell or a rectangle, or remember a corner."""
             if work.subject is None:
                 return {self.corner: None}
-            column, row = (int(pixel) // self.factor for pixel in at.index)
+            across, down = at.index  # pixels, which a client may make up
+            row = min(max(int(down) // self.factor, 0), self.height - 1)
+            column = min(max(int(across) // self.factor, 0), self.width - 1)
             before: Any = own(work)
             if by_corners and corner is None:
                 return {self.corner: (row, column), self.picture: self._picture(before, value, (row, column))}
@@ -159,7 +161,8 @@ class _Map(Widget):
             return self.at(before, tuple(painted))
 
         inputs = [work, self.holder, self.brush, self.rectangle, self.corner]
-        self.picture.select(click, inputs, self.parts, show_progress="hidden").then(**draw)
+        in_turn: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "multiple", "concurrency_limit": 1}
+        self.picture.select(click, inputs, self.parts, **in_turn).then(**draw)  # none of quick clicks is lost
         self.rectangle.input(lambda: None, None, self.corner, show_progress="hidden")
 
     def _picture(self, own: Sequence[str], value: Sequence[str], corner: tuple[int, int] | None = None) -> np.ndarray:

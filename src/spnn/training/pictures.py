@@ -67,7 +67,9 @@ class Pictures(Callback):
         folder = Path(trainer.default_root_dir) / "pictures"
         folder.mkdir(exist_ok=True)
         path = folder / f"step_{trainer.global_step:06d}.png"
-        save_grid({name: x.float().cpu() for name, x in rows.items()}, captions, path, legend=self.run.source.readout.legend)
+        save_grid(
+            {name: x.float().cpu() for name, x in rows.items()}, captions, path, legend=self.run.source.readout.legend
+        )
         log_picture(trainer.loggers, "pictures", path, trainer.global_step - 1)  # as Lightning counts what it logs
 
     def _of_surjection(self, g: Surjection, images: Tensor) -> tuple[dict[str, Tensor], list[str]]:
