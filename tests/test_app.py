@@ -224,10 +224,10 @@ def changed(editor: Editor, own: tuple) -> tuple:
     """Two more cells and a rectangle, or one object less and another one more."""
     if editor.controls[0].key == "objects":
         return (*own[1:], ("ellipse", 0.31, 0.5, 0.3, 0.25))
-    cells, kinds = np.array(own, dtype=object).reshape(editor.readout.grid), editor.readout.choices
-    for place in ((0, 0), (5, 6), (slice(2, 4), slice(1, 3))):
-        cells[place] = kinds[0] if (cells[place] == kinds[1]).all() else kinds[1]
-    return tuple(cells.flat)
+    cells, (one, other, *_) = list(own), editor.readout.choices
+    for cell in (0, 17, 18, 25, 26, 46):  # of 8 x 8
+        cells[cell] = one if cells[cell] == other else other
+    return tuple(cells)
 
 
 @pytest.mark.slow
