@@ -9,21 +9,22 @@ import subprocess
 import sys
 import time
 import urllib.request
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from commands import configuration
+from commands import configuration, succeed
 from PIL import Image, PngImagePlugin
 
 import spnn.app.photo
 import spnn.commands.edit
 from spnn import Session
-from spnn.app.controls import by_command_alone, changes, controls_of, values_of
-from spnn.app.editor import Editor
+from spnn.app.controls import Slider, by_command_alone, changes, controls_of, edited, values_of
+from spnn.app.editor import Drawing, Editor
 from spnn.app.photo import read_photo
 from spnn.app.seen import bars_of, chart, in_words
 from spnn.app.settings import Options, Subject
@@ -32,7 +33,7 @@ from spnn.app.stamp import image_of, read_stamp, stamped, text_of
 from spnn.app.work import Superseded, Work
 from spnn.errors import InputError
 from spnn.outputs import TrainingOutputs
-from spnn.readout import Binary, Classes, ClassMap, Mixed, Values
+from spnn.readout import Binary, Boxes, Classes, ClassMap, Mixed, Values
 from spnn.sampling import sample
 from spnn.sampling.pictures import to_bytes
 
@@ -76,7 +77,6 @@ def test_faces_have_a_slider_for_each_attribute_in_its_own_range():
     assert [control.key for control in controls] == list(models.readout.names)
     present, absent = models.training_outputs.present[99], models.training_outputs.absent[1]
     for control, low, high in zip(controls, absent, present, strict=True):
-        assert not control.choices
         assert 0 <= low - control.low < control.step and 0 <= control.high - high < control.step
     assert controls[0].ends(-99.0) == (-99.0, controls[0].high)
     assert by_command_alone(models.readout) is None
@@ -84,7 +84,7 @@ def test_faces_have_a_slider_for_each_attribute_in_its_own_range():
 
 def test_mixed_labels_have_sliders_and_menus_in_the_users_units():
     smiling, hair, tilt = controls_of(MIXED, known(MIXED))
-    assert (hair.key, hair.choices) == ("hair", ("blond", "black", "grey"))
+    assert (hair.key, hair.part.choices) == ("hair", ("blond", "black", "grey"))
     assert -100 < tilt.low < -30 and 30 < tilt.high < 100 and tilt.step == 1.0  # normal outputs, of which 1 is 30 deg
     y = torch.tensor([1.26, 0.0, 2.0, 1.0, 0.5])
     own = values_of([smiling, hair, tilt], y, MIXED)
@@ -98,10 +98,57 @@ def test_mixed_labels_have_sliders_and_menus_in_the_users_units():
             changes([smiling, hair, tilt], own, own | strange)
 
 
-def test_a_map_is_left_to_the_command_line():
-    region = ClassMap(["skin", "hair"], 2, 2)
-    assert controls_of(Mixed([Binary(["Smiling"]), region]), None)[0].low == -6 and not controls_of(region, None)
-    assert "command line" in by_command_alone(region)
+def test_a_map_has_cells_to_paint():
+    region = ClassMap(["skin", "hair", "hat"], 3, 4)
+    readout = Mixed([Binary(["Smiling"]), region])
+    smiling, cells = controls = controls_of(readout, None)
+    assert smiling.low == -6 and cells.part is region and by_command_alone(readout) is None
+    y = torch.zeros(len(readout.names)).index_fill(0, torch.tensor(cells.places[:12]), 3.0)
+    own = values_of(controls, y, readout)
+    assert own["map"] == ("skin",) * 12
+    painted = ["skin", "hair", "hair", "skin", "hat", "hair", "hair", "skin", "skin", "skin", "skin", "hair"]
+    wanted = changes(controls, own, own | {"map": tuple(painted)})
+    assert wanted == {"hair": "[0:2,1:3] and [2,3]", "hat": "[1,0]"}
+    assert edited(controls, own, wanted) == own | {"map": tuple(painted)}
+    assert {readout.names[k] for k in readout.settings(wanted)} == {
+        *(f"hair[{cell}]" for cell in ("0,1", "0,2", "1,1", "1,2", "2,3")),
+        "hat[1,0]",
+    }
+    y[:] = torch.nan  # noise
+    assert values_of(controls[1:], y, readout)["map"] == ("",) * 12
+    for strange in ({"map": "/etc/passwd"}, {"hair": "x"}, {"beard": "[0,0]"}):
+        with pytest.raises(InputError):
+            edited(controls, own, strange)
+
+
+def test_boxes_are_added_moved_and_removed():
+    boxes = Boxes(["dog", "cat"], 4, 4)
+    (control,) = controls = controls_of(boxes, None)
+    labels = boxes.labels_of(torch.tensor([[0.1, 0.1, 0.3, 0.5], [0.6, 0.6, 0.9, 0.8]]), [0, 1])
+    own = values_of(controls, boxes.encode(labels).clamp(-5, 5), boxes)
+    dog, cat = ("dog", 0.2, 0.3, 0.2, 0.4), ("cat", 0.75, 0.7, 0.3, 0.2)
+    assert sorted(own["objects"]) == [cat, dog] and not isinstance(control, Slider)
+    for rows, wanted in (
+        ([dog, cat, ["dog", "0.5", 0.501, 0.3, 0.3], ["", None, None, "", ""]], {"add": "dog 0.50 0.50 0.30 0.30"}),
+        ([cat], {"remove": "0.20 0.30"}),
+        ([("dog", 0.9, 0.3, 0.2, 0.4), cat], {"remove": "0.20 0.30", "add": "dog 0.90 0.30 0.20 0.40"}),
+        ([cat, dog], {}),
+    ):
+        assert changes(controls, own, {"objects": rows}) == wanted
+        restored = edited(controls, own, wanted)
+        assert sorted(restored["objects"]) == sorted(control.read(rows))
+        assert changes(controls, own, restored) == wanted
+    for strange in (["wolf", 0.5, 0.5, 0.3, 0.3], ["dog", "x", 0.5, 0.3, 0.3], ["dog", 0.5, 0.5, 0, 3], ["dog", 0.5]):
+        with pytest.raises(InputError):
+            changes(controls, own, {"objects": [dog, cat, strange]})
+
+
+def test_what_no_control_can_set_is_left_to_the_command_line():
+    class Named(Binary):
+        keys = ("all",)
+
+    assert not controls_of(Named(["a", "b"]), None)
+    assert "command line" in by_command_alone(Named(["a", "b"]))
 
 
 def test_options_out_of_range_are_refused():
@@ -128,7 +175,8 @@ def test_the_preview_is_one_step_that_meets_the_target(editor):
     subject = editor.held_out(2)
     wanted = moved(editor, subject)
     assert wanted.keys() == {"digit_3", "digit_5"}
-    assert [words.split()[0] for words in editor.in_words(subject, wanted)] == ["digit_3", "digit_5"]
+    said = editor.in_words(subject, editor.own_values(subject) | wanted)
+    assert [words.split()[0] for words in said] == ["digit_3", "digit_5"]
     target = editor.target(subject, wanted, FEW)
     assert target[0, [3, 5]].tolist() == [4.0, -6.0]
     exact = editor.back_projected(subject, target)
@@ -148,14 +196,60 @@ def test_the_command_draws_the_same_pixels(editor, photo, tmp_path, monkeypatch,
     else:
         subject, options = editor.noise(), FEW
     drawing = editor.draw(subject, {"digit_3": 4.5}, options)
+    monkeypatch.chdir(photo.parent)  # where the photo was saved
+    files = drawn_by_command(drawing, tmp_path / "s")
+    assert len(files) == options.variants
+
+
+def drawn_by_command(drawing: Drawing, folder: Path) -> list[Path]:
+    """The files that its command writes, which have the same pixels."""
     program, command, *words = shlex.split(drawing.command)
     assert (program, command) == ("spnn", "sample")
-    monkeypatch.chdir(photo.parent)  # where the photo was saved
-    sample(configuration("sample", *words), tmp_path / "s")
-    files = sorted(path for path in (tmp_path / "s").glob("*.png") if path.name != "grid.png")
-    assert len(files) == options.variants
+    sample(configuration("sample", *words), folder)
+    files = sorted(path for path in folder.glob("*.png") if path.name != "grid.png")
     for file, image in zip(files, drawing.drawn.images, strict=True):
         assert np.array_equal(np.asarray(Image.open(file).convert("RGB")), to_bytes(image))
+    return files
+
+
+@pytest.fixture(scope="module", params=["synthetic_faces_regions", "scenes_boxes"])
+def whole(request, tmp_path_factory) -> Editor:
+    """Of a map, or of boxes; hardly trained."""
+    folder = tmp_path_factory.mktemp("whole") / request.param
+    succeed("train.py", f"experiment={request.param}", "debug=fast", f"folder={folder}")
+    return Editor(Session.load(folder), str(folder))
+
+
+def changed(editor: Editor, own: tuple) -> tuple:
+    """Two more cells and a rectangle, or one object less and another one more."""
+    if editor.controls[0].key == "objects":
+        return (*own[1:], ("ellipse", 0.31, 0.5, 0.3, 0.25))
+    cells, (one, other, *_) = list(own), editor.readout.choices
+    for cell in (0, 17, 18, 25, 26, 46):  # of 8 x 8
+        cells[cell] = one if cells[cell] == other else other
+    return tuple(cells)
+
+
+@pytest.mark.slow
+def test_what_is_set_together_is_previewed_drawn_and_restored(whole, tmp_path):
+    (control,) = whole.controls
+    for subject in (whole.held_out(1), whole.noise()):
+        own = whole.own_values(subject)[control.key]
+        values = {control.key: changed(whole, own)}
+        wanted = whole.changes(subject, values)
+        assert wanted and whole.changed(subject, values) == {control.key}
+        drawing = whole.draw(subject, wanted, FEW)
+        drawn_by_command(drawing, tmp_path / subject.kind)
+        again, restored, options = whole.restored(json.loads(json.dumps(drawing.settings)))
+        assert restored == values and options == FEW and whole.changes(again, restored) == wanted
+        assert all(len(bars.names) <= 17 for bars in bars_of(drawing.drawn, 0))
+        with pytest.raises(InputError, match="damaged"):
+            whole.restored(drawing.settings | {"set": {"map": str(tmp_path / "secret.png")}})
+    subject = whole.held_out(1)
+    target = whole.target(subject, whole.changes(subject, {control.key: values[control.key]}), FEW)
+    assert not torch.equal(whole.preview(subject, wanted, FEW), subject.image)
+    seen = whole.session.models.operator(whole.back_projected(subject, target)[None])
+    torch.testing.assert_close(seen, target, rtol=0, atol=1e-2)
 
 
 @pytest.mark.slow
@@ -319,7 +413,8 @@ def test_a_move_shows_the_preview_then_the_drawing(page):
     assert second[page.command]["value"] == work.drawing.command
     assert read_stamp(second[page.download]["value"])["set"] == {"digit_3": 4.0}
     assert other.drawing is None and other.subject.number == 4
-    assert not list(page._redraw(work, *asked(page, work, digit_3=4.0)))  # it is drawn already
+    (shown,) = page._redraw(work, *asked(page, work, digit_3=4.0))  # it is drawn already
+    assert page.picture not in shown and shown  # nothing at all would blank the page
     nothing = list(page._redraw(other, *asked(page, other)))
     assert len(nothing) == 1 and np.array_equal(*nothing[0][page.picture])
 
@@ -364,16 +459,15 @@ def _broken(folder) -> str:
     return str(folder / "broken.png")
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    """Where `spnn edit` serves faces, in a folder of its own."""
+@contextmanager
+def served(folder: Path, *words: str) -> Iterator[str]:
+    """The address where `spnn edit` serves a run, from a folder of its own."""
     pytest.importorskip("gradio")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    folder = tmp_path_factory.mktemp("served")
     with (folder / "log").open("w") as log:
-        command = [sys.executable, "-m", "spnn", "edit", "--port", str(port)]
+        command = [sys.executable, "-m", "spnn", "edit", *words, "--port", str(port)]
         server = subprocess.Popen(command, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
     address = f"http://127.0.0.1:{port}/"
     for _ in range(240):
@@ -385,6 +479,13 @@ def address(tmp_path_factory):
     yield address
     server.terminate()
     server.wait(30)
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    """Where faces are edited."""
+    with served(tmp_path_factory.mktemp("served")) as address:
+        yield address
 
 
 class Browser:
@@ -433,6 +534,12 @@ class Browser:
         drag = self.chains(self.driver, duration=50).move_to_element(slider).click_and_hold()
         drag.move_by_offset(int(share * slider.size["width"]), 0).move_by_offset(0, 40).release().perform()
 
+    def click_cell(self, row: int, column: int) -> None:
+        """Of a map of 8 x 8."""
+        image = self.find("#control-0 img")
+        right, down = ((place - 3.5) * image.size["width"] / 8 for place in (column, row))
+        self.chains(self.driver).move_to_element_with_offset(image, int(right), int(down)).click().perform()
+
     def pictures(self) -> list[str]:
         """The addresses of the pictures before and after."""
         return [image.get_attribute("src") for image in self.driver.find_elements("css selector", "#picture img")]
@@ -444,13 +551,21 @@ class Browser:
         self.find("#photo input[type=file]").send_keys(str(path))
 
 
-@pytest.fixture
-def browser(address, tmp_path):
+@contextmanager
+def opened(address: str, downloads: Path) -> Iterator[Browser]:
     if CHROMIUM is None or DRIVER is None:
         pytest.skip("no Chromium and its driver on this machine (Debian: apt install chromium chromium-driver)")
-    browser = Browser(address, tmp_path)
-    yield browser.open()
-    browser.driver.quit()
+    browser = Browser(address, downloads)
+    try:
+        yield browser.open()
+    finally:
+        browser.driver.quit()
+
+
+@pytest.fixture
+def browser(address, tmp_path):
+    with opened(address, tmp_path) as browser:
+        yield browser
 
 
 @pytest.mark.nightly
@@ -514,3 +629,37 @@ def test_files_in_the_browser_are_opened_or_refused(browser, photo, tmp_path):
     browser.wait("#changed", "Smiling")
     browser.wait("#status", "Drawn.")
     assert browser.slider("Smiling").get_attribute("value") == value
+
+
+@pytest.mark.nightly
+def test_cells_are_painted_and_boxes_added_in_the_browser(whole, tmp_path):
+    with served(tmp_path, f"run={whole.run}") as address, opened(address, tmp_path) as browser:
+        before = browser.pictures()
+        if whole.controls[0].key == "map":
+            own = whole.own_values(whole.held_out(0))["map"]
+            name = next(name for name in whole.readout.choices if name not in (own[19], own[37], own[38]))
+            radio = "#control-0-classes label"
+            next(x for x in browser.driver.find_elements("css selector", radio) if x.text == name).click()
+            browser.click_cell(2, 3)
+            browser.wait("#changed", f"{name} [2,3]")
+            browser.find("#control-0-rectangle input").click()
+            for cell in ((4, 6), (4, 5)):  # any two corners
+                browser.click_cell(*cell)
+                time.sleep(2)
+            setting = f'{name}: "[2,3] and [4,5:7]"'
+        else:
+            browser.find("#control-0-add").click()
+            setting = 'add: "ellipse 0.50 0.50 0.25 0.25"'
+        browser.wait("#changed", setting.split('"')[1])
+        browser.wait("#status", "Drawn.")
+        assert browser.pictures()[1] not in before
+        assert f"edit.set={{{setting}}}" in browser.find("#command textarea").get_attribute("value")
+        browser.find("#reset").click()
+        browser.wait("#changed", "nothing")
+        browser.wait("#status", "Move a control")
+        if whole.controls[0].key == "objects":
+            browser.find("#control-0 tbody td").click()
+            time.sleep(1)
+            browser.find("#control-0-remove").click()
+            browser.wait("#changed", "remove")
+        assert not [line for line in browser.driver.get_log("browser") if line["level"] == "SEVERE"]

@@ -1,47 +1,99 @@
-"""What can be moved in the editor: a slider or a menu for each thing that a readout lets a user set."""
+"""What can be moved in the editor: a slider for each number that a readout lets a user set, and what is set together: a
+menu, a map to paint on, a list of objects."""
 
 import math
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from spnn.errors import InputError
 from spnn.outputs import TrainingOutputs
-from spnn.readout import Classes, Mixed, Readout
+from spnn.readout import Mixed, Readout
 
-__all__ = ["Control", "Value", "by_command_alone", "changes", "controls_of", "values_of"]
+__all__ = [
+    "Control",
+    "Slider",
+    "Value",
+    "Whole",
+    "by_command_alone",
+    "changes",
+    "controls_of",
+    "edited",
+    "read_values",
+    "values_of",
+]
 
-Value = float | str | None
-"""A slider's number, in the unit in which users set the label; a menu's class; None where nothing is chosen."""
+Value = float | str | tuple
+"""A slider's number, in the unit in which users set the label; of what is set together, what
+:meth:`~spnn.readout.Readout.seen` gives."""
 
 _LOGITS = 6.0  # either way, where training outputs aren't known
 _STEPS = 100  # of a slider, at least
 
 
 @dataclass(frozen=True)
-class Control:
-    """A slider, or a menu if there are ``choices``.
+class Control(ABC):
+    """What one or more labels are set by.
 
     Attributes:
-        key: By what it is set, as in ``edit.set``.
+        key: Its name.
         places: Of the coordinates that it sets.
-        choices: Of a menu.
-        low, high, step: Of a slider, in the unit in which users set the label.
     """
 
     key: str
     places: tuple[int, ...]
-    choices: tuple[str, ...] = ()
-    low: float = 0.0
-    high: float = 0.0
-    step: float = 1.0
 
+    @abstractmethod
     def value(self, y: Tensor, readout: Readout) -> Value:
-        """What outputs [K] show of it, rounded to the slider's step."""
-        if self.choices:
-            return self.choices[int(y[list(self.places)].argmax())]
+        """What outputs [K] show of it."""
+
+    @abstractmethod
+    def read(self, value: object) -> Value:
+        """A value that the page, or a file, gives.
+
+        Raises:
+            InputError: If it can't be one.
+        """
+
+    @abstractmethod
+    def edit(self, own: Value, value: Value) -> dict[str, float | str]:
+        """What takes its own value to another, as ``edit.set`` has it; errors as :meth:`read`."""
+
+    @abstractmethod
+    def edited(self, own: Value, values: Mapping[str, float | str]) -> Value:
+        """Its value after what :meth:`edit` gave; errors as :meth:`read`."""
+
+    @abstractmethod
+    def takes(self, key: str) -> bool:
+        """Whether :meth:`edit` may give such a key."""
+
+    @abstractmethod
+    def text(self, value: Value, readout: Readout) -> str:
+        """A value as a user reads it; nothing where that were too much."""
+
+    @abstractmethod
+    def words(self, own: Value, value: Value, readout: Readout) -> list[str]:
+        """What was changed, as a user reads it."""
+
+
+@dataclass(frozen=True)
+class Slider(Control):
+    """A number.
+
+    Attributes:
+        low, high, step: In the unit in which users set the label.
+    """
+
+    low: float
+    high: float
+    step: float
+
+    def value(self, y: Tensor, readout: Readout) -> float:
+        """Rounded to the slider's step."""
         return self.rounded(readout.shown(y)[self.places[0]].item())
 
     def rounded(self, value: float) -> float:
@@ -53,34 +105,83 @@ class Control:
         own = value if isinstance(value, int | float) else self.low
         return min(self.low, own), max(self.high, own)
 
+    def read(self, value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+            raise InputError(f"{self.key} needs a number, got {value!r}.")
+        return self.rounded(value)
+
+    def edit(self, own: Value, value: Value) -> dict[str, float | str]:
+        return {} if value == own else {self.key: self.read(value)}
+
+    def edited(self, own: Value, values: Mapping[str, float | str]) -> Value:
+        return self.read(values[self.key]) if values else own
+
+    def takes(self, key: str) -> bool:
+        return key == self.key
+
     def text(self, value: Value, readout: Readout) -> str:
-        """A value as a user reads it."""
-        return readout.number(self.places[0], value) if isinstance(value, int | float) else str(value)
+        return readout.number(self.places[0], self.read(value))
+
+    def words(self, own: Value, value: Value, readout: Readout) -> list[str]:
+        return [f"{self.key} {self.text(value, readout)}"]
+
+
+@dataclass(frozen=True)
+class Whole(Control):
+    """What is set together.
+
+    Attributes:
+        part: The readout whose coordinates these are; its ``by_hand`` says how.
+    """
+
+    part: Readout
+
+    def value(self, y: Tensor, readout: Readout) -> Value:
+        return self.part.seen(y[list(self.places)])
+
+    def read(self, value: Any) -> Value:
+        if self.part.by_hand != "objects":
+            return value
+        return tuple(_object(row) for row in value if any(cell not in (None, "") for cell in row))
+
+    def edit(self, own: Value, value: Value) -> dict[str, float | str]:
+        return self.part.edit(own, value)
+
+    def edited(self, own: Value, values: Mapping[str, float | str]) -> Value:
+        return self.part.edited(own, values)
+
+    def takes(self, key: str) -> bool:
+        return self.part.takes(key)
+
+    def text(self, value: Value, readout: Readout) -> str:
+        return value if isinstance(value, str) else ""
+
+    def words(self, own: Value, value: Value, readout: Readout) -> list[str]:
+        return [f"{key} {text}" for key, text in self.edit(own, value).items()]
 
 
 def controls_of(readout: Readout, known: TrainingOutputs | None) -> list[Control]:
-    """The controls of what can be set by a number or by a choice.
+    """The controls of what can be set by hand.
 
     Arguments:
         readout: What the operator's outputs say.
         known: What training images show: a slider goes from the 1 % quantile of those that lack the label to the 99 %
             quantile of those that have it. None where that isn't known.
     """
-    controls, start = [], 0
-    for part in _parts(readout):
-        places = range(start, start + len(part.names))
-        if isinstance(part, Classes):
-            names = tuple(name.removeprefix(f"{part.group}_") for name in part.names)
-            controls.append(Control(part.group, tuple(places), names))
+    controls: list[Control] = []
+    for part, start in _parts(readout):
+        places = tuple(range(start, start + len(part.names)))
+        if part.by_hand != "numbers":
+            key = part.keys[-1] if part.by_hand == "choice" else part.by_hand
+            controls.append(Whole(key, places, part))
         elif part.keys == part.names:
             controls += [_slider(readout, known, place) for place in places]
-        start = places.stop
     return controls
 
 
 def by_command_alone(readout: Readout) -> str | None:
     """What has no control here, in a sentence; None if everything has one."""
-    kinds = [part.plural for part in _parts(readout) if not isinstance(part, Classes) and part.keys != part.names]
+    kinds = [p.plural for p, _ in _parts(readout) if p.by_hand == "numbers" and p.keys != p.names]
     if not kinds:
         return None
     return (
@@ -94,35 +195,57 @@ def values_of(controls: Sequence[Control], y: Tensor, readout: Readout) -> dict[
     return {control.key: control.value(y, readout) for control in controls}
 
 
+def read_values(
+    controls: Sequence[Control], own: Mapping[str, Value], values: Mapping[str, object]
+) -> dict[str, Value]:
+    """What the page's controls stand at; a picture's own values where they are None.
+
+    Raises:
+        InputError: If a slider has no number, or an object isn't one.
+    """
+    return {c.key: own[c.key] if values[c.key] is None else c.read(values[c.key]) for c in controls}
+
+
 def changes(
-    controls: Sequence[Control], own: Mapping[str, Value], values: Mapping[str, Value]
+    controls: Sequence[Control], own: Mapping[str, Value], values: Mapping[str, object]
 ) -> dict[str, float | str]:
     """What was moved away from a picture's own values: key to value, as ``edit.set`` takes it.
 
     Raises:
-        InputError: If a slider has no number, or a menu no such choice.
+        InputError: As :func:`read_values`, or if there is no such class.
     """
-    found: dict[str, float | str] = {}
+    read = read_values(controls, own, values)
+    found = [control.edit(own[control.key], read[control.key]) for control in controls]
+    return {key: value for some in found for key, value in some.items()}
+
+
+def edited(
+    controls: Sequence[Control], own: Mapping[str, Value], wanted: Mapping[str, float | str]
+) -> dict[str, Value]:
+    """Where the controls stand after what :func:`changes` gave.
+
+    Raises:
+        InputError: If a key is no control's, or a value can't be read.
+    """
+    found, left = {}, dict(wanted)
     for control in controls:
-        value = values[control.key]
-        if value is None:
-            continue
-        if control.choices and value not in control.choices:
-            raise InputError(f"{control.key} has no choice {value!r}.")
-        if not control.choices:
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-                raise InputError(f"{control.key} needs a number, got {value!r}.")
-            value = control.rounded(value)
-        if value != own[control.key]:
-            found[control.key] = value
+        mine = {key: left.pop(key) for key in wanted if key in left and control.takes(key)}
+        found[control.key] = control.edited(own[control.key], mine)
+    if left:
+        raise InputError(f"nothing here sets {', '.join(left)}.")
     return found
 
 
-def _parts(readout: Readout) -> Sequence[Readout]:
-    return readout.parts if isinstance(readout, Mixed) else [readout]
+def _parts(readout: Readout, start: int = 0) -> Iterator[tuple[Readout, int]]:
+    """The readouts that are set each in its own way, and where their coordinates begin."""
+    if readout.by_hand != "numbers" or not isinstance(readout, Mixed):
+        yield readout, start
+    else:
+        for part, place in zip(readout.parts, readout.slices, strict=True):
+            yield from _parts(part, start + place.start)
 
 
-def _slider(readout: Readout, known: TrainingOutputs | None, place: int) -> Control:
+def _slider(readout: Readout, known: TrainingOutputs | None, place: int) -> Slider:
     if known is None:
         reach = _LOGITS if readout.part(place).grouped else 1.0
         ends = -reach, reach
@@ -135,7 +258,16 @@ def _slider(readout: Readout, known: TrainingOutputs | None, place: int) -> Cont
     low, high = readout.shown(rows)[:, place].tolist()
     step = 10.0 ** math.floor(math.log10(max(high - low, 1e-6) / _STEPS))
     low, high = math.floor(low / step) * step, math.ceil(high / step) * step
-    return Control(readout.names[place], (place,), (), round(low, _decimals(step)), round(high, _decimals(step)), step)
+    return Slider(readout.names[place], (place,), round(low, _decimals(step)), round(high, _decimals(step)), step)
+
+
+def _object(row: Sequence) -> tuple[str | float, ...]:
+    """A class and four numbers, as rounded as they are written in an edit."""
+    kind, *numbers = row
+    try:
+        return str(kind), *(round(float(number), 2) for number in numbers)
+    except (TypeError, ValueError):
+        raise InputError(f"an object has a class, x, y, width and height, got {', '.join(map(str, row))}.") from None
 
 
 def _decimals(step: float) -> int:

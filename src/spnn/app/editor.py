@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from spnn.app.command import command_of
-from spnn.app.controls import Value, by_command_alone, changes, controls_of, values_of
+from spnn.app.controls import Value, Whole, by_command_alone, changes, controls_of, edited, read_values, values_of
 from spnn.app.photo import read_photo
 from spnn.app.settings import Options, Subject
 from spnn.app.stamp import image_of, text_of
@@ -95,25 +95,37 @@ class Editor:
 
     def own_values(self, subject: Subject) -> dict[str, Value]:
         """Where the controls start, by their keys: what ``g`` sees in the subject. Of noise, sliders stand at what is
-        usual in training images, and nothing is chosen from menus."""
+        usual in training images, nothing is chosen from menus, maps are blank, and there are no objects."""
         if subject.y is not None:
             return values_of(self.controls, subject.y, self.readout)
-        usual = torch.zeros(len(self.readout.names)) if self.known is None else self.known.mean
-        values = values_of(self.controls, usual, self.readout)
-        return values | {control.key: None for control in self.controls if control.choices}
+        usual = torch.zeros(len(self.readout.names)) if self.known is None else self.known.mean.clone()
+        for control in self.controls:
+            if isinstance(control, Whole):
+                usual[list(control.places)] = torch.nan
+        return values_of(self.controls, usual, self.readout)
 
-    def changes(self, subject: Subject, values: Mapping[str, Value]) -> dict[str, float | str]:
+    def values(self, subject: Subject, values: Mapping[str, object]) -> dict[str, Value]:
+        """What the page's controls stand at, see :func:`~spnn.app.controls.read_values`."""
+        return read_values(self.controls, self.own_values(subject), values)
+
+    def changes(self, subject: Subject, values: Mapping[str, object]) -> dict[str, float | str]:
         """What was moved, see :func:`~spnn.app.controls.changes`."""
         return changes(self.controls, self.own_values(subject), values)
 
-    def in_words(self, subject: Subject, wanted: Mapping[str, float | str]) -> list[str]:
+    def changed(self, subject: Subject, values: Mapping[str, Value]) -> set[str]:
+        """The keys of the controls that were moved."""
+        own = self.own_values(subject)
+        return {control.key for control in self.controls if control.edit(own[control.key], values[control.key])}
+
+    def in_words(self, subject: Subject, values: Mapping[str, Value]) -> list[str]:
         """What was moved, as texts: ``Eyeglasses +3.2 (was -5.1)``."""
-        own, said = self.own_values(subject), []
+        own, changed, said = self.own_values(subject), self.changed(subject, values), []
         for control in self.controls:
-            if control.key in wanted:
-                before = own[control.key]
-                was = "" if subject.y is None else f" (was {control.text(before, self.readout)})"
-                said.append(f"{control.key} {control.text(wanted[control.key], self.readout)}{was}")
+            before, now = own[control.key], values[control.key]
+            if control.key in changed:
+                text = "" if subject.y is None else control.text(before, self.readout)
+                was = f" (was {text})" if text else ""
+                said += [f"{words}{was}" for words in control.words(before, now, self.readout)]
         return said
 
     def target(self, subject: Subject, wanted: Mapping[str, float | str], options: Options) -> Tensor:
@@ -194,10 +206,9 @@ class Editor:
         try:
             subject = self._restored_subject(found)
             wanted = dict(found["set"])
-            values = self.own_values(subject)
-            if not wanted or not wanted.keys() <= values.keys():
-                raise ValueError(f"they set {', '.join(wanted) or 'nothing'}")
-            values |= self.changes(subject, values | wanted)
+            values = edited(self.controls, self.own_values(subject), wanted)
+            if not self.changes(subject, values):
+                raise ValueError("they set nothing")
             return subject, values, Options(**found["options"])
         except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:  # InputError among them
             raise InputError(f"its settings are damaged: {error}.") from error

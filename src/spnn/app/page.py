@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from spnn.app.photo import LARGEST_FILE, check_photo
 from spnn.app.seen import bars_of, chart, in_words
 from spnn.app.settings import GUIDANCES, OTHERS, Options, Subject
 from spnn.app.stamp import read_stamp, stamped
+from spnn.app.widgets import widget_of
 from spnn.app.work import Superseded, Work
 from spnn.errors import InputError
 from spnn.runs.embedded import DEFAULT
@@ -32,7 +34,6 @@ __all__ = ["Page", "serve"]
 log = logging.getLogger(__name__)
 
 _KINDS = ("held-out", "photo", "noise")
-_ANY = "(any)"  # of a menu, where nothing is chosen
 _WIDE = 400  # pixels that a picture is shown with, at least
 _KEPT = 3600  # seconds that files in the temporary folder are kept after a session used them, and between two looks
 _FEW = 8  # controls, which need no search
@@ -40,7 +41,9 @@ _AT_ONCE = 16  # moves that may wait for the models
 _FAILED = "Something went wrong, and the server's log has it. The editor goes on: move a control, or open a picture."
 
 _CSS = """
-#controls {max-height: max(100vh - 400px, 300px); overflow-y: auto; flex-wrap: nowrap}
+#controls {flex-wrap: nowrap}
+#controls.many {max-height: max(100vh - 400px, 300px); overflow-y: auto}
+#controls .together {gap: 6px; flex-shrink: 0}
 #controls .form {display: block; overflow: visible}
 #controls .control {padding: 3px 10px; flex-shrink: 0; overflow: visible}
 #controls .control span {font-size: 13px; margin-bottom: 0}
@@ -131,7 +134,7 @@ class Page:
             ssr_mode=False,
             max_file_size=LARGEST_FILE,
             theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),  # no fonts from outside
-            css=_CSS,
+            css="\n".join([_CSS, *(widget.css for widget in self.widgets)]),
             head=_SCRIPT,
             **options,
         )
@@ -158,10 +161,10 @@ class Page:
         self.search = gr.Textbox(
             placeholder="search", show_label=False, container=False, visible=many, elem_id="search"
         )
-        with gr.Column(elem_id="controls"):
-            self.controls = [
-                _component(control, number, self.editor) for number, control in enumerate(self.editor.controls)
-            ]
+        with gr.Column(elem_id="controls", elem_classes="many" if many else None):
+            self.widgets = [widget_of(control, number) for number, control in enumerate(self.editor.controls)]
+        self.controls = [widget.holder for widget in self.widgets]
+        self.moving = list({x: None for widget in self.widgets for x in widget.parts})
         with gr.Row():
             self.undo = gr.Button("Undo", size="sm", min_width=80, elem_id="undo")
             self.reset = gr.Button("Reset", size="sm", min_width=80, elem_id="reset")
@@ -214,9 +217,9 @@ class Page:
     def _connect(self) -> None:
         """What is done at which event."""
         drawn = [self.picture, self.variants, self.status, self.changed, self.chart, self.said, self.command]
-        drawn += [self.download, *self.controls]
+        drawn += [self.download, *(widget.named for widget in self.widgets)]
         options = [self.steps, self.seed, self.start, self.from_noise, self.guidance, self.others, self.variant_count]
-        opened = [self.kind, self.number, self.photo, *options, *self.controls, self.notice]
+        opened = [self.kind, self.number, self.photo, *options, *self.moving, self.notice]
         draw = {
             "fn": self._redraw,
             "inputs": [self.work, *options, *self.controls],
@@ -234,11 +237,12 @@ class Page:
         opens(self.blocks.load, self._open, [self.kind, self.number])
         opens([self.kind.input, self.number.input], self._open, [self.kind, self.number])
         opens(self.photo.upload, self._open_photo, [self.photo])
-        gr.on(self.undo.click, self._undo, self.work, self.controls, show_progress="hidden").then(**draw)
-        gr.on(self.reset.click, self._reset, self.work, self.controls, show_progress="hidden").then(**draw)
+        gr.on(self.undo.click, self._undo, self.work, self.moving, show_progress="hidden").then(**draw)
+        gr.on(self.reset.click, self._reset, self.work, self.moving, show_progress="hidden").then(**draw)
         gr.on(self.again.click, lambda seed: seed + 1, self.seed, self.seed, show_progress="hidden").then(**draw)
-        inputs: list[Any] = [*self.controls, *options]  # whose events Gradio adds
-        gr.on([x.release if isinstance(x, gr.Slider) else x.input for x in inputs], **draw)
+        gr.on([x.release if isinstance(x, gr.Slider) else x.input for x in options], **draw)
+        for widget, control in zip(self.widgets, self.editor.controls, strict=True):
+            widget.connect(self.work, partial(self._own, control.key), draw)
         self.variants.select(self._choose, self.work, drawn, show_progress="hidden")
 
     def _open(self, work: Work, kind: str, number: int | None) -> dict:
@@ -281,11 +285,10 @@ class Page:
         """Begin with a subject: where the controls stand, and how far they go."""
         own = self.editor.own_values(subject)
         work.open(subject, own)
-        work.marked = set()
+        work.marked = None
         if values is not None:
             work.move(values)
-        now, pairs = values or own, zip(self.controls, self.editor.controls, strict=True)
-        return {x: self._at(subject, control, now[control.key], own[control.key]) for x, control in pairs}
+        return self._at(work)
 
     def _restored(self, subject: Subject, options: Options) -> dict:
         kind = subject.kind
@@ -311,14 +314,15 @@ class Page:
         subject = work.subject
         try:
             steps, seed, start, from_noise, guidance, others, variants, *moved = inputs
-            keys = [control.key for control in self.editor.controls]
-            values = {key: None if x == _ANY else x for key, x in zip(keys, moved, strict=True)}
+            shown = zip(self.editor.controls, self.widgets, moved, strict=True)
+            values = self.editor.values(subject, {control.key: widget.read(x) for control, widget, x in shown})
             wanted = self.editor.changes(subject, values)
             options = Options(steps, seed, None if from_noise else start, guidance, others, variants)
             if work.is_drawn(wanted, options):  # a field was left as it was
+                yield {self.status: gr.skip()}  # without anything, Gradio would blank the page
                 return
             turn = work.next_turn()
-            work.move(self.editor.own_values(subject) | wanted)
+            work.move(values)
             yield self._begun(work, wanted, options)
             if not wanted:
                 return
@@ -343,7 +347,7 @@ class Page:
     def _begun(self, work: Work, wanted: dict[str, float | str], options: Options) -> dict:
         """What is known before the drawing: the preview, and what is changed."""
         subject, work.drawing = work.opened, None
-        words = self.editor.in_words(subject, wanted)
+        words = self.editor.in_words(subject, work.values)
         shown = {
             self.variants: gr.update(visible=False),
             self.changed: f"**changed:** {', '.join(words)}" if words else "**changed:** nothing yet",
@@ -351,7 +355,7 @@ class Page:
             self.said: "",
             self.command: gr.update(visible=False),
             self.download: gr.update(interactive=False),
-            **self._marked(work, set(wanted)),
+            **self._marked(work, self.editor.changed(subject, work.values)),
         }
         if not wanted:
             what = "a picture of it is drawn" if subject.image is None else "the picture follows"
@@ -393,55 +397,44 @@ class Page:
         if work.subject is None:
             return {}
         work.values = work.undo.pop() if work.undo else work.values
-        return self._moved_to(work)
+        return self._at(work)
 
     def _reset(self, work: Work) -> dict:
         if work.subject is None:
             return {}
         work.move(self.editor.own_values(work.subject))
-        return self._moved_to(work)
+        return self._at(work)
 
-    def _moved_to(self, work: Work) -> dict:
-        pairs = zip(self.controls, self.editor.controls, strict=True)
-        return {component: _ANY if (x := work.values[control.key]) is None else x for component, control in pairs}
+    def _own(self, key: str, work: Work) -> Value:
+        return self.editor.own_values(work.opened)[key]
+
+    def _at(self, work: Work) -> dict:
+        """The controls as they stand."""
+        own, shown = self.editor.own_values(work.opened), {}
+        for widget, control in zip(self.widgets, self.editor.controls, strict=True):
+            shown |= widget.at(own[control.key], work.values[control.key])
+        return shown
 
     def _marked(self, work: Work, now: set[str]) -> dict:
-        """Labels of the controls that have become changed ones, or are no more."""
+        """Names of the controls that have become changed ones, or are no more; of a new picture, of all."""
         own, shown = self.editor.own_values(work.opened), {}
-        for component, control in zip(self.controls, self.editor.controls, strict=True):
-            if (control.key in now) != (control.key in work.marked):
-                label = self._label(work.opened, control, own[control.key], control.key in now)
-                shown[component] = gr.update(label=label)
+        for widget, control in zip(self.widgets, self.editor.controls, strict=True):
+            changed = control.key in now
+            if work.marked is None or changed != (control.key in work.marked):
+                shown |= widget.label(self._label(work.opened, control, own[control.key], changed))
         work.marked = now
         return shown
 
-    def _at(self, subject: Subject, control: Control, value: Value, own: Value) -> dict:
-        """A control that stands at a value, of a subject with its own."""
-        label = self._label(subject, control, own, False)
-        if control.choices:
-            choices = [*([_ANY] if own is None else []), *control.choices]
-            return gr.update(value=_ANY if value is None else value, choices=choices, label=label)
-        low, high = control.ends(own)
-        return gr.update(value=value, minimum=low, maximum=high, label=label)
-
     def _label(self, subject: Subject, control: Control, own: Value, changed: bool) -> str:
         name = f"{'● ' * changed}{control.key.replace('_', ' ')}"
-        whose = "usual" if subject.image is None else "photo"
-        return name if own is None else f"{name} ({whose}: {control.text(own, self.editor.readout)})"
+        whose, text = "usual" if subject.image is None else "photo", control.text(own, self.editor.readout)
+        return f"{name} ({whose}: {text})" if text else name
 
     def _beside(self, subject: Subject, after: Tensor | None) -> tuple[np.ndarray, np.ndarray] | None:
         """Two pictures for the slider between them; a new picture stands beside itself."""
         if after is None:
             return None
         return _shown(after if subject.image is None else subject.image), _shown(after)
-
-
-def _component(control: Control, number: int, editor: Editor) -> gr.Slider | gr.Dropdown:
-    place: dict[str, Any] = {"elem_id": f"control-{number}", "elem_classes": "control"}
-    if control.choices:
-        return gr.Dropdown([_ANY, *control.choices], value=_ANY, label=control.key, **place)
-    ends = control.low, control.high
-    return gr.Slider(*ends, control.low, step=control.step, label=control.key, buttons=[], **place)
 
 
 def _shown(image: Tensor) -> np.ndarray:

@@ -11,6 +11,7 @@ from spnn.sampling.drawn import Drawn
 
 __all__ = ["Bars", "bars_of", "chart", "in_words"]
 
+_SET = 12  # labels that were set, of many
 _OTHERS = 5  # labels that weren't set, of those that changed most
 _LEAST = 0.05  # by which they must have changed
 _NAMED = 8  # of those in a sentence
@@ -38,7 +39,7 @@ def bars_of(drawn: Drawn, sample: int) -> list[Bars]:
     """What each network sees of what was set in a sample, and of the others that changed most by the last network."""
     readout, last, which = drawn.models.readout, drawn.seen[-1], drawn.problem.edited
     assert which is not None
-    edited = _shown(readout, which, last.wanted[sample], last.given, sample)
+    edited = _shown(readout, which, last.wanted[sample], last.given, sample)[:_SET]
     others: list[int] = []
     if last.given is not None:
         moved = (readout.level(last.found[sample]) - readout.level(last.given[sample])).abs()

@@ -25,7 +25,7 @@ class Work:
         drawing: What was drawn last; None if nothing is set, or it is being drawn.
         asked: What that was drawn for.
         chosen: Which of its variants is shown.
-        marked: The controls that are shown as changed.
+        marked: The controls that are shown as changed; None before any are.
         turn: Counts moves: a drawing of an earlier turn is not wanted any more.
     """
 
@@ -35,7 +35,7 @@ class Work:
     drawing: Drawing | None = None
     asked: tuple[Mapping[str, Value], Options] | None = None
     chosen: int = 0
-    marked: set[str] = field(default_factory=set)
+    marked: set[str] | None = None
     turn: int = 0
 
     @property

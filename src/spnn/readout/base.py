@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -46,6 +47,12 @@ class Readout(ABC):
 
     grid: tuple[int, int] | None = None
     """Rows and columns, where outputs are maps, one after the other."""
+
+    by_hand: Literal["numbers", "choice", "map", "objects"] = "numbers"
+    """How labels are set in an editor: each by its number; or together, as one of :attr:`choices`, as a map of them to
+    paint on, or as a list of objects. What is set together has :meth:`seen`, :meth:`edit` and :meth:`edited`."""
+    choices: tuple[str, ...] = ()
+    """The classes of what is set together."""
 
     @property
     def plural(self) -> str:
@@ -187,6 +194,28 @@ class Readout(ABC):
             InputError: If a name is unknown, or a value can't be read.
         """
         return {self.place(str(name)): self.read(str(name), value) for name, value in values.items()}
+
+    def seen(self, y: Tensor) -> Any:
+        """What outputs [K] show, as it is set by hand: of a choice, the class; of a map, the class of each cell, row by
+        row; of objects, tuples of class, centre across and down, width and height, as shares of the picture. Where
+        outputs are NaN, nothing: "", or no object."""
+        raise NotImplementedError
+
+    def edit(self, own: Any, wanted: Any) -> dict[str, float | str]:
+        """What makes what was :meth:`seen` another such thing, as :meth:`settings` reads it; nothing if it is the same.
+
+        Raises:
+            InputError: If it can't be set.
+        """
+        raise NotImplementedError
+
+    def edited(self, own: Any, values: Mapping[str, float | str]) -> Any:
+        """What was seen after an edit: ``edited(own, edit(own, wanted)) == wanted``, but for the order of objects.
+
+        Raises:
+            InputError: If that can't be read.
+        """
+        raise NotImplementedError
 
     def together(self, place: int) -> list[int]:
         """The coordinates that setting one sets, too; itself included."""

@@ -40,6 +40,8 @@ _OVERLAP = 0.7  # of a box and itself, moved by the radius of its Gaussian
 _FAINT = 0.01  # score from which on a box counts for the mean average precision
 _THERE, _GONE = 2.5, -5.0  # logits of what is added and removed: 92 % and 1 %
 _BEHIND = 2.0  # by how much the neighbours of what was set stay behind it: of the same object there is one centre
+_POINT, _BOX = "<x> <y>", "<class> <x> <y> <width> <height>"
+_Object = tuple[str, float, float, float, float]  # class, centre across and down, width, height
 _FOUR = ("width", "height", "offset_x", "offset_y")
 
 
@@ -65,7 +67,7 @@ class Boxes(Mixed):
         InputError: If there is no class, a name repeats, or the grid is empty.
     """
 
-    noun, score, trivial, poles = "output", "map_50", "no box", ("no", "yes")
+    noun, score, trivial, poles, by_hand = "output", "map_50", "no box", ("no", "yes"), "objects"
 
     def __init__(self, classes: Sequence[str], height: int, width: int):
         if not classes or isinstance(classes, str) or min(height, width) < 1:
@@ -75,7 +77,8 @@ class Boxes(Mixed):
             raise InputError(f"the classes of boxes need names of their own, {clash}, got {', '.join(classes)}.")
         cells = list(np.ndindex(height, width))
         named = {name: [f"{name}[{row},{column}]" for row, column in cells] for name in (*classes, *_FOUR)}
-        self.classes, self.height, self.width = tuple(classes), height, width
+        self.classes = self.choices = tuple(classes)
+        self.height, self.width = height, width
         self.grid = (height, width)
         sizes, offsets = [*named["width"], *named["height"]], [*named["offset_x"], *named["offset_y"]]
         self.centres = _Centres([name for kind in classes for name in named[kind]], height, width)
@@ -270,10 +273,10 @@ class Boxes(Mixed):
         """``{add: dog 0.5 0.5 0.3 0.4 and cat 0.2 0.3 0.2 0.2}``, ``{remove: 0.5 0.5}``, ``{"dog[2,3]": 2.5}``."""
         read = super().settings({name: value for name, value in values.items() if name not in ("add", "remove")})
         columns, added = torch.arange(len(self.names)).reshape(-1, self.height, self.width), set()
-        for _, (x, y) in self._objects("remove", values, "<x> <y>"):
+        for _, (x, y) in self._objects("remove", values, _POINT):
             row, column = self.cell(x, y)
             read |= dict.fromkeys(columns[: len(self.classes), row, column].tolist(), _GONE)
-        for kind, (x, y, width, height) in self._objects("add", values, "<class> <x> <y> <width> <height>"):
+        for kind, (x, y, width, height) in self._objects("add", values, _BOX):
             if kind not in self.classes:
                 raise InputError(f"there is no class {kind!r}{choice(kind, self.classes)}.")
             if min(width, height) == 0:
@@ -299,6 +302,24 @@ class Boxes(Mixed):
             if len(numbers) < count or bool(parts[:-count]) != named:
                 raise InputError(f"{key}: {form}, shares of the picture from 0 to 1, joined by `and`; got {text!r}.")
             yield " ".join(parts[:-count]), numbers
+
+    def seen(self, y: Tensor) -> tuple[_Object, ...]:
+        """To two decimals."""
+        there = [text for _, text in self._worded(y)]
+        return self.edited((), {"add": " and ".join(there)} if there else {})
+
+    def edit(self, own: Sequence[_Object], wanted: Sequence[_Object]) -> dict[str, float | str]:
+        before, after = list(map(_words, own)), list(map(_words, wanted))
+        gone = [f"{x:.2f} {y:.2f}" for text, (_, x, y, *_) in zip(before, own, strict=True) if text not in after]
+        said = {"remove": gone, "add": [text for text in after if text not in before]}
+        values: dict[str, float | str] = {key: " and ".join(some) for key, some in said.items() if some}
+        self.settings(values)  # which says what is wrong
+        return values
+
+    def edited(self, own: Sequence[_Object], values: Mapping[str, float | str]) -> tuple[_Object, ...]:
+        gone = [point for _, point in self._objects("remove", values, _POINT)]
+        added = [(kind, *four) for kind, four in self._objects("add", values, _BOX)]
+        return (*(one for one in own if [*one[1:3]] not in gone), *added)  # type: ignore[arg-type]  # four numbers
 
     def settled(self, y: Tensor, places: Sequence[int]) -> Tensor:
         """Of what was set to be there, no cell beside it is a centre, too; where a cell was cleared, none is."""
@@ -361,8 +382,14 @@ class Boxes(Mixed):
         for cell, kind, edges in zip(*(found[key].tolist() for key in ("cells", "labels", "boxes")), strict=True):
             left, upper, right, lower = edges
             numbers = (left + right) / 2, (upper + lower) / 2, right - left, lower - upper
-            worded.append((cell, " ".join([self.classes[kind], *(f"{number:.2f}" for number in numbers)])))
+            worded.append((cell, _words((self.classes[kind], *numbers))))
         return worded
+
+
+def _words(one: _Object) -> str:
+    """An object, as it is added."""
+    kind, *four = one
+    return " ".join([kind, *(f"{number:.2f}" for number in four)])
 
 
 def _share(text: str) -> float | None:

@@ -21,13 +21,14 @@ class Classes(OneOfMany):
         group: What a class is set by, as in ``edit.set={class: cat}``, or ``{hair: blond}``.
     """
 
-    noun, score, trivial = "class", "accuracy", "commonest class"
+    noun, score, trivial, by_hand = "class", "accuracy", "commonest class", "choice"
 
     def __init__(self, names: Sequence[str], group: str = "class"):
         super().__init__(names, len(names))
         if len(self.names) < 2 or group in self.names:
             raise InputError(f"classes need at least two names, none of them {group!r}, got {list(self.names)}.")
         self.group = group
+        self.choices = tuple(name.removeprefix(f"{group}_") for name in self.names)
 
     @property
     def plural(self) -> str:
@@ -63,18 +64,29 @@ class Classes(OneOfMany):
         read = {}
         for name, value in values.items():
             if name == self.group:
-                known = [name.removeprefix(f"{self.group}_") for name in self.names]
-                if str(value) not in known:
-                    raise InputError(f"there is no {self.group} {value!r}{choice(str(value), known)}.")
-                name, value = self.names[known.index(str(value))], True
+                name, value = self.names[self._number(str(value))], True
             read[self.place(str(name))] = self.read(str(name), value)
         if len(read) > 1:
             names = " and ".join(self.names[k] for k in read)
             raise InputError(f"an image has one {self.group}, but {names} are set.")
         return read
 
+    def _number(self, name: str) -> int:
+        if name not in self.choices:
+            raise InputError(f"there is no {self.group} {name!r}{choice(name, self.choices)}.")
+        return self.choices.index(name)
+
+    def seen(self, y: Tensor) -> str:
+        return "" if y.isnan().any() else self.choices[int(y.argmax())]
+
+    def edit(self, own: str, wanted: str) -> dict[str, float | str]:
+        return {} if wanted == own else {self.group: self.choices[self._number(wanted)]}
+
+    def edited(self, own: str, values: Mapping[str, float | str]) -> str:
+        return self.choices[self._number(str(values[self.group]))] if values else own
+
     def said(self, place: int, value: Setting) -> str:
-        return f"{self.group} {self.names[place].removeprefix(f'{self.group}_')}"
+        return f"{self.group} {self.choices[place]}"
 
     def listed(self, mask: Tensor) -> list[str]:
         return [self.group] if mask.any() else []

@@ -1,7 +1,7 @@
 """A map of classes: which region each cell of a picture belongs to."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -24,8 +24,8 @@ _PART = re.compile(r"\[(\d*:\d*|\d+),\s*(\d*:\d*|\d+)\]")  # rows and columns
 
 class ClassMap(OneOfMany):
     """Scores of R classes in each cell of a grid, row by row, named as ``hair[2,3]`` (row and column, from 0). A part
-    of it is set by ``{hair: "[2:4,3]"}`` or ``{"[2:4,3]": hair}`` (rows 2 and 3 of column 3: Python's slices), and all
-    of it by an image of the classes' numbers, ``{map: painted.png}``.
+    of it is set by ``{hair: "[2:4,3]"}`` or ``{"[2:4,3]": hair}`` (rows 2 and 3 of column 3: Python's slices; several
+    are joined by ``and``), and all of it by an image of the classes' numbers, ``{map: painted.png}``.
 
     A cell whose labels are all 0 is not known: it adds nothing to the loss, and isn't scored.
 
@@ -37,7 +37,7 @@ class ClassMap(OneOfMany):
         InputError: If there are fewer classes, they repeat, or one is called ``map``.
     """
 
-    noun, score, trivial = "region", "iou", "commonest class of each cell"
+    noun, score, trivial, by_hand = "region", "iou", "commonest class of each cell", "map"
 
     def __init__(self, classes: Sequence[str], height: int, width: int):
         if len(classes) < 2 or len(set(classes)) < len(classes) or "map" in classes:
@@ -46,7 +46,8 @@ class ClassMap(OneOfMany):
             )
         cells = list(np.ndindex(height, width))
         super().__init__([f"{name}[{row},{column}]" for name in classes for row, column in cells], len(classes))
-        self.classes, self.height, self.width = tuple(classes), height, width
+        self.classes = self.choices = tuple(classes)
+        self.height, self.width = height, width
         self.grid = (height, width)
 
     def labels_of(self, numbers: np.ndarray) -> np.ndarray:
@@ -73,14 +74,14 @@ class ClassMap(OneOfMany):
         return (*self.names, *self.listed(torch.ones(len(self.names), dtype=torch.bool)), *self.classes, "map")
 
     def takes(self, key: str) -> bool:
-        return super().takes(key) or _PART.fullmatch(key) is not None
+        return super().takes(key) or all(_PART.fullmatch(part) for part in key.split(" and "))
 
     def places(self, key: str) -> list[int]:
         if key == "map":
             return list(range(len(self.names)))
         if key in self.classes:
             return [self.classes.index(key) * self.cells + cell for cell in range(self.cells)]
-        if _PART.fullmatch(key):
+        if key not in self.names and self.takes(key):
             return [k for cell in self._inside(key) for k in self.together(cell)]
         return super().places(key)
 
@@ -102,11 +103,10 @@ class ClassMap(OneOfMany):
                 read |= self._painted(str(value))
             elif name in self.classes:
                 read |= self._filled(name, str(value))
-            elif _PART.fullmatch(str(name)):
-                read |= self._filled(str(value), str(name))
+            elif str(name) in self.names or not self.takes(str(name)):
+                read[self.place(str(name))] = self.read(str(name), value)
             else:
-                place = self.place(str(name))
-                read[place] = self.read(str(name), value)
+                read |= self._filled(str(value), str(name))
         cells = [k % self.cells for k in read]
         if twice := [self.names[k] for k, cell in zip(read, cells, strict=True) if cells.count(cell) > 1]:
             raise InputError(f"a cell has one class, but {some_of(twice, 4)} are set.")
@@ -118,8 +118,11 @@ class ClassMap(OneOfMany):
             raise InputError(f"there is no class {name!r}{choice(str(name), self.classes)}.")
         return {self.classes.index(name) * self.cells + cell: True for cell in self._inside(part)}
 
-    def _inside(self, part: str) -> list[int]:
-        """The cells of a part such as ``[2:4,3]``."""
+    def _inside(self, parts: str) -> list[int]:
+        """The cells of parts such as ``[2:4,3] and [5,0]``."""
+        return [cell for part in parts.split(" and ") for cell in self._cells(part)]
+
+    def _cells(self, part: str) -> list[int]:
         if not (match := _PART.fullmatch(part)):
             raise InputError(
                 f'{part!r} is no part of a map: give rows and columns from 0, as "[2,3]" or, of rows 2 and 3, '
@@ -159,6 +162,24 @@ class ClassMap(OneOfMany):
             for row, column in product(range(self.height), range(self.width))
         }
 
+    def seen(self, y: Tensor) -> tuple[str, ...]:
+        unknown = self.by_cell(y).isnan().any(0).tolist()
+        numbers = self.by_cell(y).argmax(0).tolist()
+        return tuple("" if no else self.classes[number] for no, number in zip(unknown, numbers, strict=True))
+
+    def edit(self, own: Sequence[str], wanted: Sequence[str]) -> dict[str, float | str]:
+        changed = [divmod(cell, self.width) for cell in range(self.cells) if wanted[cell] not in ("", own[cell])]
+        by_class = {
+            name: [(row, column) for row, column in changed if wanted[row * self.width + column] == name]
+            for name in self.classes
+        }
+        return {name: _in_parts(cells) for name, cells in by_class.items() if cells}
+
+    def edited(self, own: Sequence[str], values: Mapping[str, float | str]) -> tuple[str, ...]:
+        filled = [place for name, parts in values.items() for place in self._filled(str(name), str(parts))]
+        classes = {place % self.cells: self.classes[place // self.cells] for place in filled}
+        return tuple(classes.get(cell, name) for cell, name in enumerate(own))
+
     def said(self, place: int, value: Setting) -> str:
         return self.names[place]
 
@@ -185,6 +206,22 @@ class ClassMap(OneOfMany):
         cells, colours = self.by_cell(y), torch.tensor(list(self.legend.values()))
         picture = colours[cells.argmax(1)].masked_fill(cells.isnan().any(1)[..., None], 0) * 2 - 1
         return picture.mT.unflatten(-1, (self.height, self.width))
+
+
+def _in_parts(cells: Iterable[tuple[int, int]]) -> str:
+    """Rows and columns of cells as rectangles, each as wide and then as high as it can be."""
+    left, parts = set(cells), []
+    while left:
+        top, first = min(left)
+        last, bottom = first, top
+        while (top, last + 1) in left:
+            last += 1
+        while all((bottom + 1, column) in left for column in range(first, last + 1)):
+            bottom += 1
+        left -= set(product(range(top, bottom + 1), range(first, last + 1)))
+        rows, columns = (str(a) if a == b else f"{a}:{b + 1}" for a, b in ((top, bottom), (first, last)))
+        parts.append(f"[{rows},{columns}]")
+    return " and ".join(parts)
 
 
 class _Overlap(MulticlassJaccardIndex):
