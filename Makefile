@@ -38,7 +38,8 @@ test-lowest:
 	$(PYTHON) -m venv --clear $(LOWEST)
 	$(PYTHON) tests/lowest.py > $(LOWEST)/constraints.txt
 	$(LOWEST)/bin/python -m pip install --quiet -c $(LOWEST)/constraints.txt -e . pytest hypothesis hatch-vcs
-	$(LOWEST)/bin/python -m pytest tests -m "not slow and not nightly" -p no:cacheprovider
+	$(LOWEST)/bin/python -m pytest tests -m "not slow and not nightly" -p no:cacheprovider \
+		$(patsubst %,--ignore=tests/test_%.py,azula sweeps tracking)   # what the extras bring
 
 # The wheel and the source distribution in outputs/dist, and the demo from the wheel in a clean environment; then see
 # CONTRIBUTING.md, "A release".

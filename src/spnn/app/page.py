@@ -218,7 +218,8 @@ class Page:
         """What is done at which event."""
         drawn = [self.picture, self.variants, self.status, self.changed, self.chart, self.said, self.command]
         drawn += [self.download, *(widget.named for widget in self.widgets)]
-        options = [self.steps, self.seed, self.start, self.from_noise, self.guidance, self.others, self.variant_count]
+        options: list[Any] = [self.steps, self.seed, self.start, self.from_noise, self.guidance, self.others]
+        options.append(self.variant_count)
         opened = [self.kind, self.number, self.photo, *options, *self.moving, self.notice]
         draw = {
             "fn": self._redraw,
@@ -410,14 +411,14 @@ class Page:
 
     def _at(self, work: Work) -> dict:
         """The controls as they stand."""
-        own, shown = self.editor.own_values(work.opened), {}
+        own, shown = self.editor.own_values(work.opened), dict[Any, Any]()
         for widget, control in zip(self.widgets, self.editor.controls, strict=True):
             shown |= widget.at(own[control.key], work.values[control.key])
         return shown
 
     def _marked(self, work: Work, now: set[str]) -> dict:
         """Names of the controls that have become changed ones, or are no more; of a new picture, of all."""
-        own, shown = self.editor.own_values(work.opened), {}
+        own, shown = self.editor.own_values(work.opened), dict[Any, Any]()
         for widget, control in zip(self.widgets, self.editor.controls, strict=True):
             changed = control.key in now
             if work.marked is None or changed != (control.key in work.marked):

@@ -34,8 +34,8 @@ class Widget(ABC):
         css: Of its own.
     """
 
-    holder: gr.components.Component
-    named: gr.components.Component
+    holder: Any  # a component, to which Gradio adds events that type checkers don't see
+    named: Any
     css = ""
 
     @property
@@ -64,7 +64,8 @@ def widget_of(control: Control, number: int) -> Widget:
     if isinstance(control, Slider):
         return _Slider(control, number)
     assert isinstance(control, Whole)
-    return {"choice": _Menu, "map": _Map, "objects": _Table}[control.part.by_hand](control, number)
+    kinds: dict[str, Callable[[Whole, int], Widget]] = {"choice": _Menu, "map": _Map, "objects": _Table}
+    return kinds[control.part.by_hand](control, number)
 
 
 def _place(number: int) -> dict[str, Any]:
@@ -73,10 +74,9 @@ def _place(number: int) -> dict[str, Any]:
 
 class _Slider(Widget):
     def __init__(self, control: Slider, number: int):
-        ends = control.low, control.high
-        named = {"label": control.key, "buttons": []}
-        self.control = control
-        self.holder = self.named = gr.Slider(*ends, control.low, step=control.step, **named, **_place(number))
+        low, high, self.control = control.low, control.high, control
+        named: dict[str, Any] = {"label": control.key, "buttons": [], **_place(number)}
+        self.holder = self.named = gr.Slider(low, high, low, step=control.step, **named)
 
     def at(self, own: Value, value: Value) -> dict:
         low, high = self.control.ends(own)
@@ -113,7 +113,7 @@ class _Map(Widget):
         place = f"control-{number}"
         with gr.Column(elem_classes="together"):
             self.named = gr.Markdown(control.key)
-            self.picture = gr.Image(
+            self.picture: Any = gr.Image(
                 type="numpy", format="png", show_label=False, interactive=False, buttons=[], elem_id=place
             )
             self.brush = gr.Radio(
@@ -123,7 +123,7 @@ class _Map(Widget):
                 container=False,
                 elem_id=f"{place}-classes",
             )
-            self.rectangle = gr.Checkbox(
+            self.rectangle: Any = gr.Checkbox(
                 False, label="rectangles, by two corners", container=False, elem_id=f"{place}-rectangle"
             )
         swatches = [
@@ -187,10 +187,11 @@ class _Table(Widget):
 
     def __init__(self, control: Whole, number: int):
         self.key, place = control.key, f"control-{number}"
+        types: list[Any] = ["str", *["number"] * 4]
         with gr.Column(elem_classes="together"):
             self.holder = self.named = gr.Dataframe(
                 headers=list(_COLUMNS),
-                datatype=["str", *["number"] * 4],
+                datatype=types,
                 column_count=len(_COLUMNS),
                 column_widths=["34%", "15%", "15%", "18%", "18%"],
                 type="array",
@@ -202,7 +203,12 @@ class _Table(Widget):
             self.row = gr.State(None)
             with gr.Row():
                 classes = list(control.part.choices)
-                kind = {"show_label": False, "container": False, "min_width": 100, "elem_id": f"{place}-class"}
+                kind: dict[str, Any] = {
+                    "show_label": False,
+                    "container": False,
+                    "min_width": 100,
+                    "elem_id": f"{place}-class",
+                }
                 self.kind = gr.Dropdown(classes, value=classes[0], **kind)
                 self.add = gr.Button("Add", size="sm", min_width=60, elem_id=f"{place}-add")
                 self.remove = gr.Button("Remove", size="sm", min_width=60, elem_id=f"{place}-remove")
