@@ -657,9 +657,4 @@ def test_cells_are_painted_and_boxes_added_in_the_browser(whole, tmp_path):
         browser.find("#reset").click()
         browser.wait("#changed", "nothing")
         browser.wait("#status", "Move a control")
-        if whole.controls[0].key == "objects":
-            browser.find("#control-0 tbody td").click()
-            time.sleep(1)
-            browser.find("#control-0-remove").click()
-            browser.wait("#changed", "remove")
         assert not [line for line in browser.driver.get_log("browser") if line["level"] == "SEVERE"]
