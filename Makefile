@@ -37,7 +37,7 @@ nightly: docs
 test-lowest:
 	$(PYTHON) -m venv --clear $(LOWEST)
 	$(PYTHON) tests/lowest.py > $(LOWEST)/constraints.txt
-	$(LOWEST)/bin/python -m pip install --quiet -c $(LOWEST)/constraints.txt -e . pytest hypothesis hatch-vcs
+	$(LOWEST)/bin/python -m pip install --quiet -c $(LOWEST)/constraints.txt -e '.[detection]' hatch-vcs hypothesis pytest pytest-xdist
 	$(LOWEST)/bin/python -m pytest tests -m "not slow and not nightly" -p no:cacheprovider \
 		$(patsubst %,--ignore=tests/test_%.py,azula sweeps tracking)   # what the extras bring
 
