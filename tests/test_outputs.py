@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -55,6 +56,25 @@ def test_random_outputs_have_the_mean_and_covariance_and_are_their_seeds():
     torch.testing.assert_close(drawn.mean(0), y.mean(0), rtol=0, atol=0.1)
     torch.testing.assert_close(torch.cov(drawn.T), torch.cov(y.T), rtol=0.05, atol=0.15)
     assert torch.equal(outputs.random([7, 3]), drawn[[7, 3]])
+
+
+def test_random_outputs_of_classes_are_of_one_class_each():
+    torch.manual_seed(0)
+    shown = torch.randint(3, (6000,))
+    labels, readout = F.one_hot(shown, 3).float(), Classes(["a", "b", "c"])
+    y = 10 * labels + torch.randn(6000, 3)
+    outputs = TrainingOutputs.of(y, labels, readout)
+    drawn = outputs.random(range(6000), (0, 1, 2))
+    torch.testing.assert_close(torch.cov(drawn.T), torch.cov(y.T), rtol=0.05, atol=0.8)
+    torch.testing.assert_close(drawn.mean(0), y.mean(0), rtol=0, atol=0.3)
+    margin = drawn.topk(2).values.diff(dim=1).abs()
+    assert (
+        (margin < 4).float().mean()
+        < 0.01
+        < (outputs.random(range(6000)).topk(2).values.diff().abs() < 4).float().mean()
+    )
+    torch.testing.assert_close(outputs.within([0, 1, 2]).covariance, torch.eye(3), rtol=0, atol=0.1)
+    assert torch.equal(outputs.random([7, 3], [0, 1, 2]), drawn[[7, 3]])
 
 
 def test_what_images_have_together_and_how_whole_they_are():

@@ -26,10 +26,10 @@ _USAGE = """usage: spnn COMMAND [option=value ...]
   edit        edit pictures in the browser
   runs        list runs, find the best, show one, compare two, pack one to hand it on
   dashboard   make a workspace and a report in W&B that show a run
-  doctor      say what is installed, and what would not work
+  doctor      check the installation
 
 `spnn COMMAND --help` shows a command's choices. A folder conf/ in the working directory is searched before the
-package's own configs, and modules in the working directory can be named in them."""
+package's own configs, and configs can refer to modules in the working directory."""
 
 
 def main() -> int | None:

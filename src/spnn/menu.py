@@ -4,6 +4,7 @@ A group's sentence is the comment on its line in a ``defaults`` list, an option'
 """
 
 import re
+import shlex
 import shutil
 import textwrap
 from collections.abc import Iterator
@@ -46,9 +47,12 @@ class Group:
         return find_all(config_folders(), f"{self.name}/*.yaml")
 
 
-def program(script: str) -> str:
-    """How a command is called: by a checkout's script, or by what is installed."""
-    return f"python {script}.py" if (CONFIGS.parent / f"{script}.py").exists() else f"spnn {script}"
+def program(script: str, *words: str) -> str:
+    """How a command is called, with words of its command line: in a checkout by its script, else by what is
+    installed."""
+    here = CONFIGS.parent == Path.cwd() and Path(f"{script}.py").exists()
+    called = f"python {script}.py" if here else f"spnn {script}"
+    return f"{called} {shlex.join(words)}".rstrip()
 
 
 def sentence(path: Path) -> str:

@@ -12,12 +12,13 @@ saw:
 - how *far* a target lies from them: the Mahalanobis distance
   :math:`\sqrt{(y - \mu)^\top C^{-1} (y - \mu) / K}`, about 1 for a training image;
 - *random* outputs of that mean and covariance: with what follows a setting, a draw of the others given the set ones
-  (Matheron's rule);
+  (Matheron's rule); where images have one class of several, of a class's mean and the covariance *within* classes: half
+  of one class and half of another is what no image shows;
 - which labels training images have *together*, and how *whole* the images are.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -199,12 +200,30 @@ class TrainingOutputs:
         k = int((pull.abs() / own.sqrt()).argmax())
         return k, (y[k].double() - pull[k] / own[k]).item(), own[k].rsqrt().item()
 
-    def random(self, seeds: Sequence[int]) -> Tensor:
+    def within(self, group: Sequence[int]) -> "TrainingOutputs":
+        """The same, but for the covariance: that of images about the mean of their class, one of ``group``."""
+        apart = self._apart(group).double()
+        between = (self.together.diagonal()[[*group]].double()[:, None] * apart).T @ apart
+        covariance = (self.covariance - between).float()
+        return replace(self, covariance=covariance, balanced=covariance[None])
+
+    def random(self, seeds: Sequence[int], group: Sequence[int] = ()) -> Tensor:
         """Draw outputs from a normal distribution with the training images' mean and covariance: for each of N seeds
-        those of one image that there might be, [N, K]."""
-        noise = [torch.randn(len(self.mean), generator=torch.Generator().manual_seed(seed)) for seed in seeds]
-        factor = torch.linalg.cholesky(_regular(self.covariance.double()))
-        return self.mean + (torch.stack(noise).double() @ factor.T).float()
+        those of one image that there might be, [N, K]. Given the places of classes, of which each image has one, from
+        a mixture of one such distribution for each class."""
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        noise = torch.stack([torch.randn(len(self.mean), generator=generator) for generator in generators])
+        covariance = self.within(group).covariance if group else self.covariance
+        y = self.mean + (noise.double() @ torch.linalg.cholesky(_regular(covariance.double())).T).float()
+        if not group:
+            return y
+        shares = self.together.diagonal()[[*group]]
+        drawn = torch.cat([torch.multinomial(shares, 1, generator=generator) for generator in generators])
+        return y + self._apart(group)[drawn]
+
+    def _apart(self, group: Sequence[int]) -> Tensor:
+        """How the mean outputs of classes differ from those of all images, [S, K]."""
+        return (self.means[[*group]] - self.mean).nan_to_num()
 
     def far(self, y: Tensor) -> tuple[Tensor, float]:
         """Distances of targets [N, K] from the training outputs, [N], and the distance within which all but one in a

@@ -14,7 +14,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import CompactHydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
@@ -133,6 +133,11 @@ class ResumingSweeper(BasicSweeper):
 
     def _run(self, overrides: Sequence[Override]) -> list[_table.Row]:
         """Run what isn't done yet; a row of the table for each job."""
+        if intervals := [str(word.input_line) for word in overrides if isinstance(word.value(), IntervalSweep)]:
+            raise CompactHydraException(
+                f"{', '.join(intervals)}: this sweep runs all that is listed, and an interval has no end of values. "
+                "List some, or search it by hydra/sweeper=resuming_optuna."
+            )
         (every,) = self.split_arguments(list(overrides), None)
         places = self._place(every)
         size = self.max_batch_size or len(places)
@@ -207,7 +212,16 @@ class ResumingSweeper(BasicSweeper):
         """
         if not rows:
             return
-        rows = _table.write(rows, self.folder / self.table, self.best)
+        rows, known = (
+            _table.write(rows, self.folder / self.table, self.best),
+            {key for row in rows for key in row["metrics"]},
+        )
+        if self.best and known and self.best.removeprefix("-") not in known:
+            log.warning(
+                "no job returned %s, by which to sort; they returned %s",
+                self.best,
+                ", ".join(name for name in sorted(known) if name.count("/") < 2),
+            )
         if self.show is None:
             log.info("all jobs:\n%s", (self.folder / f"{self.table}.md").read_text(encoding="utf-8"))
         else:

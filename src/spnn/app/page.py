@@ -428,7 +428,7 @@ class Page:
 
     def _label(self, subject: Subject, control: Control, own: Value, changed: bool) -> str:
         name = f"{'● ' * changed}{control.key.replace('_', ' ')}"
-        whose, text = "usual" if subject.image is None else "photo", control.text(own, self.editor.readout)
+        whose, text = "usual" if subject.image is None else "given", control.text(own, self.editor.readout)
         return f"{name} ({whose}: {text})" if text else name
 
     def _beside(self, subject: Subject, after: Tensor | None) -> tuple[np.ndarray, np.ndarray] | None:

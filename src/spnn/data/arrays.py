@@ -120,7 +120,8 @@ def cached_arrays(
                     _make(place, key, items, make_row, chunk)
         except OSError as error:
             raise InputError(
-                f"the cache {folder} can't be written: {error.strerror}. Choose another folder, or free space."
+                f"the cache {folder} can't be written: {error.strerror}. Free space, or choose another folder: "
+                "data.source.cache_folder or data.source.cache."
             ) from error
     try:
         return {path.stem: np.load(path, mmap_mode="r") for path in sorted(place.glob("*.npy"))}

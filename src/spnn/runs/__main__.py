@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from spnn.errors import InputError
+from spnn.menu import program
 from spnn.runs.listing import Listed, best_first, compare, find_runs
 from spnn.runs.pack import pack
 from spnn.runs.run import Run
@@ -78,7 +79,7 @@ def _print_list(options: argparse.Namespace) -> None:
         runs = best_first(runs, f"-{options.metric}" if options.least else options.metric)
         sorted_by = [options.metric]
     if not runs:
-        raise InputError(f"no such runs in {options.root}/; `python train.py` makes one.")
+        raise InputError(f"no such runs in {options.root}/; `{program('train')}` makes one.")
     if options.command == "best" and options.path:
         print(runs[0].folder)
         return

@@ -16,6 +16,7 @@ from torch import nn
 
 from spnn.configs import blanks, check_trust, instantiate, needs_training, plain, read_config
 from spnn.errors import InputError
+from spnn.menu import program
 from spnn.networks import SPNN
 from spnn.outputs import MOST, TrainingOutputs
 from spnn.runs.embedded import embedded_runs, folder_of
@@ -56,7 +57,7 @@ def noisy_judge_of(run: str | Path | None) -> nn.Module:
     Raises:
         InputError: If there is no such run, or it has none.
     """
-    how = "python train.py from_run=<run> folder=<another> stages=[judge] stage@stage.judge=judge_noisy"
+    how = f"{program('train')} from_run=<run> folder=<another> stages=[judge] stage@stage.judge=judge_noisy"
     if run is None:
         raise InputError(f"a classifier of noisy images is a run's: train one, {how}, and give that folder as `run`.")
     found = Run(run)
@@ -104,10 +105,10 @@ class Run:
             return
         if not (self.folder / "config.yaml").is_file():
             found = sorted(str(path.parent) for path in Path("outputs").glob("**/run.json"))
-            known = "\n  ".join(found) if found else "none yet; `python train.py` makes one"
+            known = "\n  ".join(found) if found else f"none yet; `{program('train')}` makes one"
             raise InputError(
                 f"{folder} is not a run's folder: it has no config.yaml. Runs in outputs/:\n  {known}\n"
-                f"With the package come {', '.join(embedded_runs())}."
+                f"Included with the package: {', '.join(embedded_runs())}."
             )
         self.config = read_config(self.folder / "config.yaml")
         check_trust(self.config, self.folder / "config.yaml")
@@ -235,7 +236,7 @@ class Run:
                 return module.eval().requires_grad_(False)
         raise InputError(
             f"{self.folder} has no trained {model}: no {' or '.join(stages)} stage was finished there. "
-            f"Train it with `python train.py from_run={self.folder} stages=[{stages[-1]}]`."
+            f"Train it with `{program('train', f'from_run={self.folder}', f'stages=[{stages[-1]}]')}`."
         )
 
     @cached_property

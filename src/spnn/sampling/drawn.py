@@ -201,8 +201,12 @@ class Drawn:
             captions = [f"{count:.3g} of {every} agree" for count in means]
         else:
             of_each = view.took(problem.edited).unflatten(0, by_target).sum(1).tolist()
-            words = "failed", "took"
-            captions = [words[n] if self.per_target == 1 else f"{n} of {self.per_target} took" for n in of_each]
+            captions = [f"{n} of {self.per_target} took" for n in of_each]
+            if self.per_target == 1:
+                before = view.before(problem.edited)  # the given images then show it, too
+                captions = [
+                    ("kept" if was else "took") if n else "failed" for n, was in zip(of_each, before, strict=True)
+                ]
             if view.given is not None:
                 also = view.side_effects(problem.edited).unflatten(0, by_target).mean(1).tolist()
                 captions = [f"{text}\nothers changed: {count:.3g}" for text, count in zip(captions, also, strict=True)]

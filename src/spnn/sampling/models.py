@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from spnn.configs import blanks, instantiate, needs_training
 from spnn.diffusion.denoiser import ImagePrior
 from spnn.errors import InputError
+from spnn.menu import program
 from spnn.networks import SPNN
 from spnn.outputs import TrainingOutputs
 from spnn.readout import VALUES, Binary, Readout
@@ -148,7 +149,7 @@ def _load_prior(config: DictConfig, run: Run | None) -> ImagePrior:
     if needs_training(config):
         raise InputError(
             "this prior has no weights yet: sampling takes a run's prior (prior=trained), which "
-            "`python train.py stages=[prior]` trains, or one from elsewhere, such as prior=ddpm_celebahq_256."
+            f"`{program('train', 'stages=[prior]')}` trains, or one from elsewhere, such as prior=ddpm_celebahq_256."
         )
     if run is not None:
         return run.instantiate(config)

@@ -122,7 +122,11 @@ def set_places(
     if share == "likely":
         y = known().likely(y, places, wanted)
     elif share > 0:
-        y = known().follow(y, places, wanted, share)
+        described = known()
+        if len(classes) == 1:  # what else is set makes it no other class
+            (group,) = classes.values()
+            described = described.within(group)
+        y = described.follow(y, places, wanted, share)
     else:
         y = y.clone()
         y[:, places] = wanted

@@ -74,7 +74,7 @@ class MlflowLog(RunTracker):
             database = Path(self.uri.removeprefix(_SQLITE)).absolute()
             database.parent.mkdir(parents=True, exist_ok=True)
             files = (database.parent / "mlflow").as_uri()
-            say_once(f"MLflow logs to {database}; look by: mlflow ui --backend-store-uri {_SQLITE}{database}")
+            say_once(f"MLflow logs to {database}; view with: mlflow ui --backend-store-uri {_SQLITE}{database}")
         client = MlflowClient(self.uri)
         if self.path.exists():
             id = kept_id(self.path)

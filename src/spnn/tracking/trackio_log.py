@@ -60,7 +60,7 @@ class TrackioLog(RunTracker):
             def _get_username(self) -> None:
                 """Trackio's asks the Hub if there is a token."""
 
-        say_once(f"Trackio logs to {TRACKIO_DIR}; look by: TRACKIO_DIR={TRACKIO_DIR} trackio show")
+        say_once(f"Trackio logs to {TRACKIO_DIR}; view with: TRACKIO_DIR={TRACKIO_DIR} trackio show")
         return LocalRun(
             url=None,
             project=self.project,

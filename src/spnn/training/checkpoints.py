@@ -13,6 +13,7 @@ from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from spnn.errors import InputError, NonFiniteLossError
+from spnn.menu import program
 from spnn.saving import replacing
 
 __all__ = ["AtomicCheckpoints", "LastCheckpoint", "steps_in"]
@@ -146,10 +147,10 @@ class LastCheckpoint(ModelCheckpoint):
             super().on_exception(trainer, pl_module, exception)
         if (last := Path(self.dirpath or "", "last.ckpt")).exists():
             log.warning(
-                "interrupted at step %d: go on from step %d with `python train.py folder=%s resume=true`",
+                "interrupted at step %d: go on from step %d with `%s`",
                 trainer.global_step,
                 steps_in(last),
-                Path(trainer.default_root_dir).parent,
+                program("train", f"folder={Path(trainer.default_root_dir).parent}", "resume=true"),
             )
 
 

@@ -315,7 +315,7 @@ def fit_and_test(
     (logged,) = trainer.test(stage, datamodule=data, verbose=False)
     metrics = {key.removeprefix("test/"): value for key, value in logged.items()}
     shown = "  ".join(f"{key} {value:.4g}" for key, value in metrics.items() if "/" not in key)
-    held = f"  (the process held {memory:.2f} GiB at most)" if memory else ""
+    held = f"  (peak memory {memory:.2f} GiB)" if memory else ""
     log.info("stage %s, on the test split: %s%s", name, shown, held)
     return trainer, metrics
 
