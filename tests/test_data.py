@@ -1,5 +1,7 @@
 import multiprocessing
 import shutil
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -320,3 +322,20 @@ def test_an_augmentation_that_gives_no_bytes_of_the_same_shape_is_refused(augmen
     batch = {"image": torch.zeros(4, 1, 8, 8, dtype=torch.uint8)}
     with pytest.raises(InputError, match=f"but gave {found}"):
         data.on_after_batch_transfer(batch, 0)
+
+
+SCRIPT = """import multiprocessing
+from spnn.data import SyntheticFaces
+
+print("begun")
+multiprocessing.set_start_method("spawn")
+print(len(SyntheticFaces(16, 6, 1, 1, 0, "faces").split("train")), "made")
+"""
+
+
+@pytest.mark.slow
+def test_a_script_without_a_guard_makes_its_images_where_processes_are_not_forked(tmp_path):
+    (tmp_path / "mine.py").write_text(SCRIPT)
+    words = [sys.executable, "mine.py"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    assert done.stdout.splitlines() == ["begun", "6 made"], done.stderr

@@ -3,14 +3,17 @@
 import hashlib
 import logging
 import os
+import pickle
 import shutil
+import sys
 import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -138,6 +141,7 @@ def _make(place: Path, key: str, items: Sequence, make_row: Callable, chunk: int
     files: dict[str, BinaryIO] = {}
     start = last = time.monotonic()
     with ExitStack() as stack:
+        stack.enter_context(_main_hidden(make_row))
         pool = stack.enter_context(ProcessPoolExecutor())
         # After an error, the rest is not made. Its processes are waited for: one that ends before they do may hang.
         stack.callback(pool.shutdown, wait=True, cancel_futures=True)
@@ -160,6 +164,21 @@ def _make(place: Path, key: str, items: Sequence, make_row: Callable, chunk: int
                     last = now
     done_file.unlink(missing_ok=True)
     unfinished.rename(place)
+
+
+@contextmanager
+def _main_hidden(make_row: Callable) -> Iterator[None]:
+    """Let processes that start here not import the main module, unless they need it. Where they aren't forked, they
+    would run a script without ``if __name__ == "__main__"`` again, up to the lock that this process holds."""
+    if b"__main__" in pickle.dumps(make_row):
+        yield
+        return
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _rows(pool: Executor, make_row: Callable, items: Sequence, chunk: int) -> Iterator[dict]:
