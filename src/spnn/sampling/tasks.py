@@ -136,9 +136,10 @@ def generate(config: DictConfig, models: Models, outputs: Outputs, given: Tensor
     if known is None or others == "free":
         free, y = True, torch.zeros(len(names), len(labels))
     else:
-        groups = {tuple(group) for k in range(len(labels)) if len(group := models.readout.together(k)) > 1}
-        group = groups.pop() if len(groups) == 1 else ()  # of a map's many cells each is a group, which go together
-        free, y = False, known.random([config.seed + config.first + i for i in range(len(names))], group)
+        every = {tuple(models.readout.together(k)) for k in range(len(labels))}
+        classes = [group for group in every if len(group) > 1]  # of a map's cells, which go together, many
+        seeds = [config.seed + config.first + i for i in range(len(names))]
+        free, y = False, known.random(seeds, classes[0] if len(classes) == 1 else ())
     option = "generate.set"
     wanted = by_name(plain(config.generate)["set"], option)
     rows = at_shares(wanted, len(names), config.seed + config.first)
