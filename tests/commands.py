@@ -2,7 +2,9 @@
 
 import multiprocessing
 import os
+import re
 import runpy
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -15,6 +17,7 @@ from omegaconf import DictConfig, open_dict
 from spnn.checking import check
 
 REPOSITORY = Path(__file__).parents[1]
+PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 
 # A process that has imported the libraries, from which commands are forked: importing takes longer than most commands.
 _SERVER = multiprocessing.get_context("forkserver")
@@ -85,3 +88,11 @@ def check_configuration(name: str, *overrides: str, folder: Path | None = None) 
             del config["hydra"]
         check(config, hydra)
     return config
+
+
+def commands_of(page: Path) -> list[list[str]]:
+    """The words of each command in a page's shell blocks; what stands for something of the reader's own is ``x``."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    lines = (line for block in blocks for line in block.replace("\\\n", " ").splitlines())
+    named = (re.sub(r"<.*?>|\$\(.*?\)", "x", line) for line in lines)
+    return [words for line in named if (words := shlex.split(line, comments=True))]

@@ -1,11 +1,10 @@
 """What is wrong with a command line or an experiment's file is said before anything is built or written."""
 
 import re
-import shlex
 
 import pytest
 import torch
-from commands import REPOSITORY, check_configuration, fail
+from commands import PAGES, check_configuration, commands_of, fail
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep
 from lightning.pytorch.callbacks import Callback
@@ -17,15 +16,11 @@ from spnn.signatures import kinds, parameters
 def documented_commands() -> list[tuple[str, ...]]:
     """The commands in README and docs, as ``(script, *overrides)``; of a sweep, its first job."""
     found = []
-    for path in (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))):
-        text = path.read_text().replace("\\\n", " ")
-        pattern = r"^(?:    )?(?:python |spnn )(train|sample|evaluate)(?:\.py)?(?=\s)(.*)$"
-        for script, line in re.findall(pattern, text, re.MULTILINE):
-            if "--config-dir" in line or "experiment=mine" in line:  # other tests run them
-                continue
-            words = shlex.split(re.sub(r"<.*?>|\$\(.*?\)", "x", line), comments=True)
-            words = [word for word in words if word[0] != "-"]
-            found.append((script, *map(first_job, words)))
+    for words in (words for page in PAGES for words in commands_of(page)):
+        script = re.fullmatch(r"(?:python|spnn) (train|sample|evaluate)(?:\.py)?", " ".join(words[:2]))
+        own = any(word.startswith("--config-dir") or word == "experiment=mine" for word in words)
+        if script and not own:  # other tests run those
+            found.append((script[1], *map(first_job, [word for word in words[2:] if word[0] != "-"])))
     return list(dict.fromkeys(found))
 
 

@@ -2,16 +2,13 @@
 
 import importlib.util
 import re
-import shlex
-from pathlib import Path
 
 import pytest
+from commands import PAGES, REPOSITORY, commands_of
 
 from spnn.commands import dashboard, edit
 from spnn.runs import __main__ as runs
 
-REPOSITORY = Path(__file__).parents[1]
-PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 PARSERS = {"edit": edit._parser, "dashboard": dashboard._parser, "runs": runs._parser}
 
 
@@ -43,7 +40,7 @@ NOT_RUN = {
 def test_commands_of_the_pages_are_commands(page):
     """Whether the options of `train`, `sample` and `evaluate` are right, tests/test_checking.py tells of each."""
     targets = re.findall(r"^([\w-]+):", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
-    for words in commands(page):
+    for words in commands_of(page):
         match words:
             case ["python", "-m", module, *_]:
                 assert importlib.util.find_spec(module), words
@@ -59,10 +56,3 @@ def test_commands_of_the_pages_are_commands(page):
                 assert target in targets, words
             case [program, *_]:
                 assert program in NOT_RUN, words
-
-
-def commands(page: Path) -> list[list[str]]:
-    """The words of each command in a page's shell blocks."""
-    blocks = re.findall(r"^```sh\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
-    lines = (line for block in blocks for line in block.replace("\\\n", " ").splitlines())
-    return [words for line in lines if (words := shlex.split(line, comments=True))]
