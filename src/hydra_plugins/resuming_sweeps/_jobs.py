@@ -94,9 +94,9 @@ class Job:
         parts = [sorted(self.overrides), self.config if self.whole else None]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def is_of(self, record: Mapping[str, Any] | None) -> bool:
+    def is_of(self, record: Mapping[str, Any]) -> bool:
         """Whether a record is this job's."""
-        return record is not None and Job(record["overrides"], record["config"], self.whole).key == self.key
+        return Job(record["overrides"], record["config"], self.whole).key == self.key
 
     def is_done(self, record: Mapping[str, Any] | None) -> bool:
         """Whether a record says that this job is finished."""
@@ -125,9 +125,7 @@ class Recorded:
         folder, job = Path(hydra.runtime.output_dir), Job.of(config, hydra.overrides.task, self.whole)
         with _alone(folder):
             earlier = read(folder)
-            if (
-                earlier is not None and job.is_done(earlier) and not self.rerun
-            ):  # by another process, while this one waited
+            if earlier and job.is_done(earlier) and not self.rerun:  # by another process, while this one waited
                 return earlier["metrics"].get("result", earlier["metrics"])
             _set_aside(folder, earlier)
             if self.claims:

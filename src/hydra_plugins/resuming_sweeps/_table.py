@@ -2,11 +2,11 @@
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Row", "write"]
+__all__ = ["Row", "known", "write"]
 
 Row = dict[str, Any]
 """Of a job: ``overrides`` (a list), ``metrics`` (by name), ``error`` (None if it has finished) and ``folder``; in the
@@ -35,6 +35,11 @@ def write(rows: Sequence[Row], path: Path, best: str | None) -> list[Row]:
     text = [head, ["---"] * len(head), *body]
     path.with_name(f"{path.name}.md").write_text("".join(f"| {' | '.join(line)} |\n" for line in text), "utf-8")
     return rows
+
+
+def known(metrics: Iterable[str]) -> str:
+    """Names of metrics, for a message: not those of parts, such as ``task/accuracy/<label>``."""
+    return ", ".join(name for name in metrics if name.count("/") < 2)
 
 
 def _place(value: float | None, least: bool) -> float:

@@ -212,16 +212,11 @@ class ResumingSweeper(BasicSweeper):
         """
         if not rows:
             return
-        rows, known = (
-            _table.write(rows, self.folder / self.table, self.best),
-            {key for row in rows for key in row["metrics"]},
-        )
-        if self.best and known and self.best.removeprefix("-") not in known:
-            log.warning(
-                "no job returned %s, by which to sort; they returned %s",
-                self.best,
-                ", ".join(name for name in sorted(known) if name.count("/") < 2),
-            )
+        rows = _table.write(rows, self.folder / self.table, self.best)
+        returned = sorted({name for row in rows for name in row["metrics"]})
+        if self.best and returned and self.best.removeprefix("-") not in returned:
+            known = _table.known(returned)
+            log.warning("no job returned %s, by which to sort; they returned %s", self.best, known)
         if self.show is None:
             log.info("all jobs:\n%s", (self.folder / f"{self.table}.md").read_text(encoding="utf-8"))
         else:

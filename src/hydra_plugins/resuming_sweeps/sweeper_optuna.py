@@ -145,7 +145,7 @@ class OptunaSweeper(ResumingSweeper):
         else:
             study.tell(trial, float(value))
         if row["status"] == "finished" and self.metric not in metrics:
-            known = ", ".join(name for name in metrics if name.count("/") < 2) or "nothing"
+            known = _table.known(metrics) or "nothing"
             raise CompactHydraException(
                 f"the jobs return no {self.metric!r}, but {known}: set hydra.sweeper.objective."
             )

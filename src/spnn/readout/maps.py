@@ -168,10 +168,9 @@ class ClassMap(OneOfMany):
         return tuple("" if no else self.classes[number] for no, number in zip(unknown, numbers, strict=True))
 
     def edit(self, own: Sequence[str], wanted: Sequence[str]) -> dict[str, float | str]:
-        changed = [divmod(cell, self.width) for cell in range(self.cells) if wanted[cell] not in ("", own[cell])]
+        changed = [cell for cell in range(self.cells) if wanted[cell] not in ("", own[cell])]
         by_class = {
-            name: [(row, column) for row, column in changed if wanted[row * self.width + column] == name]
-            for name in self.classes
+            name: [divmod(cell, self.width) for cell in changed if wanted[cell] == name] for name in self.classes
         }
         return {name: _in_parts(cells) for name, cells in by_class.items() if cells}
 

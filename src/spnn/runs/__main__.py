@@ -111,9 +111,8 @@ def _print_run(run: Listed) -> None:
         packages = "  ".join(f"{name} {version}" for name, version in environment["packages"].items())
         print(f"  python       {environment['python']}  {packages}")
     print()
-    for name, value in run.figures.items():
-        if name.count("/") == 1:  # means over labels
-            print(f"  {name:<28} {value:.4g}")
+    for name, value in run.means.items():
+        print(f"  {name:<28} {value:.4g}")
 
 
 def _print_comparison(first: Listed, second: Listed) -> None:

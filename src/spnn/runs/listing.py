@@ -49,6 +49,11 @@ class Listed(Run):
         return {name: value for name, value in found.items() if isinstance(value, int | float)}
 
     @property
+    def means(self) -> dict[str, float]:
+        """The figures of all labels together, ``stage/metric``."""
+        return {name: value for name, value in self.figures.items() if name.count("/") == 1}
+
+    @property
     def began(self) -> datetime:
         """When it was first started."""
         return datetime.fromisoformat(self.record["starts"][0]["began"])

@@ -201,11 +201,12 @@ class Drawn:
             captions = [f"{count:.3g} of {every} agree" for count in means]
         else:
             of_each = view.took(problem.edited).unflatten(0, by_target).sum(1).tolist()
-            captions = [f"{n} of {self.per_target} took" for n in of_each]
-            if self.per_target == 1:
-                before = view.before(problem.edited)  # the given images then show it, too
+            if self.per_target > 1:
+                captions = [f"{n} of {self.per_target} took" for n in of_each]
+            else:
+                held = view.before(problem.edited)  # by the given images
                 captions = [
-                    ("kept" if was else "took") if n else "failed" for n, was in zip(of_each, before, strict=True)
+                    ("kept" if was else "took") if n else "failed" for n, was in zip(of_each, held, strict=True)
                 ]
             if view.given is not None:
                 also = view.side_effects(problem.edited).unflatten(0, by_target).mean(1).tolist()

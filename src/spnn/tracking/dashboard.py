@@ -44,8 +44,7 @@ def report(run: Run, *, entity: str, project: str | None = None) -> Any:
     parts = _panels(run)
     import wandb_workspaces.reports.v2 as reports
 
-    figures = {name: value for name, value in Listed(run.folder).figures.items() if name.count("/") == 1}
-    rows = [f"| `{name}` | {value:.4g} |" for name, value in figures.items()]
+    rows = [f"| `{name}` | {value:.4g} |" for name, value in Listed(run.folder).means.items()]
     blocks: list[Any] = [reports.MarkdownBlock(text="\n".join(["| figure | value |", "| --- | ---: |", *rows]))]
     for name, panels in parts.items():
         runs = reports.Runset(name=run.title, filters=_filter(run))  # of the report's own project
