@@ -1,6 +1,8 @@
 """What `--help` says of the choices that there are."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 from commands import configuration, succeed
@@ -25,6 +27,21 @@ def test_help_shows_the_groups_of_the_script_with_their_options(script):
         assert group.options
     assert all(comment for _, _, comment in own_options(script))
     assert len(printed.splitlines()) < 200 and "_target_" not in printed  # in narrow columns
+
+
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["evaluate", "--help"], ["runs", "list"]])
+def test_what_computes_nothing_starts_without_pytorch(words, tmp_path):
+    code = f"""
+import sys
+from spnn.__main__ import main
+sys.argv = ["spnn", *{words}]
+try:
+    main()
+finally:
+    print("loaded:", [name for name in ("torch", "lightning") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "loaded: []" in done.stdout, done.stderr
 
 
 def one_line(text: str) -> str:

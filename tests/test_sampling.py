@@ -13,7 +13,6 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
-from spnn import saving
 from spnn.data import CELEBA_ATTRIBUTES, Digits
 from spnn.data.files import find_images, load_image
 from spnn.diffusion import BackProjection, NoiseSchedule, PiecewiseStrength, Sampler
@@ -346,7 +345,7 @@ def test_many_images_lie_in_a_file_and_are_the_same(full, tmp_path, monkeypatch)
     def no_space(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(saving, "_LARGE", 0)
+    monkeypatch.setattr("spnn.sampling.room._LARGE", 0)
     if full:
         monkeypatch.setattr(os, "posix_fallocate", no_space)
     drawn = store(tmp_path / "s")

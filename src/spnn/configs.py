@@ -10,7 +10,6 @@ from typing import Any, cast
 
 import hydra.utils
 from hydra.errors import InstantiationException
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 
 from spnn.errors import InputError
@@ -61,6 +60,8 @@ def instantiate(config: DictConfig, **arguments: Any) -> Any:
     try:
         return hydra.utils.instantiate(config, **arguments, _convert_="all")
     except InstantiationException as error:
+        from lightning.fabric.utilities.exceptions import MisconfigurationException  # after PyTorch, for seconds
+
         cause = error.__cause__
         if isinstance(cause, InputError):
             raise cause from None

@@ -8,7 +8,6 @@ import logging
 import os
 import platform
 import re
-import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -17,12 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-import torch
 import yaml
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
 from hydra.types import RunMode
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, MissingMandatoryValue
 
@@ -59,6 +56,8 @@ CPUINFO = Path("/proc/cpuinfo")
 
 def fast_precision(accelerator: str = "auto") -> str:
     """``bf16-mixed`` where the hardware multiplies bfloat16 faster than float32, else ``32-true``."""
+    import torch  # here, as help does without it
+
     if torch.cuda.is_available() and accelerator != "cpu":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
@@ -244,8 +243,6 @@ def with_readable_errors(function: Callable[[DictConfig], Any], config: DictConf
         return function(config)
     except (InputError, NonFiniteLossError) as error:
         raise CompactHydraException(str(error)) from error
-    except SIGTERMException:  # Lightning has ended in good order, but not with the work
-        raise SystemExit(128 + signal.SIGTERM) from None
     except OSError as error:
         if error.errno not in _WRITE_ERRORS:
             raise

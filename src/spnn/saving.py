@@ -1,22 +1,13 @@
-"""Files that are there whole or not at all, whenever a process is interrupted; JSON that any program reads; room for
-more images than memory holds."""
+"""Files that are there whole or not at all, whenever a process is interrupted; JSON that any program reads."""
 
 import json
 import math
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
-
-__all__ = ["replacing", "room", "save_json", "to_json"]
-
-_LARGE = 2**30  # bytes
+__all__ = ["replacing", "save_json", "to_json"]
 
 
 @contextmanager
@@ -31,20 +22,6 @@ def replacing(path: Path) -> Iterator[Path]:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
-
-
-def room(*shape: int) -> Tensor:
-    """An empty tensor of float32. A large one lies in a file without a name in the folder for temporary files, if there
-    is space, so that memory holds no more of it than there is room for."""
-    size = 4 * math.prod(shape)
-    if size < _LARGE or not hasattr(os, "posix_fallocate"):
-        return torch.empty(shape)
-    try:
-        with tempfile.TemporaryFile() as file:
-            os.posix_fallocate(file.fileno(), 0, size)  # else a disk that becomes full would kill the process
-            return torch.from_numpy(np.memmap(file, np.float32, "r+", shape=shape))
-    except OSError:
-        return torch.empty(shape)
 
 
 def to_json(value: Any, indent: int | None = None) -> str:

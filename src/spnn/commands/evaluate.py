@@ -7,13 +7,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from spnn.entry import entry_point, job_folder
-from spnn.evaluation import evaluate
 
 __all__ = ["main"]
 
 
 @entry_point("evaluate")
 def main(config: DictConfig) -> dict[str, Any]:
+    from spnn.evaluation import evaluate  # here, as help does without PyTorch
+
     if HydraConfig.get().mode == RunMode.MULTIRUN:  # each job apart: two of one run must not meet
         config.folder = job_folder(config)
         config.report = f"{config.folder}/report.html"

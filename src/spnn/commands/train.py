@@ -1,5 +1,6 @@
 """Train the stages of an experiment."""
 
+import signal
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -7,15 +8,21 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from spnn.entry import entry_point, job_folder
-from spnn.training import train
 
 __all__ = ["main"]
 
 
 @entry_point("train")
 def main(config: DictConfig) -> dict[str, float]:
+    from lightning.pytorch.utilities.exceptions import SIGTERMException  # not for help, which takes seconds then
+
+    from spnn.training import train
+
     hydra, folder = HydraConfig.get(), job_folder(config)
     if hydra.mode == RunMode.MULTIRUN and (Path(folder) / "config.yaml").exists():
         config.resume = True  # a sweep that is started again goes on
     is_named = hydra.mode == RunMode.MULTIRUN or any(word.startswith("folder=") for word in hydra.overrides.task)
-    return train(config, folder, said=hydra.overrides.task, is_named=is_named)
+    try:
+        return train(config, folder, said=hydra.overrides.task, is_named=is_named)
+    except SIGTERMException:  # Lightning has ended in good order, but not with the work
+        raise SystemExit(128 + signal.SIGTERM) from None

@@ -8,7 +8,6 @@ from pathlib import Path
 from spnn.errors import InputError
 from spnn.menu import program
 from spnn.runs.listing import Listed, best_first, compare, find_runs
-from spnn.runs.pack import pack
 from spnn.runs.run import Run
 from spnn.terminal import print_rows
 
@@ -37,6 +36,8 @@ def main(words: Sequence[str] | None = None) -> int:
         elif options.command == "show":
             _print_run(Listed(options.run))
         elif options.command == "pack":
+            from spnn.runs.pack import pack  # which needs PyTorch, as lists don't
+
             print(f"packed: {pack(Run(options.run), options.folder)}")
         else:
             _print_list(options)

@@ -25,7 +25,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import torch
 from filelock import FileLock, Timeout
 
 from spnn.errors import InputError
@@ -171,6 +170,8 @@ def _git(*words: str) -> str | None:
 
 def environment() -> dict[str, Any]:
     """Machine and versions."""
+    import torch  # here, as a list of runs reads records without it
+
     cuda = torch.cuda.is_available()
     return {
         "host": socket.gethostname(),

@@ -10,22 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import nn
 
 from spnn.configs import blanks, check_trust, instantiate, needs_training, plain, read_config
 from spnn.errors import InputError
 from spnn.menu import program
-from spnn.networks import SPNN
-from spnn.outputs import MOST, TrainingOutputs
 from spnn.runs.embedded import embedded_runs, folder_of
 from spnn.saving import replacing, save_json
-from spnn.surjection import Surjection
 
+# What needs PyTorch is imported where it is used: a list of runs does without it.
 if TYPE_CHECKING:
+    from torch import nn
+
     from spnn.data import ImageData, Source
     from spnn.diffusion import ImagePrior
+    from spnn.outputs import TrainingOutputs
+    from spnn.surjection import Surjection
 
 __all__ = ["Run", "flat", "noisy_judge_of", "stages_of", "trained_by"]
 
@@ -51,7 +50,7 @@ def trained_by(config: DictConfig, stage: str) -> str:
     return _TRAINS.get(stage) or pkgutil.resolve_name(config.stage[stage].module._target_).trains
 
 
-def noisy_judge_of(run: str | Path | None) -> nn.Module:
+def noisy_judge_of(run: str | Path | None) -> "nn.Module":
     """The classifier of noisy images that a run has trained in place of a judge, with the ``names`` of its labels.
 
     Raises:
@@ -171,7 +170,7 @@ class Run:
 
     def data(self, batch_size: int, batches: int | None = None) -> "ImageData":
         """The Lightning data module of the run, see :class:`~spnn.data.module.ImageData`."""
-        from spnn.data import ImageData  # here, for a list of runs needs no Lightning
+        from spnn.data import ImageData
 
         options = self.config.data
         return ImageData(
@@ -186,6 +185,8 @@ class Run:
 
     def build(self, model: str) -> Any:
         """Build the run's ``surjection``, ``prior`` or ``judge`` with new weights, or those that its config names."""
+        from spnn.networks import SPNN
+
         section = self.config[_SECTION_OF[model]]
         made = self.instantiate(section, **({} if model == "prior" else {"outputs": len(self.source.label_names)}))
         if isinstance(made, SPNN):
@@ -202,7 +203,7 @@ class Run:
         blank = blanks(config, source=self.source)
         return instantiate(config, image_shape=self.source.image_shape, **blank, **arguments)
 
-    def surjection(self) -> Surjection:
+    def surjection(self) -> "Surjection":
         """The trained surjection: after phase 2 if that has been run, else after phase 1."""
         return self._trained("surjection")
 
@@ -213,7 +214,7 @@ class Run:
             return self.build("prior").eval().requires_grad_(False)
         return self._trained("prior")
 
-    def judge(self) -> nn.Module | None:
+    def judge(self) -> "nn.Module | None":
         """The independent judge; None if the run hasn't trained one, or it is a classifier of noisy images."""
         return self._trained("judge") if self.has("judge") and not self.has_noisy_judge else None
 
@@ -240,17 +241,21 @@ class Run:
         )
 
     @cached_property
-    def training_outputs(self) -> TrainingOutputs | None:
+    def training_outputs(self) -> "TrainingOutputs | None":
         """What the trained surjection's outputs of training images look like: what phase 1 wrote, or, in a run from
         before it did, computed anew; None of more than :data:`~spnn.outputs.MOST`."""
+        from spnn.outputs import MOST, TrainingOutputs
+
         if (found := self.kept_training_outputs) is not None or len(self.source.label_names) > MOST:
             return found
         self.source.prepare()
         return TrainingOutputs.of_images(self.surjection(), self.source.split("train"), self.source.readout)
 
     @property
-    def kept_training_outputs(self) -> TrainingOutputs | None:
+    def kept_training_outputs(self) -> "TrainingOutputs | None":
         """The same, as far as it can be had without looking at the images."""
+        from spnn.outputs import TrainingOutputs
+
         path = self.training_outputs_file
         return TrainingOutputs.load(path) if path.exists() else None
 
@@ -263,8 +268,11 @@ class Run:
         """The file with a finished stage's weights."""
         return self.folder / stage / "weights.safetensors"
 
-    def save_weights(self, stage: str, model: nn.Module) -> None:
+    def save_weights(self, stage: str, model: "nn.Module") -> None:
         """Write a finished stage's weights, in one step."""
+        from safetensors import SafetensorError
+        from safetensors.torch import save_file
+
         tensors = {name: tensor.contiguous().cpu() for name, tensor in model.state_dict().items()}
         try:
             with replacing(self.weights(stage)) as unfinished:
@@ -274,12 +282,14 @@ class Run:
                 f"the weights {self.weights(stage)} can't be written: {error}. Free space and go on with resume=true."
             ) from error
 
-    def load_weights(self, stage: str, model: nn.Module) -> None:
+    def load_weights(self, stage: str, model: "nn.Module") -> None:
         """Load a finished stage's weights into ``model``.
 
         Raises:
             InputError: If they don't fit.
         """
+        from safetensors.torch import load_file
+
         try:
             model.load_state_dict(load_file(self.weights(stage)))
         except Exception as error:

@@ -12,7 +12,7 @@ from spnn.data.files import find_images, load_image
 from spnn.data.module import scale_to_unit_range
 from spnn.data.sources import Split
 from spnn.errors import InputError
-from spnn.saving import room
+from spnn.sampling.room import room
 
 __all__ = ["held_out", "own_images"]
 

@@ -18,7 +18,8 @@ from spnn.configs import plain, read_config
 from spnn.processes import rank
 from spnn.runs import fresh_folder
 from spnn.sampling.pictures import save_image
-from spnn.saving import replacing, room
+from spnn.sampling.room import room
+from spnn.saving import replacing
 
 __all__ = ["MemoryStore", "SampleStore"]
 
