@@ -8,6 +8,7 @@ import logging
 import os
 import platform
 import re
+import signal
 import sys
 import warnings
 from collections.abc import Callable
@@ -243,6 +244,10 @@ def with_readable_errors(function: Callable[[DictConfig], Any], config: DictConf
         return function(config)
     except (InputError, NonFiniteLossError) as error:
         raise CompactHydraException(str(error)) from error
+    except (KeyboardInterrupt, SystemExit) as error:
+        if KeyboardInterrupt in (type(error), type(error.__context__)):  # after which Lightning exits with 1
+            raise SystemExit(128 + signal.SIGINT) from None
+        raise
     except OSError as error:
         if error.errno not in _WRITE_ERRORS:
             raise

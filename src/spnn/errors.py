@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-__all__ = ["InputError", "NonFiniteLossError", "choice", "nearest", "nearest_path", "some_of", "told"]
+__all__ = ["InputError", "NonFiniteLossError", "choice", "counted", "nearest", "nearest_path", "some_of", "told"]
 
 
 class InputError(ValueError):
@@ -34,6 +34,11 @@ def told(what: str, then: str = "") -> Iterator[None]:
 def some_of(names: Sequence[str], most: int = 3) -> str:
     """The first of a list of names, for a message."""
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things: ``1 image``, ``2 images``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def nearest(name: str, names: Iterable[str], most: int = 3) -> str:

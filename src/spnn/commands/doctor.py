@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from spnn.entry import cores, fast_precision
+from spnn.errors import counted
 from spnn.runs.record import environment
 from spnn.search_path import config_folders
 
@@ -60,5 +61,5 @@ def main(words: Sequence[str] | None = None) -> int:
         problems.append(f"{folder.resolve()} has {free / 1e9:.1f} GB left: a run may need {_ROOMY / 1e9:.0f}.")
     for problem in problems:
         print(f"PROBLEM     {problem}")
-    print(f"{len(problems) or 'no'} problem{'' if len(problems) == 1 else 's'} found")
+    print(f"{counted(len(problems), 'problem') if problems else 'no problems'} found")
     return 1 if problems else 0

@@ -12,7 +12,7 @@ from torch import Tensor
 from spnn.configs import instantiate
 from spnn.diffusion.guidance import Guidance
 from spnn.diffusion.sampler import Sampler
-from spnn.errors import InputError
+from spnn.errors import InputError, counted
 from spnn.outputs import outputs_of
 from spnn.processes import rank
 from spnn.runs import alone_in, check_results_folder
@@ -41,7 +41,7 @@ _SHOWN = {  # metrics that are said at the end; the others are in metrics.json
     "saturated": "black or white %",
     "images_per_second": "images per second",
 }
-_FEW_STEPS = 25  # with which bounded moves don't get far
+_FEW_STEPS = 15  # with which no solver gets far
 
 
 def prepare(
@@ -145,7 +145,7 @@ def _sample_into(
     with tracking(config.get("logger"), folder, config=config, group=group, job=job) as loggers:
         track(loggers, folder, metrics, asked.names, drawn)
     store.close()
-    log.info("%d images in %s: %s", count, folder, ", ".join(path.name for path in pictures))
+    log.info("%s in %s: %s", counted(count, "image"), folder, ", ".join(path.name for path in pictures))
     say(drawn, metrics, config)
     return metrics
 
@@ -172,10 +172,10 @@ def _advice(config: DictConfig) -> str:
         return " That is the prior's: train it for longer."
     if guidance.get("exact"):
         way = "guidance.exact=false"
-    elif not guidance.get("bound"):
-        way = "guidance=nlbp_bounded"
     elif config.sampler.steps < _FEW_STEPS:
         way = "more steps (sampler.steps=50)"
+    elif not guidance.get("bound"):
+        way = "guidance=nlbp_bounded"
     else:
         way = f"guidance.bound below {guidance['bound']}"
     return f" Try {way}{', or set less' if config.task in ('edit', 'generate') else ''}."

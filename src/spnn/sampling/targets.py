@@ -206,7 +206,7 @@ def contradictions(y: Tensor, places: Sequence[int], readout: Readout, outputs: 
             chance = alone * (1 - second)
         if share < min(_RARE, _LIFT * chance):
             words = [readout.said(i, bool(on[i])) for i in (k, other)]
-            said.append(f"{' with '.join(words)} ({100 * max(share, 0):.2g} %)")
+            said.append(f"{' with '.join(words)} ({f'{100 * share:.2g} %' if share > 0 else 'none'})")
     more = f", or {len(said) - _PAIRS} other pairs" if len(said) > _PAIRS else ""
     return (
         f"hardly any training image shows {', or '.join(said[:_PAIRS])}{more}: such edits rarely take."

@@ -91,6 +91,8 @@ def train(
         record = Record(run.folder, said, (SIGTERMException,))
     results: dict[str, float] = {}
     with record or nullcontext():
+        if config.resume:
+            log.info("resuming %s", run.folder)
         for name in run.config.stages:
             if config.resume and run.weights(name).exists():
                 metrics = run.metrics(name)
@@ -172,7 +174,6 @@ def resume_run(config: DictConfig, folder: str | Path, said: Sequence[str]) -> R
         for also in ("root", "cache", "cache_folder"):  # the run's config is resolved
             if key == f"data.{also}" and also in run.config.data.source:
                 run.config.data.source[also] = OmegaConf.select(config, f"data.source.{also}")
-    log.info("resuming %s", run.folder)
     return run
 
 

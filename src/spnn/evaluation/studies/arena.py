@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from spnn.errors import InputError
+from spnn.errors import InputError, counted
 from spnn.evaluation.contest import Contest, best, curves, within_interval
 from spnn.evaluation.findings import Findings, Lines, Part, Pictures, Table
 from spnn.evaluation.studies.edit import Edit, mean
@@ -74,7 +74,8 @@ class Arena(Edit):
             entry["seconds_per_image"] = found.seconds_per_image
             entries.append(entry)
             rows += [{"guidance": name, "budget": budget} | row for row in own]
-        title = f"The arena: {len(self.made)} edits of {len({flip.image for flip in self.made})} held-out images"
+        used = counted(len({flip.image for flip in self.made}), "held-out image")
+        title = f"The arena: {counted(len(self.made), 'edit')} of {used}"
         timed = {f"{self.subject.most_trusted}edit_success": "take %", "whole_success": "take whole %"}
         tables = self.contest.tables(entries, self._columns(), timed)
         parts: list[Part] = [*tables, *self._by_setting(rows), *self._curves(entries), self._picture(samples)]

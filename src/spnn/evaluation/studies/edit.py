@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from spnn.errors import InputError, some_of
+from spnn.errors import InputError, counted, some_of
 from spnn.evaluation.findings import Bars, Findings, Matrix, Part, Pictures, Table
 from spnn.evaluation.study import Request, Samples, Study
 from spnn.metrics import ratio_interval
@@ -259,8 +259,8 @@ class Edit(Study):
                 success |= self._success(name, own)
                 parts += self._side_effects(key, after, before)
             parts.append(self._pictures(method, samples))
-        used = len({flip.image for flip in self.made})
-        title = f"Editing: {len(self.made)} edits of {used} held-out images (out of {len(self.subject.names)})"
+        used = counted(len({flip.image for flip in self.made}), "held-out image")
+        title = f"Editing: {counted(len(self.made), 'edit')} of {used} (out of {len(self.subject.names)})"
         shown = [Table("edits", "Each edit", {}, rows), *self._bars(success), *reversed(parts)]
         return self.findings(title, self._compared(), self._columns(), entries, verdicts, shown)
 

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from spnn.configs import blanks, instantiate
-from spnn.errors import InputError, choice
+from spnn.errors import InputError, choice, counted
 from spnn.evaluation.contest import Contest, best, curves, guided, within_interval, words
 from spnn.evaluation.findings import Findings, Lines, Pictures
 from spnn.evaluation.study import Request, Samples, Study
@@ -185,7 +185,7 @@ class Restoration(Study):
             if series := curves(own, "judge_frechet", "psnr"):
                 lines.append(Lines(f"pareto_{problem}", f"{words(problem)}: PSNR, dB", _DISTANCE, series))
             pictures.append(self._picture(problem, posed, chosen))
-        title = f"Restoration of {len(self.subject.names)} held-out images"
+        title = f"Restoration of {counted(len(self.subject.names), 'held-out image')}"
         return Findings(title, self._compared(), entries, verdicts, [*tables, *pictures, *lines])
 
     def _chosen(self, posed: _Problem, images: Tensor) -> tuple[Tensor, Tensor]:
