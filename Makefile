@@ -8,6 +8,8 @@ RUN    ?= outputs/demo/$(shell date +%Y-%m-%d_%H-%M-%S)
 SPNN   ?= $(BIN)/spnn
 DIST   := outputs/dist
 LOWEST := outputs/lowest
+# A file of tests is one process's, in the order that tests/conftest.py gives.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test nightly test-lowest docs release benchmark gpu install format clean
 
@@ -27,11 +29,11 @@ test: install
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/python -m mypy
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(PYTEST)
 
 # The tests that `make test` leaves out, too: launchers, and pages in a browser (Debian: apt install chromium).
 nightly: docs
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m ""
+	$(PYTEST) -m ""
 
 # The quick tests with the oldest versions that pyproject.toml allows, in an environment of their own.
 test-lowest:

@@ -15,6 +15,13 @@ from spnn.runs import Run
 from spnn.settings import settings
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that need the shared run come last, but for the first of them: while one process trains it, the others work
+    on the rest."""
+    needing = list(dict.fromkeys(item.path for item in items if "run" in getattr(item, "fixturenames", ())))
+    items.sort(key=lambda item: 0 if item.path in needing[:1] else 2 if item.path in needing else 1)
+
+
 @pytest.fixture(autouse=True)
 def _as_a_command():
     torch.manual_seed(0)

@@ -501,7 +501,7 @@ class Browser:
             options.add_argument(option)
         options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
         self.driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-        self.chains, self.address = webdriver.ActionChains, address
+        self.chains, self.keys, self.address = webdriver.ActionChains, webdriver.Keys, address
 
     def open(self) -> "Browser":
         self.driver.get(self.address)
@@ -533,6 +533,15 @@ class Browser:
         slider = self.slider(name)
         drag = self.chains(self.driver, duration=50).move_to_element(slider).click_and_hold()
         drag.move_by_offset(int(share * slider.size["width"]), 0).move_by_offset(0, 40).release().perform()
+
+    def enter(self, name: str, value: float) -> None:
+        """Type a number into a slider's field, and press Enter."""
+        self.slider(name)
+        number = Session.load().models.readout.names.index(name)
+        keys = self.keys
+        self.find(f"#control-{number} input[type=number]").send_keys(
+            keys.CONTROL, "a", keys.NULL, str(value), keys.ENTER
+        )
 
     def click_cell(self, row: int, column: int) -> None:
         """Of a map of 8 x 8."""
@@ -586,6 +595,12 @@ def test_a_slider_in_the_browser_moves_the_picture(browser, tmp_path):
     browser.wait("#changed", f"Smiling {float(smiling):+.3g}")
     browser.wait("#status", "Drawn.")
     assert f"Smiling: {float(smiling)}" in browser.find("#command textarea").get_attribute("value")
+
+    browser.enter("Young", -2.5)
+    browser.wait("#changed", "Young -2.5")
+    browser.wait("#status", "Drawn.")
+    browser.find("#undo").click()
+    browser.wait("#status", "Drawn.")
 
     # Another tab is another session.
     first = browser.driver.current_window_handle
@@ -654,6 +669,14 @@ def test_cells_are_painted_and_boxes_added_in_the_browser(whole, tmp_path):
         browser.wait("#status", "Drawn.")
         assert browser.pictures()[1] not in before
         assert f"edit.set={{{setting}}}" in browser.find("#command textarea").get_attribute("value")
+        if whole.controls[0].key != "map":
+            cells = browser.driver.find_elements("css selector", "#control-0 [role=gridcell]")
+            next(cell for cell in cells if cell.text == "ellipse").click()
+            time.sleep(1)
+            browser.find("#control-0-remove").click()
+            browser.wait("#changed", "nothing")
+            browser.find("#undo").click()
+            browser.wait("#changed", "ellipse")
         browser.find("#reset").click()
         browser.wait("#changed", "nothing")
         browser.wait("#status", "Move a control")

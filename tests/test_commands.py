@@ -262,7 +262,7 @@ def test_a_run_may_name_a_prior_that_needs_no_training(tmp_path):
 def test_weights_are_not_taken_into_another_architecture(tmp_path):
     old = stub_run(tmp_path / "old", "network.scale_bound=2")
     new = Run.create(tmp_path / "new", configuration("train", "experiment=digits", "folder=x"))
-    with pytest.raises(InputError, match=r"surjection of .*old was trained with other options in network"):
+    with pytest.raises(InputError, match=r"surjection of .*old was trained with other options: network"):
         new.take_weights_from(old)
 
 
@@ -273,12 +273,12 @@ def test_a_prior_goes_on_beside_other_labels_of_the_same_images(tmp_path):
     )
     new.take_weights_from(old, but=["task", "judge"])
     assert [stage for stage in ("task", "inverse", "prior") if new.weights(stage).exists()] == ["prior"]
-    with pytest.raises(InputError, match=r"surjection of .*old was trained with other options in data.source"):
+    with pytest.raises(InputError, match=r"surjection of .*old was trained with other options: data.source"):
         new.take_weights_from(old)
     other = Run.create(
         tmp_path / "other", configuration("train", "experiment=digits", "data.source.seed=1", "folder=x")
     )
-    with pytest.raises(InputError, match=r"prior of .*old was trained with other options in data.source"):
+    with pytest.raises(InputError, match=r"prior of .*old was trained with other options: data.source"):
         other.take_weights_from(old, but=["task", "judge"])
 
 

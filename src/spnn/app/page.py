@@ -65,6 +65,10 @@ document.addEventListener("keyup", (event) => {
     const moves = event.target.matches("input[type=range]") && event.key !== "Tab";
     if (moves) event.target.dispatchEvent(new Event("pointerup", {bubbles: true}));
 });
+// A number that is typed counts when its field is left, so Enter leaves it.
+document.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && event.target.matches("#controls input[type=number]")) event.target.blur();
+});
 document.addEventListener("input", (event) => {
     if (!event.target.closest("#search")) return;
     const text = event.target.value.trim().toLowerCase().replaceAll("_", " ");

@@ -107,7 +107,8 @@ def _print_run(run: Listed) -> None:
                 f"  commit       {git['commit']} on {git['branch']}" + (f", {git['changes']}" if git["changes"] else "")
             )
         print(
-            f"  machine      {environment['host']}, {environment['cores']} cores, {environment['devices'] or 'no GPU'}"
+            f"  machine      {environment['host'] or '(no name)'}, {environment['cores']} cores, "
+            f"{', '.join(environment['devices']) or 'no GPU'}"
         )
         packages = "  ".join(f"{name} {version}" for name, version in environment["packages"].items())
         print(f"  python       {environment['python']}  {packages}")

@@ -68,11 +68,20 @@ def noisy_judge_of(run: str | Path | None) -> "nn.Module":
 
 
 def _what(config: DictConfig, section: str, model: str) -> dict[str, Any]:
-    """A section's options but those that don't change what a model learns: where and how data lie; to a prior, what
-    labels say."""
+    """A section's options by their dotted names, but those that don't change what a model learns: where and how data
+    lie; to a prior, what labels say."""
     options = plain(OmegaConf.select(config, section))
     without_effect = (*_OF_THE_PLACE, *(_OF_LABELS if (model, section) == ("prior", "data.source") else ()))
-    return {key: value for key, value in options.items() if key not in without_effect}
+    return flat({key: value for key, value in options.items() if key not in without_effect}, section)
+
+
+def _differing(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Options by their dotted names that have changed, as text."""
+    return [
+        f"{key}={then.get(key, '(none)')}, now {now.get(key, '(none)')}"
+        for key in sorted(then.keys() | now.keys())
+        if then.get(key) != now.get(key)
+    ]
 
 
 def flat(options: Any, prefix: str = "") -> dict[str, Any]:
@@ -311,9 +320,9 @@ class Run:
             anew = any(stage in but and not self.continues(stage) for stage in stages)
             taken = [] if anew else [s for s in stages if s not in but and other.weights(s).exists()]
             differing = [
-                section
+                difference
                 for section in ("data.source", _SECTION_OF[model])
-                if _what(self.config, section, model) != _what(other.config, section, model)
+                for difference in _differing(_what(other.config, section, model), _what(self.config, section, model))
             ]
             known = stages_of(other.config, model)
             if taken and (unknown := [s for s in known if s not in stages and other.weights(s).exists()]):
@@ -323,7 +332,7 @@ class Run:
                 )
             if taken and differing:
                 raise InputError(
-                    f"the {model} of {other.folder} was trained with other options in {' and '.join(differing)}: give "
+                    f"the {model} of {other.folder} was trained with other options: {'; '.join(differing[:5])}. Give "
                     "the same ones, or train it anew."
                 )
             files = [(other.weights(stage), self.weights(stage)) for stage in taken]
@@ -349,9 +358,7 @@ class Run:
 
     def differences(self, config: DictConfig, but: Callable[[str], bool]) -> list[str]:
         """Options that this run has otherwise than ``config``, as text, but for those whose dotted name is ``but``."""
-        mine, other = (flat(plain(c)) for c in (self.config, config))
-        return [
-            f"{key}={mine.get(key, '(none)')}, now {other.get(key, '(none)')}"
-            for key in sorted(mine.keys() | other.keys())
-            if not but(key) and mine.get(key) != other.get(key)
-        ]
+        mine, other = (
+            {key: value for key, value in flat(plain(c)).items() if not but(key)} for c in (self.config, config)
+        )
+        return _differing(mine, other)
