@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import signal
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,17 @@ def test_a_record_says_how_a_run_ended(error, status, reason, tmp_path):
         assert read_status(tmp_path)["status"] == "running"
     found = read_status(tmp_path)
     assert found["status"] == "finished" and found["reason"] is None and len(found["starts"]) == 2
+
+
+def test_a_package_that_is_not_installed_records_what_it_runs_on(tmp_path, monkeypatch):
+    def not_installed(name: str) -> list[str]:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("spnn.runs.record.requires", not_installed)
+    with Record(tmp_path):
+        pass
+    (start,) = read_status(tmp_path)["starts"]
+    assert start["environment"]["packages"]["torch"] == version("torch")
 
 
 def test_a_killed_run_is_known_and_a_running_one_is_left_alone(tmp_path):

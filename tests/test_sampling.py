@@ -132,6 +132,9 @@ def test_far_targets_are_counted_and_the_farthest_is_named():
     y = outputs.mean + outputs.covariance.diagonal().sqrt() * torch.tensor([[0.0, 0, 0], [0, 9, 0], [0, 0, -18]])
     readout = Binary(NAMES)
     assert far_targets(["x"], y[:1], readout, outputs) is None
+    assert far_targets(["z"], y[2:], readout, outputs).startswith(
+        "the target combines outputs as no training image does. It"
+    )
     said = far_targets(["x", "y", "z"], y, readout, outputs)
     distance, usual = outputs.far(y)
     assert said.startswith("2 of 3 targets combine outputs as no training image does. The furthest, z, is at ")

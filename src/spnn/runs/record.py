@@ -188,7 +188,11 @@ def environment() -> dict[str, Any]:
 def _versions() -> dict[str, str]:
     """Of this package and those that it needs."""
     found = {}
-    for requirement in ("spnn", *(requires("spnn") or [])):
+    try:
+        needed = requires("spnn") or []
+    except PackageNotFoundError:  # it lies on PYTHONPATH, and isn't installed
+        needed = ["torch", "lightning", "hydra-core"]
+    for requirement in ("spnn", *needed):
         if "extra ==" not in requirement:
             name = re.split(r"[^\w-]", requirement, maxsplit=1)[0]
             try:

@@ -234,9 +234,12 @@ def far_targets(
     found, lower, upper = (
         readout.text(k, value) for value in (y[worst, k].item(), expected - deviation, expected + deviation)
     )
+    which, furthest = f"{len(far)} of {len(y)} targets combine", f"The furthest, {names[worst]},"
+    if len(y) == 1:
+        which, furthest = "the target combines", "It"
     return (
-        f"{len(far)} of {len(y)} targets combine outputs as no training image does. The furthest, {names[worst]}, is "
-        f"at {distance[worst]:.1f} deviations (99 % of training images: at most {usual:.1f}), above all by "
+        f"{which} outputs as no training image does. {furthest} is at {distance[worst]:.1f} deviations (99 % of "
+        f"training images: at most {usual:.1f}), above all by "
         f"{readout.names[k]} = {found}, where the others suggest {lower} to {upper}. There may be no picture of it: "
         f"{mend}."
     )
