@@ -470,15 +470,17 @@ def served(folder: Path, *words: str) -> Iterator[str]:
         command = [sys.executable, "-m", "spnn", "edit", *words, "--port", str(port)]
         server = subprocess.Popen(command, cwd=folder, stdout=log, stderr=subprocess.STDOUT)
     address = f"http://127.0.0.1:{port}/"
-    for _ in range(240):
-        with suppress(OSError):
-            urllib.request.urlopen(address).close()
-            break
-        assert server.poll() is None, (folder / "log").read_text()
-        time.sleep(0.5)
-    yield address
-    server.terminate()
-    server.wait(30)
+    try:
+        for _ in range(240):
+            with suppress(OSError):
+                urllib.request.urlopen(address).close()
+                break
+            assert server.poll() is None, (folder / "log").read_text()
+            time.sleep(0.5)
+        yield address
+    finally:
+        server.terminate()
+        server.wait(30)
 
 
 @pytest.fixture(scope="module")
