@@ -33,7 +33,7 @@ def test_a_classifier_of_noisy_images_is_trained_and_guides(run, tmp_path):
 
 def test_another_classifier_is_refused(run, tmp_path):
     for message, *words in (
-        ("is a run's: train one, python train.py from_run",),
+        ("is given: train one, python train.py from_run",),
         ("has trained no classifier of noisy images", f"guidance.classifier.run={run.folder}"),
         ("is not a run's folder", "guidance.classifier.run=nowhere"),
     ):

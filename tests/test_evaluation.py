@@ -499,7 +499,7 @@ def test_an_operator_of_other_labels_is_refused_and_one_of_another_order_compare
     assert torch.equal(subject_of(names[3:5], 20).labels, usual.labels[:, 3:5])
     with pytest.raises(InputError, match=r"but a/run has no label Hat: study a run"):
         subject_of(("digit_1", "Hat"), 20)
-    with pytest.raises(InputError, match=r"of a run's own network alone, of at most 8192 outputs: set numbers"):
+    with pytest.raises(InputError, match=r"for a run's own network of at most 8192 outputs: set numbers"):
         _ = usual.training_outputs
 
 

@@ -443,8 +443,7 @@ def test_what_became_of_edits_is_said_in_words():
     models = Models(None, None, Binary(names), None, None)
     took, changed = Drawn(torch.zeros(3, 3, 4, 4), None, problem, {}, models, [view]).in_words()
     assert took == (
-        "By the judge, 1 of 2 samples took: they show what was set, and the given image didn't; of 1 whose given image "
-        "did, 1 still do; missing: a in 1, b in 1."
+        "By the judge, 1 of 2 edits took; 1 of 1 images that showed what was set still do; missing: a in 1, b in 1."
     )
     assert changed.startswith("1.0 of the 2 others differ from the given image, on average: d in 2, c in 1.")
 

@@ -100,7 +100,7 @@ def test_models_of_ones_own_solve_an_inverse_problem():
     assert session.unconditional(2, steps=5).outputs.shape == (2, 1, 4, 4)
     with pytest.raises(InputError, match=r"expected outputs of shape \['N', 1, 4, 4\], got \[2, 1, 8, 8\]"):
         session.solve(torch.zeros(2, 1, 8, 8))
-    with pytest.raises(InputError, match="held-out images are a run's"):
+    with pytest.raises(InputError, match="held-out images come from a run"):
         session.held_out(2)
     with pytest.raises(InputError, match="needs run=<folder>"):
         session.evaluate(count=2)

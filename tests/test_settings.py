@@ -73,7 +73,9 @@ def _mixed():
 
 @pytest.mark.parametrize("option", ["trainer.precision=16-mixed", "+stage.prior.trainer.precision=bf16-true"])
 def test_precisions_that_training_can_not_do_are_refused(option, tmp_path):
-    with pytest.raises(InputError, match=r"trainer.precision=.* can't be trained in: choose 32-true or bf16-mixed"):
+    with pytest.raises(
+        InputError, match=r"trainer.precision=.* isn't supported in training: choose 32-true or bf16-mixed"
+    ):
         train(configuration("train", "experiment=digits", option), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

@@ -80,8 +80,8 @@ def hint(error: BaseException | None, name: str, folders: Sequence[Path], words:
     if isinstance(error, OverrideParseException):
         reason = next(line for line in error.message.splitlines() if not line.startswith("Error parsing"))
         return (
-            f"{error.override!r} can't be read ({reason}): options are written name=value, and "
-            "what holds spaces, commas or further signs in quotes: 'edit.set={Smiling: yes}', \"images='a=b.png'\"."
+            f"{error.override!r} can't be read ({reason}): options are written name=value. Put quotes around values "
+            "with spaces, commas or other signs: 'edit.set={Smiling: yes}', \"images='a=b.png'\"."
         )
     if isinstance(error, RuntimeError) and "Unknown plugin class" in str(error):
         return "This launcher or sweeper is a package of its own: pip install -e '.[launchers,optuna]'."
@@ -192,7 +192,7 @@ class _Comparison:
                 yield from _faults_of_type(full, value, default, _kind_of(default) | also)
                 yield from self.faults(full, value, default)
             elif full in _FILES:
-                yield f"An option of {full} sets values of the others: its file needs the line `# @package _global_`."
+                yield f"{full} sets options of other groups, so its file must begin with `# @package _global_`."
             else:
                 yield f"No option {full!r}{nearest_path(full, self.names)}.{self._origin(full)}"
 

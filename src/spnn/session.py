@@ -226,7 +226,7 @@ class Session:
             InputError: If there is no run, or there are fewer images.
         """
         if self.models.run is None:
-            raise InputError("held-out images are a run's: make the session by Session.load(<folder>).")
+            raise InputError("held-out images come from a run: make the session by Session.load(<folder>).")
         _, images = held_out(self.models.run.source, first, count)
         return images, self.outputs(images) if self.models.operator is not None else None
 

@@ -202,7 +202,7 @@ class Editor:
             InputError: If they are of another run, or damaged.
         """
         if found.get("run") != self.run:
-            raise InputError(f"its settings are of the run {found.get('run')}, not of {self.run}.")
+            raise InputError(f"its settings are for the run {found.get('run')}, not for {self.run}.")
         try:
             subject = self._restored_subject(found)
             wanted = dict(found["set"])

@@ -129,7 +129,7 @@ def cached_arrays(
     try:
         return {path.stem: np.load(path, mmap_mode="r") for path in sorted(place.glob("*.npy"))}
     except ValueError as error:
-        raise InputError(f"the cache {place} is damaged ({error}): delete it, and it is made anew.") from error
+        raise InputError(f"the cache {place} is damaged ({error}): delete it, and it will be rebuilt.") from error
 
 
 def _make(place: Path, key: str, items: Sequence, make_row: Callable, chunk: int) -> None:

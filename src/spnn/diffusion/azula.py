@@ -78,8 +78,8 @@ def as_azula(prior: ImagePrior) -> "Denoiser":
     """
     if not hasattr(prior, "schedule") or isinstance(prior, LatentPrior):
         raise InputError(
-            f"expected a prior of images, with a schedule, got {type(prior).__name__}; of a latent prior, give the one "
-            "of its codes, `prior.prior`."
+            f"expected a prior of images, with a schedule, got {type(prior).__name__}; for a latent prior, pass the "
+            "prior of its codes, `prior.prior`."
         )
     try:
         from azula.denoise import Denoiser, DiracPosterior

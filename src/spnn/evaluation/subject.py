@@ -74,7 +74,7 @@ class Subject:
         """
         if (found := self.models.training_outputs) is None:
             raise InputError(
-                "low and high are what training images show, which is known of a run's own network alone, of at most "
+                "low and high come from training images, which are known only for a run's own network of at most "
                 f"{MOST} outputs: set numbers."
             )
         return found

@@ -148,8 +148,8 @@ class ClassMap(OneOfMany):
         down, across = (size // cells for size, cells in zip(numbers.shape, (self.height, self.width), strict=False))
         if numbers.ndim != 2 or numbers.shape != (down * self.height, across * self.width) or down * across == 0:
             raise InputError(
-                f"map={file} must have one channel and {self.height}x{self.width} pixels, or so many times as many; it "
-                f"has the shape {numbers.shape}."
+                f"map={file} must have one channel and {self.height}x{self.width} pixels, or a whole multiple of both; "
+                f"it has the shape {numbers.shape}."
             )
         if numbers.max() >= len(self.classes):
             listed = ", ".join(f"{i} {name}" for i, name in enumerate(self.classes))

@@ -58,7 +58,7 @@ def noisy_judge_of(run: str | Path | None) -> "nn.Module":
     """
     how = f"{program('train')} from_run=<run> folder=<another> stages=[judge] stage@stage.judge=judge_noisy"
     if run is None:
-        raise InputError(f"a classifier of noisy images is a run's: train one, {how}, and give that folder as `run`.")
+        raise InputError(f"no `run` with a classifier of noisy images is given: train one, {how}, and give its folder.")
     found = Run(run)
     if not (found.has_noisy_judge and found.has("judge")):
         raise InputError(f"{run} has trained no classifier of noisy images: {how}")
@@ -333,7 +333,7 @@ class Run:
             if taken and differing:
                 raise InputError(
                     f"the {model} of {other.folder} was trained with other options: {'; '.join(differing[:5])}. Give "
-                    "the same ones, or train it anew."
+                    "the same ones, or retrain it."
                 )
             files = [(other.weights(stage), self.weights(stage)) for stage in taken]
             if "task" in taken and other.training_outputs_file.exists():

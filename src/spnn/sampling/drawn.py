@@ -169,11 +169,9 @@ class Drawn:
         if view.given is None:
             said = f"{took.sum()} of {len(took)} samples show what was set, by {view.by}"
         else:
-            said = (
-                f"by {view.by}, {took[~before].sum()} of {(~before).sum()} samples took: they show what was set, and "
-            )
-            said += "the given image didn't"
-            said += f"; of {before.sum()} whose given image did, {took[before].sum()} still do" * bool(before.any())
+            said = f"by {view.by}, {took[~before].sum()} of {(~before).sum()} edits took"
+            if before.any():
+                said += f"; {took[before].sum()} of {before.sum()} images that showed what was set still do"
         said += f"; missing: {_counts(map(listed, failed))}" * bool(len(listed(edited)) > 1 and failed.any())
         sentences = [f"{said[0].upper()}{said[1:]}."]
         if (changed := view.changed(edited)) is not None and changed.any():

@@ -170,7 +170,7 @@ def _need(folder: str | Path | None, run: Run | None, what: str) -> Run:
         return Run(folder)
     if run is None:
         raise InputError(
-            f"{what}=trained is a run's: give its folder, run=<folder>, or one that comes with the package, "
+            f"{what}=trained comes from a run: give its folder, run=<folder>, or one that comes with the package, "
             f"{' or '.join(f'run={name}' for name in embedded_runs())}; without a run, choose another {what}, such as "
             f"{'prior=ddpm_celebahq_256' if what == 'prior' else 'operator=spnn_celebahq_256'}."
         )

@@ -69,7 +69,7 @@ def prepare(
     """
     problem = problem or pose(config, models, lambda given: outputs_of(need_operator(models), given), images)
     if guidance is not None and problem.y is None:
-        raise InputError(f"task={config.task} wants nothing that guidance could work towards: leave guidance out.")
+        raise InputError(f"task={config.task} has no target, so guidance has nothing to do: leave `guidance` out.")
     sampler = instantiate(config.sampler, schedule=models.prior.schedule)
     asked = request(config, problem, guidance or instantiate(config.guidance), sampler)
     check_guidance(models, asked)

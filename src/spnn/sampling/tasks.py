@@ -174,7 +174,7 @@ def restore(config: DictConfig, models: Models, outputs: Outputs, given: Tensor 
         raise InputError("restore.degraded=true takes your own degraded images: give them as `images`.")
     if not getattr(operator, "takes_pictures", True):
         raise InputError(
-            f"no picture is what {type(operator).__name__} measures: give clean images, restore.degraded=false."
+            f"what {type(operator).__name__} measures is not a picture: give clean images, restore.degraded=false."
         )
     shape = models.prior.image_shape
     measured = outputs(torch.zeros(1, *shape)).shape[1:]

@@ -200,8 +200,8 @@ def check_stages(config: DictConfig, earlier: Run | None) -> None:
         precision = OmegaConf.select(config, f"{name}trainer.precision")
         if precision not in (None, "32-true", 32, "32", "bf16-mixed", "64-true"):
             raise InputError(
-                f"{name}trainer.precision={precision} can't be trained in: choose 32-true or bf16-mixed. (In half "
-                "precision losses must be scaled, which the fused optimisers don't go with.)"
+                f"{name}trainer.precision={precision} isn't supported in training: choose 32-true or bf16-mixed. "
+                "(16-bit floats would need loss scaling, which the fused optimisers don't support.)"
             )
     if unknown := set(stages) - set(config.stage):
         raise InputError(f"unknown stages {sorted(unknown)}; choose from {list(config.stage)}.")
