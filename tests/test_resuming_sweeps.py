@@ -217,6 +217,13 @@ def test_a_study_is_told_what_its_killed_command_had_finished(project):
     assert float(rows[0]["result"]) < float(rows[1]["result"])
 
 
+def test_a_search_ends_when_its_sampler_has_tried_every_value(project):
+    words = ("hydra/sweeper=resuming_optuna", "x=choice(1,2,3)", "hydra.sweeper.direction=minimize")
+    sampler = "hydra.sweeper.sampler._target_=optuna.samplers.BruteForceSampler"
+    assert "best of 3 trials" in succeed(project, *words, sampler, "hydra.sweeper.n_trials=9")
+    assert sorted(row["x"] for row in table(project / "multirun/main")) == ["1", "2", "3"]
+
+
 def test_what_a_job_returns_becomes_json():
     values = {"a": np.float32(0.5), "b": torch.tensor(2), "c": float("nan"), "d": np.zeros(2), "e": Path("x"), 1: True}
     assert _plain(values) == {"a": 0.5, "b": 2, "c": None, "d": "[0. 0.]", "e": "x", "1": True}

@@ -118,14 +118,15 @@ class OptunaSweeper(ResumingSweeper):
         )
         # What is tried again costs no new trial its place: it may fail for good.
         attempts = self.n_trials - done + waiting
-        while attempts > 0 and (left := self.n_trials - len(studies.finished(study))) > 0:
+        exhausted = False
+        while attempts > 0 and not exhausted and (left := self.n_trials - len(studies.finished(study))) > 0:
             trials = [study.ask(space) for _ in range(min(self.n_jobs, left, attempts))]
             words = [fixed + [f"{key}={value}" for key, value in trial.params.items()] for trial in trials]
             places = self._place(words, first=trials[0].number)
             self._launch(places, first=trials[0].number)
             for trial, place in zip(trials, places, strict=True):
                 trial.set_user_attr("folder", str(place.folder.relative_to(self.folder)))
-                self._tell(study, trial, self._row(place))
+                exhausted |= self._tell(study, trial, self._row(place))
             attempts, ran = attempts - len(trials), ran + places
         return self._rows(study, ran)
 
@@ -136,19 +137,26 @@ class OptunaSweeper(ResumingSweeper):
         study.sampler = hydra.utils.instantiate(self.sampler, _partial_=True)(seed=self.seed + len(study.trials))
         return study
 
-    def _tell(self, study: "Study", trial: Any, row: _table.Row) -> None:
-        """Hand a job's metric to the study; a job that failed, or whose metric is NaN, is a failed trial."""
-        metrics = row["metrics"]
+    def _tell(self, study: "Study", trial: Any, row: _table.Row) -> bool:
+        """Hand a job's metric to the study; a job that failed, or whose metric is NaN, is a failed one. Return whether
+        the sampler has tried every value that there is."""
+        metrics, exhausted = row["metrics"], False
         value = metrics.get(self.metric)
-        if value is None:
-            study.tell(trial, state=self.studies.TrialState.FAIL)
-        else:
-            study.tell(trial, float(value))
+        try:
+            if value is None:
+                study.tell(trial, state=self.studies.TrialState.FAIL)
+            else:
+                study.tell(trial, float(value))
+        except RuntimeError as error:
+            if "Study.stop" not in str(error):
+                raise
+            exhausted = True  # how samplers of grids end `Study.optimize`, which isn't used here
         if row["status"] == "finished" and self.metric not in metrics:
             known = _table.known(metrics) or "nothing"
             raise CompactHydraException(
                 f"the jobs return no {self.metric!r}, but {known}: set hydra.sweeper.objective."
             )
+        return exhausted
 
     def _rows(self, study: "Study", ran: Sequence[Placed]) -> list[_table.Row]:
         """The jobs of all finished trials, earlier commands' too, and what else this command ran."""
