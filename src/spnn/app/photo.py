@@ -14,7 +14,7 @@ from spnn.errors import InputError
 __all__ = ["LARGEST_FILE", "check_photo", "read_photo"]
 
 LARGEST_FILE = 20_000_000
-"""Most bytes of a photo's file."""
+"""The most bytes that a photo's file may have."""
 _MOST_PIXELS = 50_000_000
 
 

@@ -1,4 +1,4 @@
-"""Where the renderer's shapes lie in the picture, without drawing them."""
+"""The positions of the renderer's shapes in the picture, without drawing them."""
 
 from collections.abc import Callable
 from typing import NamedTuple
