@@ -1,4 +1,4 @@
-"""The errors whose message is all that a user needs: entry scripts print it alone, without a traceback."""
+"""Errors whose message is all that a user needs: entry scripts print only the message, without a traceback."""
 
 import difflib
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -11,7 +11,7 @@ class InputError(ValueError):
     """Bad input (an option, a file, a shape): what was found, what was expected, what to do."""
 
     def __init__(self, message: str = ""):
-        # PyTorch's loaders raise a worker's error anew, with the worker's traceback before the message.
+        # PyTorch's loaders raise a worker's error again, with the worker's traceback before the message.
         super().__init__(message.rpartition(f"{__name__}.InputError: ")[2].rstrip())
 
 
@@ -21,8 +21,8 @@ class NonFiniteLossError(RuntimeError):
 
 @contextmanager
 def told(what: str, then: str = "") -> Iterator[None]:
-    """Turn what the user's own code raises into an InputError: ``what`` failed, by which error, and ``then``
-    what to do. An InputError stays as it is."""
+    """Turn an exception from the user's own code into an InputError whose message gives ``what`` failed, the error, and
+    what to do ``then``. An InputError is raised unchanged."""
     try:
         yield
     except InputError:
@@ -42,19 +42,19 @@ def counted(number: int, noun: str) -> str:
 
 
 def nearest(name: str, names: Iterable[str], most: int = 3) -> str:
-    """Names that an unknown one may have been meant to be, for a message; empty if none is near."""
+    """Names that the user may have meant by an unknown one, for a message; empty if none is near."""
     known = {known.lower(): known for known in sorted(names)}
     found = [known[match] for match in difflib.get_close_matches(name.lower(), known, n=most)]
     return f" (did you mean {' or '.join(found)}?)" if found else ""
 
 
 def choice(name: str, names: Collection[str]) -> str:
-    """What to choose instead of an unknown name, for a message: the nearest ones, or else all that there are."""
+    """What to choose instead of an unknown name, for a message: the nearest names, or all of them if none is near."""
     return nearest(name, names) or f"; choose from {', '.join(names)}"
 
 
 def nearest_path(path: str, paths: Iterable[str]) -> str:
-    """The same for dotted paths: those that are near part by part; if there are none, those whose last part is near."""
+    """Like :func:`nearest`, for dotted paths: paths whose parts are all near, or else paths whose last part is near."""
     paths = sorted(paths)
     heads = [""]
     for part in path.split("."):

@@ -1,14 +1,14 @@
-r"""Our guidances as algorithms of InverseBench, on its networks and forward operators.
+r"""Our guidances as algorithms for InverseBench, on its networks and forward operators.
 
-Its configs name the class, and its ``main.py`` runs it beside its own algorithms::
+Name the class in one of InverseBench's configs, and its ``main.py`` runs it like its own algorithms::
 
     method:                                  # configs/algorithm/nlbp.yaml, there
       _target_: spnn.inversebench.InverseBenchAlgorithm
       steps: 100
 
-A linear operator there is affine, :math:`x \mapsto A x + b`, as it takes images to their units first, and may know the
-singular value decomposition of a multiple of :math:`A`: its ``Ut``, ``S``, ``M`` (which singular values count), ``V``
-and ``Vt``. What multiple, is measured.
+InverseBench's linear operators are affine, :math:`x \mapsto A x + b`, because they first convert images to their units.
+An operator may know the singular value decomposition of a multiple of :math:`A`: its ``Ut``, ``S``, ``M`` (which
+singular values count), ``V`` and ``Vt``. We measure which multiple it is.
 
 References:
     InverseBench (Zheng et al., 2025), https://arxiv.org/abs/2503.11043, https://github.com/devzhk/InverseBench
@@ -32,7 +32,7 @@ _FITS = 1e-3  # relative error of the decomposition
 
 
 class ForwardOperator(Protocol):
-    """What is used of InverseBench's ``BaseOperator``."""
+    """The part of InverseBench's ``BaseOperator`` that is used here."""
 
     sigma_noise: float
     device: Any
@@ -42,25 +42,27 @@ class ForwardOperator(Protocol):
 
 
 class InverseBenchAlgorithm:
-    """What InverseBench calls an ``Algo``.
+    """An algorithm for InverseBench, which it calls an ``Algo``.
 
-    Where the operator has a decomposition, guidance is ``nlbp_noisy`` with its ``sigma_noise``, or ``ddnm`` without
-    noise. Of any other operator that PyTorch can differentiate, guidance must take gradients alone, ``dps`` by default.
+    If the operator has a decomposition, guidance is ``nlbp_noisy`` with its ``sigma_noise``, or ``ddnm`` if there is no
+    noise. For any other operator that PyTorch can differentiate, guidance must need gradients alone; it is ``dps`` by
+    default.
 
-    What doesn't fit: operators that autograd doesn't go through (full waveform inversion, Navier-Stokes), and losses
-    that are not squared distances (black holes), as their own ``gradient`` and ``loss`` are not asked.
+    Two kinds of problems don't fit, because the operator's own ``gradient`` and ``loss`` are never called: operators
+    that autograd can't differentiate (full waveform inversion, Navier-Stokes), and losses that are not squared
+    distances (black holes).
 
     Arguments:
         net: A denoiser, see :class:`~spnn.diffusion.edm.EDMPrior`; it is frozen, in place.
         forward_op: The operator.
         guidance: An option of ``conf/guidance``; None chooses as above.
-        steps: Of the sampler.
+        steps: The sampler's steps.
         seed: Sample i starts from the noise of ``seed + i``.
-        values: Other options by their full names, as of :meth:`spnn.Session.draw`. Nothing is clipped unless these say
-            so: not all of InverseBench's images lie in [-1, 1].
+        values: Other options by their full names, as in :meth:`spnn.Session.draw`. Nothing is clipped unless these
+            options turn it on, because not all of InverseBench's images lie in [-1, 1].
 
     Raises:
-        InputError: If the decomposition is not that of ``forward``; or the guidance needs one, and there is none.
+        InputError: If the decomposition is not that of ``forward``, or if the guidance needs one and there is none.
     """
 
     def __init__(
@@ -88,7 +90,7 @@ class InverseBenchAlgorithm:
         self.values = own | dict(values or {})
 
     def inference(self, observation: Tensor, num_samples: int = 1, **_: Any) -> Tensor:
-        """Draw ``num_samples`` images [N, C, H, W], as the network has them, for one observation [1, ...]."""
+        """Draw ``num_samples`` images [N, C, H, W], in the network's units, for one observation [1, ...]."""
         y = self.operator.target(observation)
         options = {"steps": self.steps, "seed": self.seed, "values": self.values}
         drawn = self.session.solve(y, guidance=self.guidance, per_target=num_samples, **options)
@@ -96,18 +98,19 @@ class InverseBenchAlgorithm:
 
 
 class _Differentiable(LinearOperator):
-    """An operator as it is, known by its values and its gradients."""
+    """An unchanged operator, of which only values and gradients are used."""
 
     def __init__(self, op: ForwardOperator, image_shape: tuple[int, ...]):
         super().__init__(image_shape)
         self.op = op
 
     def target(self, observation: Tensor) -> Tensor:
-        """What :meth:`forward` should give, [1, K]."""
+        """The value that :meth:`forward` should have, [1, K]."""
         return _flat(observation)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([_flat(self.op.forward(row)) for row in x.to(self.op.device).split(1)]).to(x)  # some take one
+        # Image by image, because some operators take only one at a time.
+        return torch.cat([_flat(self.op.forward(row)) for row in x.to(self.op.device).split(1)]).to(x)
 
     def pinv(self, y: Tensor) -> Tensor:
         raise InputError(
@@ -152,7 +155,7 @@ class _Decomposed(_Differentiable):
     complete = LinearOperator.complete
 
     def unflat(self, y: Tensor) -> Tensor:
-        """Numbers [B, K] as measurements of InverseBench's shape, complex where these are."""
+        """Convert numbers [B, K] to measurements of InverseBench's shape, complex if those are."""
         like, y = self.like, y.to(self.op.device)
         if like.is_complex():
             return torch.view_as_complex(y.to(like.real.dtype).reshape(len(y), *like.shape[1:], 2))
@@ -160,5 +163,5 @@ class _Decomposed(_Differentiable):
 
 
 def _flat(y: Tensor) -> Tensor:
-    """Measurements as real numbers in single precision, [B, K]."""
+    """Convert measurements to real numbers in single precision, [B, K]."""
     return (torch.view_as_real(y) if y.is_complex() else y).flatten(1).float()

@@ -1,4 +1,4 @@
-"""A run, or a pipeline of diffusers with an operator, behind the interface of diffusers' pipelines.
+"""A run, or a diffusers pipeline with an operator, behind the interface of diffusers' pipelines.
 
 ::
 
@@ -34,24 +34,25 @@ _PRECISION = {torch.float32: "32-true", torch.bfloat16: "bf16-mixed", torch.floa
 
 @dataclass
 class NLBPOutput(ImagePipelineOutput):
-    """What diffusers' pipelines return, and figures.
+    """The output of diffusers' pipelines, with metrics.
 
     Attributes:
         images: A list of PIL images, an array [N, H, W, C] or a tensor [N, C, H, W], in [0, 1].
-        metrics: Of :class:`spnn.sampling.drawn.Drawn`: agreement, wholeness.
+        metrics: The metrics of :class:`spnn.sampling.drawn.Drawn`: agreement, wholeness.
     """
 
     metrics: dict[str, float] = field(default_factory=dict)
 
 
 class NLBPPipeline:
-    """A :class:`~spnn.Session` that is called as diffusers' pipelines are; the pixels are the session's.
+    """A :class:`~spnn.Session` that is called like diffusers' pipelines; it draws the same pixels as the session.
 
-    The same as there: ``from_pretrained``, ``save_pretrained``, ``push_to_hub``, ``to``, the arguments of a call, and
-    what it returns. Not the same: it is no ``DiffusionPipeline``, whose registry of components has no place for a
-    surjection, so ``DiffusionPipeline.from_pretrained`` doesn't load its folders, there is no offloading, and progress
-    is the session's; it computes on the fastest device unless :meth:`to` names another; a type is the precision of the
-    prior, as guidance is always computed in float32; a callback is shown a step, but can't change it.
+    The following are the same as in diffusers: ``from_pretrained``, ``save_pretrained``, ``push_to_hub``, ``to``, the
+    arguments of a call, and its result. The differences: it is not a ``DiffusionPipeline``, whose registry of
+    components has no place for a surjection, so ``DiffusionPipeline.from_pretrained`` can't load its folders, there is
+    no offloading, and the session reports progress; it computes on the fastest device unless :meth:`to` names another;
+    a type sets the precision of the prior only, because guidance is always computed in float32; and a callback sees a
+    step, but can't change it.
 
     Arguments:
         session: The models.
@@ -63,7 +64,7 @@ class NLBPPipeline:
         channels = session.models.prior.image_shape[0]
         self.image_processor = VaeImageProcessor(
             vae_scale_factor=1,
-            vae_latent_channels=0,  # else images of that many channels were passed on as they are
+            vae_latent_channels=0,  # otherwise it would pass on images with that many channels unchanged
             do_normalize=False,
             do_convert_rgb=channels == 3,
             do_convert_grayscale=channels == 1,
@@ -73,7 +74,8 @@ class NLBPPipeline:
     def from_pretrained(
         cls, folder_or_repository: str | Path, *choices: str, torch_dtype: torch.dtype | None = None, **options: Any
     ) -> "NLBPPipeline":
-        """The models of a packed run; arguments and errors as of :meth:`spnn.Session.from_pretrained`, and the type."""
+        """Load the models of a packed run; arguments and errors as in :meth:`spnn.Session.from_pretrained`, and a type
+        as in :meth:`to`."""
         pipe = cls(Session.from_pretrained(folder_or_repository, *choices, **options))
         return pipe if torch_dtype is None else pipe.to(torch_dtype)
 
@@ -86,11 +88,11 @@ class NLBPPipeline:
         *,
         readout: Readout | list[str] | None = None,
     ) -> "NLBPPipeline":
-        """The UNet and the noise schedule of a pipeline, with an operator; the pipeline stays as it is.
+        """Combine a pipeline's UNet and noise schedule with an operator; the pipeline stays unchanged.
 
         Arguments:
-            pipeline: Of a UNet and a scheduler of one's own, ``DDPMPipeline(unet, scheduler)``.
-            operator, judge, readout: As of :class:`~spnn.Session`.
+            pipeline: A pipeline; for your own UNet and scheduler, ``DDPMPipeline(unet, scheduler)``.
+            operator, judge, readout: As in :class:`~spnn.Session`.
 
         Raises:
             InputError: If the UNet is conditional, the schedule is unknown, or the models don't fit each other.
@@ -101,19 +103,19 @@ class NLBPPipeline:
         return cls(Session(prior, operator, judge, readout=readout))
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Write a folder with a card that both :meth:`from_pretrained` and a session load, see
+        """Write a folder with a model card; both :meth:`from_pretrained` and a session can load it, see
         :meth:`spnn.Session.save_pretrained`."""
         self.session.save_pretrained(folder)
 
     def push_to_hub(self, repository: str, *, private: bool = False, token: str | None = None) -> str:
-        """Publish that, see :meth:`spnn.Session.push_to_hub`."""
+        """Publish that folder, see :meth:`spnn.Session.push_to_hub`."""
         return self.session.push_to_hub(repository, private=private, token=token)
 
     def to(self, *where: str | torch.device | torch.dtype) -> "NLBPPipeline":
-        """Compute on a device from now on, or the prior in a type: float32, bfloat16 or float16.
+        """From now on, compute on a device, or compute the prior in a type: float32, bfloat16 or float16.
 
         Raises:
-            InputError: If it is another type, or not the first device of its kind.
+            InputError: If the type is another one, or the device is not the first of its kind.
         """
         for one in where:
             if isinstance(one, torch.dtype):
@@ -144,23 +146,24 @@ class NLBPPipeline:
         callback_on_step_end: Callable[["NLBPPipeline", int, int, dict[str, Tensor]], Any] | None = None,
         **options: Any,
     ) -> NLBPOutput | tuple:
-        """Draw images: given ones with labels set, or from what the operator says of them; new ones that show some
-        labels, or any; or solutions of ``g(x) = y``.
+        """Draw images. Given images are edited if labels are set, and otherwise reconstructed from the operator's
+        outputs for them. Without images, new ones are drawn, with labels set or without. Given ``y``, solutions of
+        ``g(x) = y`` are drawn.
 
         Arguments:
-            images: PIL images, cropped and resized to the prior's; or arrays [N, H, W, C] or tensors [N, C, H, W] in
-                [0, 1].
+            images: PIL images, cropped and resized to the prior's shape; or arrays [N, H, W, C] or tensors
+                [N, C, H, W] in [0, 1].
             set: Names to values, see :meth:`spnn.Session.edit`.
-            y: Wanted outputs, [N, ...], see :meth:`spnn.Session.solve`; instead of both.
-            batch_size: How many, where no images and no outputs are given.
-            num_inference_steps: Of the sampler.
-            generator: A seed, or what draws one: image i starts from the noise of ``seed + i``. None draws it from
-                PyTorch's own generator.
-            output_type: What ``images`` of the output are.
-            return_dict: Whether to return an :class:`NLBPOutput`, else a tuple of its fields.
+            y: Wanted outputs, [N, ...], see :meth:`spnn.Session.solve`; instead of ``images`` and ``set``.
+            batch_size: The number of images to draw if neither images nor outputs are given.
+            num_inference_steps: The sampler's steps.
+            generator: A seed, or a generator to draw one from: image i starts from the noise of ``seed + i``. None
+                draws it from PyTorch's own generator.
+            output_type: The type of the output's ``images``.
+            return_dict: Whether to return an :class:`NLBPOutput` or a tuple of its fields.
             callback_on_step_end: Called as ``(pipe, step, timestep, {"x0": x0})`` with the corrected clean images
-                [N, C, H, W] in [-1, 1]; timesteps go from 999 to 0. What it raises ends the drawing.
-            **options: Of the session's method: ``others``, ``guidance``, ``start``, ``values``.
+                [N, C, H, W] in [-1, 1]; timesteps go from 999 to 0. An exception that it raises ends the drawing.
+            **options: Options of the session's method: ``others``, ``guidance``, ``start``, ``values``.
 
         Raises:
             InputError: If an argument is missing, unknown or out of range.
@@ -190,7 +193,7 @@ class NLBPPipeline:
         return output if return_dict else (output.images, output.metrics)
 
     def _in_range(self, images: Images) -> Tensor:
-        """Images as diffusers takes them, as ours, [N, C, H, W] in [-1, 1]."""
+        """Convert images in any form that diffusers accepts to [N, C, H, W] in [-1, 1]."""
         _, height, width = self.session.models.prior.image_shape
         try:
             found = self.image_processor.preprocess(images, height, width, resize_mode="crop")

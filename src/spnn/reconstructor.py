@@ -1,4 +1,4 @@
-"""A prior and a guidance as a reconstructor of the library deepinv (``pip install 'spnn[deepinv]'``)."""
+"""A prior and a guidance as a reconstructor for the library deepinv (``pip install 'spnn[deepinv]'``)."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -26,18 +26,18 @@ def as_deepinv(
     seed: int = 0,
     values: Mapping[str, Any] | None = None,
 ) -> "Reconstructor":
-    """What deepinv's training, tests and benchmarks take for a model: ``model(y, physics)`` draws the images.
+    """Make a model for deepinv's training, tests and benchmarks: ``model(y, physics)`` draws the images.
 
     Arguments:
-        prior: A diffusion prior of images [C, H, W] in [-1, 1]; deepinv's lie in [0, 1].
-        guidance: An option of ``conf/guidance``; None for ``nlbp_noisy`` where the physics has normal noise, else
-            ``ddnm``, which meets the measurement exactly.
-        steps: Of the sampler.
+        prior: A diffusion prior of images [C, H, W] in [-1, 1]; deepinv's images lie in [0, 1].
+        guidance: An option of ``conf/guidance``; None for ``nlbp_noisy`` if the physics has normal noise, and otherwise
+            for ``ddnm``, which meets the measurement exactly.
+        steps: The sampler's steps.
         seed: Image i starts from the noise of ``seed + i``.
-        values: Other options by their full names, as of :meth:`spnn.Session.draw`.
+        values: Other options by their full names, as in :meth:`spnn.Session.draw`.
 
     Raises:
-        InputError: If deepinv isn't installed; when it is called, if the physics isn't linear.
+        InputError: If deepinv isn't installed; or, when the model is called, if the physics isn't linear.
     """
     try:
         from deepinv.models import Reconstructor
@@ -46,7 +46,7 @@ def as_deepinv(
         raise InputError("deepinv isn't installed: pip install 'spnn[deepinv]'.") from None
 
     class Guided(Reconstructor):
-        """Draws images by a diffusion prior that is guided to the measurement."""
+        """Draws images with a diffusion prior that is guided to the measurement."""
 
         def __init__(self):
             super().__init__(device=next(prior.parameters(), torch.zeros(0)).device)
@@ -57,7 +57,7 @@ def as_deepinv(
                 raise InputError(f"expected a linear physics of deepinv, got {type(physics).__name__}.")
             operator = DeepinvOperator(physics, self.prior.image_shape)
             ones = torch.ones(1, *self.prior.image_shape, device=y.device)
-            target = 2 * y - operator(ones)  # of images in [-1, 1]
+            target = 2 * y - operator(ones)  # the measurement of images in [-1, 1]
             noise = 2 * float(getattr(physics.noise_model, "sigma", 0.0))
             chosen = guidance or ("nlbp_noisy" if noise else "ddnm")
             told = {"guidance.noise": noise} if noise and chosen == "nlbp_noisy" else {}

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, whenever a process is interrupted; JSON that any program reads."""
+"""Files that are complete or absent, whenever a process is interrupted, and JSON that any program can read."""
 
 import json
 import math
@@ -12,9 +12,9 @@ __all__ = ["replacing", "save_json", "to_json"]
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a place beside ``path`` to write to, and move what was written there to ``path`` in one step at the end.
+    """Yield a path beside ``path`` to write to, and move the file from there to ``path`` in one step at the end.
 
-    After an error inside, the unfinished file is removed and an earlier one at ``path`` is as it was.
+    After an error inside the context, the unfinished file is removed, and an earlier one at ``path`` stays unchanged.
     """
     unfinished = path.with_name(f"{path.name}.unfinished")
     try:
@@ -25,12 +25,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
-    """A value as JSON, with null for the numbers that JSON doesn't know, NaN and infinity."""
+    """Convert a value to JSON, with null for NaN and infinity, which JSON doesn't have."""
     return json.dumps(_finite(value), indent=indent)
 
 
 def save_json(value: Any, path: Path) -> None:
-    """Write a value as a file of JSON, in one step."""
+    """Write a value to a JSON file, in one step."""
     with replacing(path) as unfinished:
         unfinished.write_text(to_json(value, indent=2) + "\n", encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""The commands in memory: a session draws, edits, restores and evaluates without a folder or a process of its own.
+"""The commands in memory: a session draws, edits, restores and evaluates without a results folder or a new process.
 
 ::
 
@@ -8,7 +8,7 @@
     edited.images, edited.metrics["edit_success"]          # a notebook shows its pictures
     run.evaluate("reconstruction", count=100)["judge_agreement"]
 
-Each call composes the config that the command of the same words would, so the images are the command's. One process, on
+Each call composes the same config as the corresponding command, so it draws the same images. It runs in one process, on
 the fastest device. Progress is logged: ``logging.basicConfig(level="INFO")`` shows it.
 """
 
@@ -55,7 +55,7 @@ _NOT_OF_A_SESSION = {"run", "folder", "report", "save", "trajectory", "logger"} 
 
 @dataclass(frozen=True, repr=False)
 class Evaluation:
-    """What a study found.
+    """The results of a study.
 
     Attributes:
         findings: Its tables, charts and pictures.
@@ -65,28 +65,28 @@ class Evaluation:
 
     @property
     def entries(self) -> list[dict[str, Any]]:
-        """The main figures, a dictionary per method or setting."""
+        """The main figures, one dictionary per method or setting."""
         return self.findings.entries
 
     def __repr__(self) -> str:
         return "\n".join(map(str, self.entries))
 
     def __getitem__(self, name: str) -> Any:
-        """A figure of the first entry, by its name."""
+        """Return a figure of the first entry, by its name."""
         if name not in self.entries[0]:
             raise InputError(f"there is no figure {name!r}; there are {', '.join(self.entries[0])}.")
         return self.entries[0][name]
 
 
 class Session:
-    """Models, and what can be done with them. They are frozen, and set to evaluation, in place.
+    """Models, and methods that work with them. The models are frozen and put in evaluation mode, in place.
 
     Arguments:
         prior: The diffusion prior.
         operator: The surjection ``g``; None to draw from the prior alone.
         judge: A classifier of the same labels that guidance never sees: images [N, C, H, W] to logits [N, K].
-        readout: What the operator's outputs say, or their names alone, if these are logits; by default, of a network,
-            logits with its own names, else with numbers.
+        readout: What the operator's outputs mean, or their names alone if they are logits. By default, a network's
+            outputs are logits with its own names, or numbered if it has none; another operator's are plain values.
 
     Raises:
         InputError: If a model or the names don't fit the others.
@@ -122,7 +122,7 @@ class Session:
             raise InputError(f"the judge's outputs have the shape {seen}, but the operator's {shape}.")
 
     temporary: tempfile.TemporaryDirectory | None = None
-    """The folder of a run that is removed with the session."""
+    """The folder of a run that is removed together with the session."""
     closed = False
 
     def __repr__(self) -> str:
@@ -133,8 +133,8 @@ class Session:
 
     @classmethod
     def load(cls, run: str | Path = DEFAULT, *choices: str) -> "Session":
-        """The models of a run's folder, or others: ``Session.load("outputs/mine", "operator=super_resolution")``.
-        Without a folder, those of rendered faces that come with the package; ``"digits"`` do, too.
+        """Load the models of a run's folder, or others: ``Session.load("outputs/mine", "operator=super_resolution")``.
+        Without a folder, load the models of rendered faces that come with the package; ``"digits"`` comes with it, too.
 
         Raises:
             InputError: If there is no such run, or it lacks a model.
@@ -146,17 +146,17 @@ class Session:
 
     @classmethod
     def train(cls, *choices: str, folder: str | Path | None = None, **values: Any) -> "Session":
-        """Train what a command line asks for, and load it: ``Session.train("experiment=digits", seed=1)``.
+        """Train a run as ``train.py`` does, and load it: ``Session.train("experiment=digits", seed=1)``.
 
         Arguments:
             *choices: As for ``train.py``.
-            folder: Where to; None for one that is removed with the session.
+            folder: The run's folder; None for one that is removed together with the session.
             **values: Options of ``train.py`` itself.
 
         Raises:
             InputError: If an option is unknown, or no prior would be trained.
         """
-        from spnn.training import train  # brings Lightning's training, which sampling does without
+        from spnn.training import train  # imports Lightning's training, which sampling doesn't need
 
         if folder is not None and Path(folder).is_file():
             raise InputError(f"the run needs a folder, but {folder} is a file.")
@@ -175,16 +175,17 @@ class Session:
 
     @classmethod
     def from_pretrained(cls, folder_or_repository: str | Path, *choices: str, **options: Any) -> "Session":
-        """The models of a packed run, from a folder, or from a repository of the Hugging Face hub, which is downloaded
-        if it is not in the hub's cache.
+        """Load the models of a packed run from a folder or from a repository on the Hugging Face hub, which is
+        downloaded if it is not in the hub's cache.
 
         Arguments:
-            folder_or_repository: What :meth:`save_pretrained` wrote or :meth:`push_to_hub` published.
+            folder_or_repository: A folder that :meth:`save_pretrained` wrote, or a repository that :meth:`push_to_hub`
+                published.
             *choices: As for :meth:`load`.
-            **options: Of :func:`huggingface_hub.snapshot_download`, such as ``revision`` and ``token``.
+            **options: Passed to :func:`huggingface_hub.snapshot_download`, such as ``revision`` and ``token``.
 
         Raises:
-            InputError: If it can't be had, is no run, or its config names code of other packages.
+            InputError: If it can't be downloaded, is no run, or its config refers to code of other packages.
         """
         if not folder_of(folder_or_repository).is_dir():
             with clear_errors(folder_or_repository, "a run"):
@@ -192,7 +193,7 @@ class Session:
         return cls.load(folder_or_repository, *choices)
 
     def save_pretrained(self, folder: str | Path) -> Path:
-        """Write the session's run as a folder: models in half precision, config, and a card of facts, ``README.md``.
+        """Write the session's run to a folder: models in half precision, config, and a model card, ``README.md``.
 
         Raises:
             InputError: If the session has no run, or the folder exists.
@@ -202,7 +203,7 @@ class Session:
         return pack(self.models.run, folder)
 
     def push_to_hub(self, repository: str, *, private: bool = False, token: str | None = None) -> str:
-        """Publish what :meth:`save_pretrained` writes; return its address. Mind the licence of the data.
+        """Publish the folder that :meth:`save_pretrained` writes; return its address. Mind the licence of the data.
 
         Raises:
             InputError: If the session has no run.
@@ -214,16 +215,16 @@ class Session:
             return str(hub.upload_folder(repo_id=repository, folder_path=folder))
 
     def close(self) -> None:
-        """Remove the folder that :meth:`train` made, if it made one, and with it what the session needs."""
+        """Remove the temporary folder of :meth:`train`, if there is one; the session can't be used after that."""
         if self.temporary is not None:
             self.temporary.cleanup()
             self.closed = True
 
     def held_out(self, count: int, first: int = 0) -> tuple[Tensor, Tensor | None]:
-        """Images of the run's test split, [N, C, H, W] in [-1, 1], and the operator's outputs of them, [N, ...].
+        """Return images of the run's test split, [N, C, H, W] in [-1, 1], and the operator's outputs, [N, ...].
 
         Raises:
-            InputError: If there is no run, or there are fewer images.
+            InputError: If there is no run, or there are too few images.
         """
         if self.models.run is None:
             raise InputError("held-out images come from a run: make the session by Session.load(<folder>).")
@@ -231,17 +232,17 @@ class Session:
         return images, self.outputs(images) if self.models.operator is not None else None
 
     def outputs(self, images: Tensor) -> Tensor:
-        """The operator's outputs of images [N, C, H, W] in [-1, 1], [N, ...].
+        """Return the operator's outputs for images [N, C, H, W] in [-1, 1], [N, ...].
 
         Raises:
-            InputError: If there is no operator, or they are no such images.
+            InputError: If there is no operator, or the images have another type, shape or range.
         """
         operator = need_operator(self.models)
         with settings():
             return outputs_of(operator, checked_images(images, self.models))
 
     def reconstruct(self, images: Tensor | None = None, **options: Any) -> Drawn:
-        """Draw images from nothing but the operator's outputs of given ones; options as :meth:`draw`."""
+        """Draw images from nothing but the operator's outputs for given images; options as for :meth:`draw`."""
         return self.draw("reconstruct", images, **options)
 
     def edit(
@@ -257,25 +258,25 @@ class Session:
 
         Arguments:
             images: See :meth:`draw`.
-            set: Name to yes, no, a logit or a probability such as "98%"; of numbers, a number, low or high; of
-                classes, ``{"class": "cat"}``; of maps, ``{"hair": "[2:4,3]"}``; of boxes, ``{"add": "dog 0.5 0.5 0.3
+            set: Name to yes, no, a logit or a probability such as "98%"; for numbers, a number, low or high; for
+                classes, ``{"class": "cat"}``; for maps, ``{"hair": "[2:4,3]"}``; for boxes, ``{"add": "dog 0.5 0.5 0.3
                 0.4"}``.
-            others: What becomes of the other outputs: keep, likely, follow, free, or a share of following.
-            quantile: What ``yes`` and ``no`` are: of the training images that have, or lack, the label; what ``high``
-                and ``low`` are: of all.
-            **options: Of :meth:`draw`.
+            others: How the other outputs follow: keep, likely, follow, free, or a share of following.
+            quantile: ``yes`` stands for this quantile of the training images that have the label, and ``no`` for the
+                opposite one of those that lack it; ``high`` and ``low`` are the same quantiles of all training images.
+            **options: Passed to :meth:`draw`.
         """
         values = {"edit.set": _plain(set), "edit.others": others, "edit.quantile": quantile}
         return self.draw("edit", images, **_with(options, values))
 
     def sweep(self, images: Tensor | None, set: str | Mapping[str, Sequence[Any]], **options: Any) -> Drawn:
         """Set a label of images to several values in turn: ``"Smiling"``, from low to high, or
-        ``{"Smiling": ["no", 0, "yes"]}``. The samples of an image follow each other.
+        ``{"Smiling": ["no", 0, "yes"]}``. All samples of one image come before those of the next.
 
         Arguments:
             images: See :meth:`draw`.
             set: A name, or a name and its values, as in :meth:`edit`.
-            **options: Of :meth:`draw`.
+            **options: Passed to :meth:`draw`.
         """
         if isinstance(set, Mapping):
             set = {
@@ -292,7 +293,7 @@ class Session:
         quantile: float = 0.95,
         **options: Any,
     ) -> Drawn:
-        """Draw images that show some labels; the others are ``random``, as training images have them, or ``free``.
+        """Draw new images that show some labels; the others are ``random``, as in training images, or ``free``.
         Arguments as in :meth:`edit`."""
         values = {"generate.set": _plain(set), "generate.others": others, "generate.quantile": quantile, "count": count}
         return self.draw("generate", **_with(options, values))
@@ -305,7 +306,7 @@ class Session:
         """Draw images whose outputs are ``y``, [N, ...]: any inverse problem of the session's operator.
 
         Raises:
-            InputError: If there is no operator, or ``y`` is nothing that it could give.
+            InputError: If there is no operator, or ``y`` can't be its output.
         """
         expected = self.outputs(torch.zeros(1, *self.models.prior.image_shape)).shape[1:]
         if not isinstance(y, Tensor) or not y.is_floating_point() or not y.isfinite().all():
@@ -338,20 +339,22 @@ class Session:
         Arguments:
             task: reconstruct, edit, sweep, generate, restore or unconditional.
             images: The images to work on, [N, C, H, W] in [-1, 1]; None for the run's held-out ones.
-            problem: What is wanted, instead of what the task poses.
-            steps: Of the sampler; None for the default.
+            problem: A problem to solve instead of the one that the task poses.
+            steps: The sampler's steps; None for the default.
             start: The step whose noise is put on the images to start from, or ``"noise"`` to start from noise alone;
-                None for the task's default: 450 for edits, else noise.
+                None for the task's default: 450 for edits, noise otherwise.
             seed: Target i starts from the noise of ``seed + i``.
-            per_target: Samples of each target.
-            guidance: An option of ``conf/guidance``, or what makes a guidance: ``(operator, y, free=, readout=)``.
-            bound: Of each step's move, ``guidance.bound``; None for the guidance's own.
-            values: Other options by their full names, those of the guidance, too: ``{"guidance.stop": 0.1}``; None is
-                null.
-            choices: Other options of groups: ``["sampler=ddim"]``.
-            watch: Called after each step with the share that is done, from 0 to 1; what it raises ends the drawing.
+            per_target: Samples per target.
+            guidance: An option of ``conf/guidance``, or a callable that makes a guidance: ``(operator, y, free=,
+                readout=)``.
+            bound: The bound on each step's move, ``guidance.bound``; None for the guidance's own.
+            values: Other options by their full names, including those of the guidance: ``{"guidance.stop": 0.1}``;
+                None means null.
+            choices: Other choices of config groups: ``["sampler=ddim"]``.
+            watch: Called after each step with the share that is done, from 0 to 1; an exception that it raises ends the
+                drawing.
             see: Called after each step of a batch with the step: ``place``, ``t`` from 999 to 0, and the corrected
-                clean images ``x0``; what it raises ends the drawing.
+                clean images ``x0``; an exception that it raises ends the drawing.
 
         Raises:
             InputError: If an option, an image or a name is missing or unknown.
@@ -390,8 +393,8 @@ class Session:
         Arguments:
             study: An option of ``conf/study``.
             values: Other options by their full names: ``{"study.others": ["keep"]}``.
-            choices: Other options of groups: ``["+guidance@methods.naive=naive"]``.
-            **options: Of ``evaluate.py`` itself: ``count=100``, ``seed=0``.
+            choices: Other choices of config groups: ``["+guidance@methods.naive=naive"]``.
+            **options: Options of ``evaluate.py`` itself: ``count=100``, ``seed=0``.
 
         Raises:
             InputError: If there is no run, it lacks a model, or an option can't be met.
@@ -413,7 +416,7 @@ class Session:
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """What labels are set to, with tensors' and arrays' single values as numbers."""
+    """Labels' settings, with single values of tensors and arrays turned into numbers."""
     if not isinstance(values, Mapping):
         raise InputError(f"labels are set by a dictionary, such as {{'Smiling': 'yes'}}, got {values!r}.")
     return {
@@ -423,5 +426,5 @@ def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with(options: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of :meth:`Session.draw`, with more values."""
+    """Add values to the options of :meth:`Session.draw`."""
     return {**options, "values": {**values, **(options.get("values") or {})}}

@@ -1,2 +1,2 @@
-"""The editor in the browser, ``spnn edit``: what it works with (:mod:`~spnn.app.editor`, which needs no Gradio) and the
-page around it (:mod:`~spnn.app.page`, which does)."""
+"""The editor in the browser, ``spnn edit``: its work (:mod:`~spnn.app.editor`, which doesn't need Gradio) and its page
+(:mod:`~spnn.app.page`, which does)."""

@@ -1,4 +1,4 @@
-"""The command line that draws what the editor draws."""
+"""The command line that draws the same picture as the editor."""
 
 import json
 import re
@@ -14,13 +14,13 @@ _FILE = re.compile(r"[A-Za-z_][\w.-]*", re.ASCII)
 
 
 def command_of(run: str, subject: Subject, wanted: Mapping[str, float | str], options: Options) -> str:
-    """``spnn sample run=... task=edit ...``; a photo is named as its file was.
+    """Return ``spnn sample run=... task=edit ...``; a photo is given by the name that its file had.
 
     Arguments:
         run: The run's folder or name.
-        subject: What is edited.
-        wanted: What was set, by name.
-        options: How it is drawn.
+        subject: The picture to edit.
+        wanted: The settings, by name.
+        options: How to draw.
     """
     usual, task = Options(), "generate" if subject.kind == "noise" else "edit"
     words = [f"run={run}", f"task={task}", f"{task}.set={_set(wanted)}"]
@@ -45,7 +45,7 @@ def command_of(run: str, subject: Subject, wanted: Mapping[str, float | str], op
 
 
 def _set(wanted: Mapping[str, float | str]) -> str:
-    """Names and values: a dictionary, or, where a name can't be a key of Hydra's, a list."""
+    """Write names and values as a dictionary, or as a list if Hydra wouldn't take a name as a key."""
     if all(_PLAIN.fullmatch(name) for name in wanted):
         return f"{{{', '.join(f'{name}: {_value(value)}' for name, value in wanted.items())}}}"
     pairs = (f"{name}={value if isinstance(value, float) else json.dumps(value)}" for name, value in wanted.items())
@@ -57,7 +57,7 @@ def _value(value: float | str) -> str:
 
 
 def _quoted(value: float | str) -> str:
-    """A number as it is; a text in Hydra's quotes, in which a quote is escaped and a backslash before one, too."""
+    """Write a number as such, and a text in Hydra's quotes, escaping quotes and the backslashes before them."""
     if not isinstance(value, str):
         return str(value)
     return '"' + re.sub(r'(\\*)"', r'\1\1\\"', value) + '"'

@@ -1,5 +1,5 @@
-"""What can be moved in the editor: a slider for each number that a readout lets a user set, and what is set together: a
-menu, a map to paint on, a list of objects."""
+"""The editor's controls: a slider for each number that a readout lets a user set, and controls for labels that are set
+together: a menu, a map to paint on, a list of objects."""
 
 import math
 from abc import ABC, abstractmethod
@@ -28,20 +28,20 @@ __all__ = [
 ]
 
 Value = float | str | tuple
-"""A slider's number, in the unit in which users set the label; of what is set together, what
+"""A slider's number, in the unit in which users set the label; for labels that are set together, the value that
 :meth:`~spnn.readout.Readout.seen` gives."""
 
-_LOGITS = 6.0  # either way, where training outputs aren't known
-_STEPS = 100  # of a slider, at least
+_LOGITS = 6.0  # a slider's reach either way, if training outputs aren't known
+_STEPS = 100  # the least number of a slider's steps
 
 
 @dataclass(frozen=True)
 class Control(ABC):
-    """What one or more labels are set by.
+    """A control that sets one or more labels.
 
     Attributes:
         key: Its name.
-        places: Of the coordinates that it sets.
+        places: The places of the coordinates that it sets.
     """
 
     key: str
@@ -49,35 +49,35 @@ class Control(ABC):
 
     @abstractmethod
     def value(self, y: Tensor, readout: Readout) -> Value:
-        """What outputs [K] show of it."""
+        """The value that outputs [K] show."""
 
     @abstractmethod
     def read(self, value: object) -> Value:
-        """A value that the page, or a file, gives.
+        """Read a value from the page or from a file.
 
         Raises:
-            InputError: If it can't be one.
+            InputError: If it isn't a value of this control.
         """
 
     @abstractmethod
     def edit(self, own: Value, value: Value) -> dict[str, float | str]:
-        """What takes its own value to another, as ``edit.set`` has it; errors as :meth:`read`."""
+        """The settings that take the picture's own value to another, as for ``edit.set``; errors as :meth:`read`."""
 
     @abstractmethod
     def edited(self, own: Value, values: Mapping[str, float | str]) -> Value:
-        """Its value after what :meth:`edit` gave; errors as :meth:`read`."""
+        """The control's value after the settings that :meth:`edit` gave; errors as :meth:`read`."""
 
     @abstractmethod
     def takes(self, key: str) -> bool:
-        """Whether :meth:`edit` may give such a key."""
+        """Whether :meth:`edit` may give this key."""
 
     @abstractmethod
     def text(self, value: Value, readout: Readout) -> str:
-        """A value as a user reads it; nothing where that were too much."""
+        """A value in words, for the user; empty if that would be too long."""
 
     @abstractmethod
     def words(self, own: Value, value: Value, readout: Readout) -> list[str]:
-        """What was changed, as a user reads it."""
+        """The changes in words, for the user."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Slider(Control):
     """A number.
 
     Attributes:
-        low, high, step: In the unit in which users set the label.
+        low, high, step: Its ends and its step, in the unit in which users set the label.
     """
 
     low: float
@@ -93,15 +93,15 @@ class Slider(Control):
     step: float
 
     def value(self, y: Tensor, readout: Readout) -> float:
-        """Rounded to the slider's step."""
+        """The value that outputs [K] show, rounded to the slider's step."""
         return self.rounded(readout.shown(y)[self.places[0]].item())
 
     def rounded(self, value: float) -> float:
-        """The nearest value that the slider can have, within its ends or beyond."""
+        """The nearest multiple of the slider's step, within its ends or beyond."""
         return round(round(value / self.step) * self.step, _decimals(self.step))
 
     def ends(self, value: Value) -> tuple[float, float]:
-        """The slider's ends, moved out as far as a picture's own value needs."""
+        """The slider's ends, moved out as far as necessary to include a picture's own value."""
         own = value if isinstance(value, int | float) else self.low
         return min(self.low, own), max(self.high, own)
 
@@ -128,10 +128,10 @@ class Slider(Control):
 
 @dataclass(frozen=True)
 class Whole(Control):
-    """What is set together.
+    """A control of labels that are set together.
 
     Attributes:
-        part: The readout whose coordinates these are; its ``by_hand`` says how.
+        part: The readout that these labels belong to; its ``by_hand`` gives the kind of control.
     """
 
     part: Readout
@@ -161,12 +161,12 @@ class Whole(Control):
 
 
 def controls_of(readout: Readout, known: TrainingOutputs | None) -> list[Control]:
-    """The controls of what can be set by hand.
+    """Return the controls of all labels that can be set by hand.
 
     Arguments:
-        readout: What the operator's outputs say.
-        known: What training images show: a slider goes from the 1 % quantile of those that lack the label to the 99 %
-            quantile of those that have it. None where that isn't known.
+        readout: What the operator's outputs mean.
+        known: The training outputs: a slider goes from the 1 % quantile of the images that lack the label to the 99 %
+            quantile of those that have it. None if they aren't known.
     """
     controls: list[Control] = []
     for part, start in _parts(readout):
@@ -180,7 +180,7 @@ def controls_of(readout: Readout, known: TrainingOutputs | None) -> list[Control
 
 
 def by_command_alone(readout: Readout) -> str | None:
-    """What has no control here, in a sentence; None if everything has one."""
+    """A sentence on the labels that have no control here; None if all have one."""
     kinds = [p.plural for p, _ in _parts(readout) if p.by_hand == "numbers" and p.keys != p.names]
     if not kinds:
         return None
@@ -191,17 +191,17 @@ def by_command_alone(readout: Readout) -> str | None:
 
 
 def values_of(controls: Sequence[Control], y: Tensor, readout: Readout) -> dict[str, Value]:
-    """What outputs [K] show, by the controls' keys."""
+    """The values that outputs [K] show, by the controls' keys."""
     return {control.key: control.value(y, readout) for control in controls}
 
 
 def read_values(
     controls: Sequence[Control], own: Mapping[str, Value], values: Mapping[str, object]
 ) -> dict[str, Value]:
-    """What the page's controls stand at; a picture's own values where they are None.
+    """Read the values of the page's controls; None stands for the picture's own value.
 
     Raises:
-        InputError: If a slider has no number, or an object isn't one.
+        InputError: If a slider's value isn't a number, or a row isn't an object.
     """
     return {c.key: own[c.key] if values[c.key] is None else c.read(values[c.key]) for c in controls}
 
@@ -209,7 +209,7 @@ def read_values(
 def changes(
     controls: Sequence[Control], own: Mapping[str, Value], values: Mapping[str, object]
 ) -> dict[str, float | str]:
-    """What was moved away from a picture's own values: key to value, as ``edit.set`` takes it.
+    """The settings that differ from the picture's own values: key to value, as for ``edit.set``.
 
     Raises:
         InputError: As :func:`read_values`, or if there is no such class.
@@ -222,10 +222,10 @@ def changes(
 def edited(
     controls: Sequence[Control], own: Mapping[str, Value], wanted: Mapping[str, float | str]
 ) -> dict[str, Value]:
-    """Where the controls stand after what :func:`changes` gave.
+    """The controls' values after the settings that :func:`changes` gave.
 
     Raises:
-        InputError: If a key is no control's, or a value can't be read.
+        InputError: If no control sets a key, or a value can't be read.
     """
     found, left = {}, dict(wanted)
     for control in controls:
@@ -237,7 +237,7 @@ def edited(
 
 
 def _parts(readout: Readout, start: int = 0) -> Iterator[tuple[Readout, int]]:
-    """The readouts that are set each in its own way, and where their coordinates begin."""
+    """The readouts that are each set in their own way, and the places where their coordinates begin."""
     if readout.by_hand != "numbers" or not isinstance(readout, Mixed):
         yield readout, start
     else:
@@ -262,7 +262,7 @@ def _slider(readout: Readout, known: TrainingOutputs | None, place: int) -> Slid
 
 
 def _object(row: Sequence) -> tuple[str | float, ...]:
-    """A class and four numbers, as rounded as they are written in an edit."""
+    """A class and four numbers, rounded as an edit writes them."""
     kind, *numbers = row
     try:
         return str(kind), *(round(float(number), 2) for number in numbers)

@@ -1,6 +1,7 @@
-"""The work behind the editor's page: pictures to work on, the preview, the drawing, and what is said of it.
+"""The work behind the editor's page: pictures to edit, the preview, the drawing, and the messages about it.
 
-One drawing at a time, whoever asks: the models and what composes their options aren't made for several threads.
+Drawings are made one at a time, for all users, because neither the models nor the code that composes their options is
+thread-safe.
 """
 
 import logging
@@ -33,13 +34,13 @@ __all__ = ["Drawing", "Editor"]
 
 @dataclass(frozen=True)
 class Drawing:
-    """What was drawn for a subject.
+    """A drawing of a subject.
 
     Attributes:
         drawn: The pictures, and what networks see in them.
-        warnings: What the session said of the target and of the pictures.
+        warnings: The session's warnings about the target and the pictures.
         command: The command line that draws the same.
-        settings: What to keep inside of a PNG, see :meth:`Editor.restored`.
+        settings: The settings to keep inside a PNG, see :meth:`Editor.restored`.
     """
 
     drawn: Drawn
@@ -49,14 +50,14 @@ class Drawing:
 
 
 class Editor:
-    """A session, as the page uses it. Nothing of a user is kept in it.
+    """The page's interface to a session. It keeps nothing about users.
 
     Arguments:
-        session: With an operator whose outputs have names.
-        run: What the session's run is called on the command line.
+        session: A session with an operator whose outputs have names.
+        run: The session's run, as written on the command line.
 
     Raises:
-        InputError: If there is nothing that can be set by a number or by a choice.
+        InputError: If there is no label that has a control.
     """
 
     def __init__(self, session: Session, run: str):
@@ -73,29 +74,29 @@ class Editor:
         self._lock = threading.Lock()
 
     def held_out(self, number: int) -> Subject:
-        """A held-out image of the run.
+        """Return a held-out image of the run.
 
         Raises:
-            InputError: If there is none of that number.
+            InputError: If there is no image with that number.
         """
         if isinstance(number, bool) or not isinstance(number, int | float) or number != int(number):
             raise InputError(f"a held-out image has a whole number, got {number!r}.")
         with self._lock:
             images, y = self.session.held_out(1, int(number))
-        assert y is not None  # as there is an operator
+        assert y is not None  # there is an operator
         return Subject("held-out", int(number), image=images[0], y=y[0])
 
     def photo(self, path: str | Path) -> Subject:
-        """A photo, fitted to the models; errors as :func:`~spnn.app.photo.read_photo`."""
+        """Return a photo, cropped and resized for the models; errors as :func:`~spnn.app.photo.read_photo`."""
         return self._photo(read_photo(path, self.image_shape), Path(path).name)
 
     def noise(self) -> Subject:
-        """No picture: a new one is drawn."""
+        """Return a subject without a picture, for drawing a new one."""
         return Subject("noise")
 
     def own_values(self, subject: Subject) -> dict[str, Value]:
-        """Where the controls start, by their keys: what ``g`` sees in the subject. Of noise, sliders stand at what is
-        usual in training images, nothing is chosen from menus, maps are blank, and there are no objects."""
+        """The controls' initial values, by their keys: what ``g`` sees in the subject. For noise, sliders start at the
+        training images' mean, menus have nothing chosen, maps are blank, and there are no objects."""
         if subject.y is not None:
             return values_of(self.controls, subject.y, self.readout)
         usual = torch.zeros(len(self.readout.names)) if self.known is None else self.known.mean.clone()
@@ -105,20 +106,20 @@ class Editor:
         return values_of(self.controls, usual, self.readout)
 
     def values(self, subject: Subject, values: Mapping[str, object]) -> dict[str, Value]:
-        """What the page's controls stand at, see :func:`~spnn.app.controls.read_values`."""
+        """Read the values of the page's controls, see :func:`~spnn.app.controls.read_values`."""
         return read_values(self.controls, self.own_values(subject), values)
 
     def changes(self, subject: Subject, values: Mapping[str, object]) -> dict[str, float | str]:
-        """What was moved, see :func:`~spnn.app.controls.changes`."""
+        """The settings that were changed, see :func:`~spnn.app.controls.changes`."""
         return changes(self.controls, self.own_values(subject), values)
 
     def changed(self, subject: Subject, values: Mapping[str, Value]) -> set[str]:
-        """The keys of the controls that were moved."""
+        """The keys of the controls that were changed."""
         own = self.own_values(subject)
         return {control.key for control in self.controls if control.edit(own[control.key], values[control.key])}
 
     def in_words(self, subject: Subject, values: Mapping[str, Value]) -> list[str]:
-        """What was moved, as texts: ``Eyeglasses +3.2 (was -5.1)``."""
+        """The changes as texts: ``Eyeglasses +3.2 (was -5.1)``."""
         own, changed, said = self.own_values(subject), self.changed(subject, values), []
         for control in self.controls:
             before, now = own[control.key], values[control.key]
@@ -138,11 +139,11 @@ class Editor:
         if others is None:
             others = "keep" if self.known is None else "follow"
         share = 0.0 if others == "free" else share_of(others, "edit.others")
-        assert subject.y is not None  # of noise alone, there is nothing to edit
+        assert subject.y is not None  # noise alone can't be edited
         return set_values(subject.y[None], self.readout, wanted, "edit.set", self.known, share=share)[0]
 
     def back_projected(self, subject: Subject, target: Tensor) -> Tensor:
-        """NLBP of the picture, once: an image [C, H, W] with ``g(x) = target``, [1, K]; not clipped."""
+        """Apply NLBP to the picture once: an image [C, H, W] with ``g(x) = target``, [1, K]; not clipped."""
         assert subject.image is not None
         with self._lock, settings(), torch.no_grad():
             device = working_device()
@@ -150,7 +151,7 @@ class Editor:
             return operator.back_project(subject.image[None].to(device), target.to(device))[0].cpu()
 
     def preview(self, subject: Subject, wanted: Mapping[str, float | str], options: Options) -> Tensor:
-        """What one step of NLBP makes of the picture, [C, H, W] in [-1, 1]; errors as :meth:`target`."""
+        """The picture after one step of NLBP, [C, H, W] in [-1, 1]; errors as :meth:`target`."""
         return self.back_projected(subject, self.target(subject, wanted, options)).clamp(-1, 1)
 
     def draw(
@@ -160,13 +161,13 @@ class Editor:
         options: Options,
         watch: Callable[[float], None] | None = None,
     ) -> Drawing:
-        """Draw the edited picture by the session.
+        """Draw the edited picture with the session.
 
         Arguments:
-            subject: What is edited.
-            wanted: What is set, by name.
-            options: How it is drawn.
-            watch: Called after each step with the share that is done; what it raises ends the drawing.
+            subject: The picture to edit.
+            wanted: The settings, by name.
+            options: How to draw.
+            watch: Called after each step with the share that is done; an exception that it raises ends the drawing.
 
         Raises:
             InputError: If nothing is set, or an option can't be met.
@@ -190,16 +191,16 @@ class Editor:
                     values={"first": subject.number},  # the command's seeds count from the image's number
                     **common,
                 )
-        doubts = {self.readout.doubt(name, value) for name, value in wanted.items()}  # of who writes a number
+        doubts = {self.readout.doubt(name, value) for name, value in wanted.items()}  # meant for typed numbers
         said = [sentence for sentence in warnings if sentence not in doubts]
         command = command_of(self.run, subject, wanted, options)
         return Drawing(drawn, said, command, self._settings(subject, wanted, options, command))
 
     def restored(self, found: Mapping[str, Any]) -> tuple[Subject, dict[str, Value], Options]:
-        """What a PNG's settings ask for: the subject, all controls' values, and the options.
+        """Restore the subject, all controls' values and the options from a PNG's settings.
 
         Raises:
-            InputError: If they are of another run, or damaged.
+            InputError: If the settings are from another run, or damaged.
         """
         if found.get("run") != self.run:
             raise InputError(f"its settings are for the run {found.get('run')}, not for {self.run}.")
@@ -234,7 +235,7 @@ class Editor:
 
 
 def _count(run: Run | None) -> int:
-    """The held-out images of a run; none where its data aren't here."""
+    """The number of a run's held-out images; 0 if its data aren't here."""
     try:
         return 0 if run is None else len(run.source.split("test"))
     except (InputError, OSError) as error:
@@ -243,7 +244,7 @@ def _count(run: Run | None) -> int:
 
 
 class _InThread(logging.Handler):
-    """Keeps the warnings of the thread that makes it."""
+    """Keeps the warnings of the thread that created it."""
 
     def __init__(self):
         super().__init__(logging.WARNING)

@@ -1,5 +1,5 @@
-"""The editor's page, by Gradio. It shows what :class:`~spnn.app.editor.Editor` finds; all it knows of a visitor is a
-:class:`~spnn.app.work.Work` in the session's state."""
+"""The editor's page, built with Gradio. It shows the results of :class:`~spnn.app.editor.Editor`; all it knows about a
+visitor is a :class:`~spnn.app.work.Work` in the session's state."""
 
 import logging
 import os
@@ -34,10 +34,10 @@ __all__ = ["Page", "serve"]
 log = logging.getLogger(__name__)
 
 _KINDS = ("held-out", "photo", "noise")
-_WIDE = 400  # pixels that a picture is shown with, at least
-_KEPT = 3600  # seconds that files in the temporary folder are kept after a session used them, and between two looks
-_FEW = 8  # controls, which need no search
-_AT_ONCE = 16  # moves that may wait for the models
+_WIDE = 400  # the least width of a picture on the page, in pixels
+_KEPT = 3600  # seconds that temporary files are kept after a session used them, and between two clean-ups
+_FEW = 8  # controls; only more than these need a search field
+_AT_ONCE = 16  # moves that may wait for the models at once
 _FAILED = "Something went wrong, and the server's log has it. The editor goes on: move a control, or open a picture."
 
 _CSS = """
@@ -88,18 +88,18 @@ def serve(run: str | Path = DEFAULT, host: str | None = None, port: int | None =
     """Serve the editor of a run until the process is interrupted.
 
     Arguments:
-        run: Its folder or name.
-        host: Where to listen; None for what ``GRADIO_SERVER_NAME`` says, or this machine alone.
-        port: None for a free one from 7860 on.
+        run: The run's folder or name.
+        host: The address to listen on; None for ``GRADIO_SERVER_NAME``, or for this machine alone if that isn't set.
+        port: The port; None for a free one from 7860 on.
 
     Raises:
-        InputError: If there is no such run, nothing of it can be edited, or the port is taken.
+        InputError: If there is no such run, it has nothing to edit, or the port is taken.
     """
     editor = Editor(Session.load(run), str(run))
-    with tempfile.TemporaryDirectory(prefix="spnn-edit-") as folder:  # all that is uploaded, drawn and downloaded
+    with tempfile.TemporaryDirectory(prefix="spnn-edit-") as folder:  # all uploads, drawings and downloads
         os.environ["GRADIO_TEMP_DIR"] = folder
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder is removed then, too
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder is removed in this case, too
         try:
             Page(editor).launch(host, port)
         except OSError as error:
@@ -130,14 +130,14 @@ class Page:
             self._connect()
 
     def launch(self, host: str | None = None, port: int | None = None, **options: Any) -> Any:
-        """Serve the page; further ``options`` are those of Gradio's ``launch``."""
+        """Serve the page; further ``options`` are passed to Gradio's ``launch``."""
         return self.blocks.queue(default_concurrency_limit=_AT_ONCE).launch(
             server_name=host,
             server_port=port,
             share=False,
             ssr_mode=False,
             max_file_size=LARGEST_FILE,
-            theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),  # no fonts from outside
+            theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["monospace"]),  # no external fonts
             css="\n".join([_CSS, *(widget.css for widget in self.widgets)]),
             head=_SCRIPT,
             **options,
@@ -219,7 +219,7 @@ class Page:
         )
 
     def _connect(self) -> None:
-        """What is done at which event."""
+        """Connect events to the functions that handle them."""
         drawn = [self.picture, self.variants, self.status, self.changed, self.chart, self.said, self.command]
         drawn += [self.download, *(widget.named for widget in self.widgets)]
         options: list[Any] = [self.steps, self.seed, self.start, self.from_noise, self.guidance, self.others]
@@ -235,8 +235,8 @@ class Page:
         }
 
         def opens(triggers: Any, function: Callable, inputs: list) -> None:
-            """An event after which all is drawn anew."""
-            how = {"show_progress": "hidden", "trigger_mode": "always_last"}  # digit by digit, a number comes in parts
+            """Connect events that open a picture, after which it is drawn."""
+            how = {"show_progress": "hidden", "trigger_mode": "always_last"}  # a typed number arrives digit by digit
             gr.on(triggers, function, [self.work, *inputs], opened, **how).then(**draw)
 
         opens(self.blocks.load, self._open, [self.kind, self.number])
@@ -251,7 +251,7 @@ class Page:
         self.variants.select(self._choose, self.work, drawn, show_progress="hidden")
 
     def _open(self, work: Work, kind: str, number: int | None) -> dict:
-        """A held-out image or noise; of a photo, wait for the file."""
+        """Open a held-out image or noise; for a photo, wait for the file."""
         shown = {self.number: gr.update(visible=kind == "held-out"), self.notice: ""}
         shown[self.photo] = gr.update(visible=kind == "photo")
         if kind == "photo":
@@ -268,7 +268,7 @@ class Page:
         return shown | self._opened(work, subject)
 
     def _open_photo(self, work: Work, path: str) -> dict:
-        """A photo; of a PNG with settings inside, what these say."""
+        """Open a photo; if it is a PNG with settings inside, restore these."""
         said = ""
         try:
             check_photo(path)
@@ -287,7 +287,7 @@ class Page:
             return {self.photo: None, self.notice: f"⚠ {_FAILED}"}
 
     def _opened(self, work: Work, subject: Subject, values: dict[str, Value] | None = None) -> dict:
-        """Begin with a subject: where the controls stand, and how far they go."""
+        """Begin with a subject; return the updates of the controls' values and ranges."""
         own = self.editor.own_values(subject)
         work.open(subject, own)
         work.marked = None
@@ -312,7 +312,7 @@ class Page:
         }
 
     def _redraw(self, work: Work, *inputs: Any, progress: gr.Progress = gr.Progress()) -> Iterator[dict]:  # noqa: B008
-        """First what one step gives, then what is drawn. A newer move ends it, and shows what is its own."""
+        """Show the result of one step, then the drawing. A newer move ends this one, and shows its own results."""
         if work.subject is None:
             yield {self.status: "There is no picture yet: choose one on the left."}
             return
@@ -323,8 +323,8 @@ class Page:
             values = self.editor.values(subject, {control.key: widget.read(x) for control, widget, x in shown})
             wanted = self.editor.changes(subject, values)
             options = Options(steps, seed, None if from_noise else start, guidance, others, variants)
-            if work.is_drawn(wanted, options):  # a field was left as it was
-                yield {self.status: gr.skip()}  # without anything, Gradio would blank the page
+            if work.is_drawn(wanted, options):  # the field's value hasn't changed
+                yield {self.status: gr.skip()}  # if nothing were yielded, Gradio would blank the page
                 return
             turn = work.next_turn()
             work.move(values)
@@ -350,7 +350,7 @@ class Page:
             yield {self.status: f"⚠ {_FAILED}"}
 
     def _begun(self, work: Work, wanted: dict[str, float | str], options: Options) -> dict:
-        """What is known before the drawing: the preview, and what is changed."""
+        """The updates before the drawing: the preview, and the list of changes."""
         subject, work.drawing = work.opened, None
         words = self.editor.in_words(subject, work.values)
         shown = {
@@ -374,7 +374,7 @@ class Page:
         return shown | {self.picture: self._beside(subject, preview), self.status: "One step of NLBP. Drawing."}
 
     def _drawn(self, work: Work) -> dict:
-        """The variant that is chosen, what is seen in it, and its file."""
+        """The updates after the drawing: the chosen variant, what is seen in it, and its file."""
         drawing, chosen = work.drawing, work.chosen
         assert drawing is not None
         drawn, image = drawing.drawn, drawing.drawn.images[work.chosen]
@@ -392,7 +392,7 @@ class Page:
         }
 
     def _choose(self, work: Work, chosen: gr.SelectData) -> dict:
-        """Another variant."""
+        """Show another variant."""
         if work.drawing is None:
             return {}
         work.chosen = chosen.index
@@ -414,14 +414,14 @@ class Page:
         return self.editor.own_values(work.opened)[key]
 
     def _at(self, work: Work) -> dict:
-        """The controls as they stand."""
+        """The updates that show the controls' current values."""
         own, shown = self.editor.own_values(work.opened), dict[Any, Any]()
         for widget, control in zip(self.widgets, self.editor.controls, strict=True):
             shown |= widget.at(own[control.key], work.values[control.key])
         return shown
 
     def _marked(self, work: Work, now: set[str]) -> dict:
-        """Names of the controls that have become changed ones, or are no more; of a new picture, of all."""
+        """The names of controls that have become changed or unchanged; for a new picture, those of all controls."""
         own, shown = self.editor.own_values(work.opened), dict[Any, Any]()
         for widget, control in zip(self.widgets, self.editor.controls, strict=True):
             changed = control.key in now
@@ -436,14 +436,14 @@ class Page:
         return f"{name} ({whose}: {text})" if text else name
 
     def _beside(self, subject: Subject, after: Tensor | None) -> tuple[np.ndarray, np.ndarray] | None:
-        """Two pictures for the slider between them; a new picture stands beside itself."""
+        """Two pictures for the slider between them; a picture drawn from noise is shown on both sides."""
         if after is None:
             return None
         return _shown(after if subject.image is None else subject.image), _shown(after)
 
 
 def _shown(image: Tensor) -> np.ndarray:
-    """An image, large enough to be looked at."""
+    """An image, enlarged so that it can be seen well."""
     factor = max(1, -(-_WIDE // image.shape[-1]))
     return to_bytes(image).repeat(factor, axis=0).repeat(factor, axis=1)
 

@@ -1,4 +1,4 @@
-"""A photo that somebody hands in, as an image for the models; how large it may be is looked at before it is decoded."""
+"""Uploaded photos, as images for the models; their size is checked before they are decoded."""
 
 import warnings
 from collections.abc import Iterator, Sequence
@@ -14,12 +14,12 @@ from spnn.errors import InputError
 __all__ = ["LARGEST_FILE", "check_photo", "read_photo"]
 
 LARGEST_FILE = 20_000_000
-"""Bytes of a file."""
+"""The most bytes that a photo's file may have."""
 _MOST_PIXELS = 50_000_000
 
 
 def check_photo(path: str | Path) -> None:
-    """Look at a photo without decoding it.
+    """Check a photo without decoding it.
 
     Raises:
         InputError: If the file is larger than 20 MB, has more than 50 megapixels, or is no image.
@@ -38,7 +38,7 @@ def check_photo(path: str | Path) -> None:
 
 
 def read_photo(path: str | Path, image_shape: Sequence[int]) -> Tensor:
-    """A photo, cropped and resized as ``images=`` of ``spnn sample`` does, [C, H, W] in [-1, 1]; errors as
+    """Read a photo, cropped and resized as ``images=`` of ``spnn sample`` does, [C, H, W] in [-1, 1]; errors as
     :func:`check_photo`."""
     check_photo(path)
     with _named(Path(path)):
@@ -47,7 +47,7 @@ def read_photo(path: str | Path, image_shape: Sequence[int]) -> Tensor:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """Messages without the folder, which whoever handed the photo in doesn't know."""
+    """Leave the folder out of messages, because the person who uploaded the photo doesn't know it."""
     try:
         yield
     except InputError as error:

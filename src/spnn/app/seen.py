@@ -1,4 +1,4 @@
-"""What networks see in a drawn picture: bars beside those of the picture before, and sentences."""
+"""What networks see in a drawn picture: bars beside those of the original picture, and sentences."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,21 +11,21 @@ from spnn.sampling.drawn import Drawn
 
 __all__ = ["Bars", "bars_of", "chart", "in_words"]
 
-_SET = 12  # labels that were set, of many
-_OTHERS = 5  # labels that weren't set, of those that changed most
-_LEAST = 0.05  # by which they must have changed
-_NAMED = 8  # of those in a sentence
+_SET = 12  # the most bars of labels that were set
+_OTHERS = 5  # the most bars of other labels: those that changed most
+_LEAST = 0.05  # these must have changed by more than this
+_NAMED = 8  # the most changed labels named in a sentence
 _BEFORE, _AFTER, _WANTED = "#b8bcc4", "#3b73b9", "#111111"
 
 
 @dataclass(frozen=True)
 class Bars:
-    """Shares from 0 (absent, low) to 1 (present, high), of some labels; None where there is no such thing.
+    """Levels of some labels, from 0 (absent, low) to 1 (present, high); None where there is no value.
 
     Attributes:
-        by: Which network sees it.
-        names: Of the labels: those that were set, then others that changed most.
-        wanted, before, after: Of each; only what was set is wanted.
+        by: The network that sees them.
+        names: The labels' names: those that were set, then the others that changed most.
+        wanted, before, after: The level of each label; only labels that were set have a wanted one.
     """
 
     by: str
@@ -36,7 +36,8 @@ class Bars:
 
 
 def bars_of(drawn: Drawn, sample: int) -> list[Bars]:
-    """What each network sees of what was set in a sample, and of the others that changed most by the last network."""
+    """What each network sees of the labels that were set in a sample, and of the others that changed most, as judged by
+    the last network."""
     readout, last, which = drawn.models.readout, drawn.seen[-1], drawn.problem.edited
     assert which is not None
     edited = _shown(readout, which, last.wanted[sample], last.given, sample)[:_SET]
@@ -63,7 +64,7 @@ def bars_of(drawn: Drawn, sample: int) -> list[Bars]:
 
 
 def chart(bars: Sequence[Bars]) -> Figure:
-    """Bars of each network, side by side: before, after, and a mark at what was wanted."""
+    """Draw the bars of each network, side by side: before, after, and a mark at the wanted level."""
     count = len(bars[0].names)
     figure = Figure(figsize=(5.2, 1.1 + 0.36 * count), dpi=110, layout="constrained")
     for axis, some in zip(figure.subplots(1, len(bars), sharey=True, squeeze=False)[0], bars, strict=True):
@@ -86,7 +87,7 @@ def chart(bars: Sequence[Bars]) -> Figure:
 
 
 def in_words(drawn: Drawn, sample: int) -> list[str]:
-    """Whether the last network sees what was set in a sample, and what else changed, in sentences."""
+    """Sentences on whether the last network sees what was set in a sample, and on what else changed."""
     view, edited, listed = drawn.seen[-1], drawn.problem.edited, drawn.models.readout.listed
     assert edited is not None
     by = f"{view.by[0].upper()}{view.by[1:]}" if view.by != "g" else view.by
@@ -102,7 +103,7 @@ def in_words(drawn: Drawn, sample: int) -> list[str]:
 
 
 def _shown(readout: Readout, edited: Tensor, wanted: Tensor, given: Tensor | None, sample: int) -> list[int]:
-    """The places of what was set; of classes, only of the one that is wanted and of the one before."""
+    """The places of the labels that were set; among classes, only those of the wanted class and of the one before."""
     has = readout.has(readout.decode(wanted[None]))[0]
     if given is not None:
         has = has | readout.has(readout.decode(given[sample][None]))[0]

@@ -1,4 +1,4 @@
-"""What the editor is asked for: the picture to work on, and how to draw."""
+"""A user's request to the editor: the picture to work on, and how to draw."""
 
 import math
 from dataclasses import dataclass
@@ -13,20 +13,20 @@ __all__ = ["GUIDANCES", "OTHERS", "Options", "Subject"]
 GUIDANCES = ("nlbp_bounded", "nlbp_gentle", "nlbp", "naive", "gradient")
 """Options of ``conf/guidance`` that the editor offers."""
 OTHERS = ("default", "follow", "likely", "keep", "free")
-"""What may become of the labels that aren't set."""
+"""What may happen to the labels that aren't set."""
 _MOST_STEPS, _MOST_VARIANTS = 250, 4
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is worked on.
+    """The picture to work on.
 
     Attributes:
         kind: A held-out image, a photo, or noise alone.
-        number: Of the held-out image.
-        name: Of the photo's file.
+        number: The held-out image's number.
+        name: The name of the photo's file.
         image: [C, H, W] in [-1, 1]; None for noise.
-        y: The operator's outputs of it, [K]; None for noise.
+        y: The operator's outputs for it, [K]; None for noise.
     """
 
     kind: Literal["held-out", "photo", "noise"]
@@ -41,15 +41,15 @@ class Options:
     """How to draw.
 
     Attributes:
-        steps: Of the sampler, 1 to 250.
+        steps: The sampler's steps, 1 to 250.
         seed: A whole number of at least 0.
-        start: The noise that is put on the picture, 0 to 999; None to start from noise alone.
+        start: The step whose noise is put on the picture, 0 to 999; None to start from noise alone.
         guidance: One of :data:`GUIDANCES`.
         others: One of :data:`OTHERS`.
-        variants: How many pictures, 1 to 4, each from a seed of its own.
+        variants: How many pictures to draw, 1 to 4, each from a different seed.
 
     Raises:
-        InputError: If one is something else.
+        InputError: If an option has another value.
     """
 
     steps: int = 50
@@ -69,7 +69,7 @@ class Options:
                 raise InputError(f"{name} must be one of {', '.join(known)}, got {getattr(self, name)!r}.")
 
     def others_of(self, task: str) -> str | None:
-        """The option ``<task>.others``; None for its default. New pictures' others are random or free."""
+        """The option ``<task>.others``; None for its default. In new pictures, others can only be random or free."""
         chosen = None if self.others == "default" else self.others
         return chosen if task == "edit" or chosen == "free" else None
 

@@ -1,4 +1,4 @@
-"""A folder that can be pushed as a Space of Hugging Face: the editor's page, what it needs, and its header."""
+"""A folder that can be pushed as a Hugging Face Space: the editor's page, its requirements, and its header."""
 
 import json
 from importlib.metadata import PackageNotFoundError, version
@@ -45,10 +45,10 @@ def export_space(run: str | Path, folder: str | Path) -> Path:
 
     Arguments:
         run: The run's folder or name.
-        folder: Where to.
+        folder: The folder to write to.
 
     Raises:
-        InputError: If the folder is there and isn't empty, or there is no such run.
+        InputError: If the folder exists and isn't empty, or there is no such run.
     """
     folder, own = Path(folder), Path(run).exists() or str(run) not in embedded_runs()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -65,13 +65,13 @@ def export_space(run: str | Path, folder: str | Path) -> Path:
 
 
 def _bounds(installed: str) -> str:
-    """From this version on, but below the next that may change interfaces."""
+    """The versions from this one up to the next that may change interfaces."""
     least = Version(installed)
     return f">={least.public},<{least.major + 1}" if least.major else f">={least.public},<0.{least.minor + 1}"
 
 
 def _sdk_version() -> str:
-    """A line of the header, if Gradio is installed here: the Space then takes the same version."""
+    """A header line that gives the Space the Gradio version that is installed here; empty if none is."""
     try:
         return f"sdk_version: {version('gradio')}\n"
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""Settings inside a PNG: a text chunk of JSON, so that a picture says how it was made."""
+"""Settings inside a PNG: a text chunk of JSON that records how the picture was made."""
 
 import base64
 import binascii
@@ -21,7 +21,7 @@ _NAME = "spnn"
 
 
 def stamped(image: Tensor, settings: Mapping[str, Any]) -> bytes:
-    """An image [C, H, W] in [-1, 1] as PNG, with settings inside."""
+    """Write an image [C, H, W] in [-1, 1] as PNG, with settings inside."""
     notes = PngImagePlugin.PngInfo()
     notes.add_text(_NAME, json.dumps(settings))
     file = io.BytesIO()
@@ -30,7 +30,7 @@ def stamped(image: Tensor, settings: Mapping[str, Any]) -> bytes:
 
 
 def read_stamp(path: str | Path) -> dict[str, Any] | None:
-    """The settings in a PNG; None if it has none, they are damaged, or it is no PNG."""
+    """Read the settings in a PNG; None if it has none, they are damaged, or the file is no PNG."""
     try:
         with Image.open(path) as file:
             settings = json.loads(file.info[_NAME]) if file.format == "PNG" else None
@@ -40,15 +40,15 @@ def read_stamp(path: str | Path) -> dict[str, Any] | None:
 
 
 def text_of(image: Tensor) -> str:
-    """An image of 8 bits a channel, [C, H, W] in [-1, 1], as text."""
+    """Encode an image with 8 bits per channel, [C, H, W] in [-1, 1], as text."""
     return base64.b64encode(stamped(image, {})).decode()
 
 
 def image_of(text: str, image_shape: Sequence[int]) -> Tensor:
-    """The image in what :func:`text_of` gave, of the shape (C, H, W).
+    """Decode an image of the shape (C, H, W) from the text that :func:`text_of` gave.
 
     Raises:
-        ValueError: If there is none, or it has another size.
+        ValueError: If the text holds no image, or one of another size.
     """
     channels, height, width = image_shape
     try:

@@ -1,4 +1,4 @@
-"""Controls as they stand on the page: a slider, a menu, a map to paint on, a table."""
+"""The controls' widgets on the page: a slider, a menu, a map to paint on, a table."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -13,28 +13,28 @@ from spnn.app.work import Work
 
 __all__ = ["Widget", "widget_of"]
 
-_ANY = "(any)"  # of a menu, where nothing is chosen
-_BACK = "(as before)"  # of a map's classes, to take paint away
-_WIDE = 320  # pixels of a map, about
-_BLANK, _CORNER = 0.2, 0.5  # greys of a cell without a class, and of a rectangle's first corner
-_NEW = (0.5, 0.5, 0.25, 0.25)  # centre across and down, width and height of an object that is added
+_ANY = "(any)"  # a menu's entry for no choice
+_BACK = "(as before)"  # among a map's classes, removes paint
+_WIDE = 320  # width of a map in pixels, roughly
+_BLANK, _CORNER = 0.2, 0.5  # greys for a cell without a class, and for a rectangle's first corner
+_NEW = (0.5, 0.5, 0.25, 0.25)  # centre across and down, width and height of a newly added object
 _COLUMNS = ("class", "x", "y", "width", "height")
 
 Own = Callable[[Work], Value]
-"""What a control shows of a session's picture."""
+"""Gives a control's own value in a session's picture."""
 
 
 class Widget(ABC):
     """A control on the page.
 
     Attributes:
-        holder: The component with the control's value.
-        named: The one with its name.
-        parts: All that :meth:`at` changes.
-        css: Of its own.
+        holder: The component that holds the control's value.
+        named: The component that shows its name.
+        parts: All components that :meth:`at` changes.
+        css: The widget's own style sheet.
     """
 
-    holder: Any  # a component, to which Gradio adds events that type checkers don't see
+    holder: Any  # a component; Gradio adds events to it that type checkers don't see
     named: Any
     css = ""
 
@@ -44,23 +44,23 @@ class Widget(ABC):
 
     @abstractmethod
     def at(self, own: Value, value: Value) -> dict:
-        """How it shows a value of a picture with its own."""
+        """The updates that show a value, given the picture's own value."""
 
     def label(self, text: str) -> dict:
-        """How it is named anew."""
+        """The updates that change its name."""
         return {self.named: gr.update(label=text)}
 
     def read(self, shown: Any) -> object:
-        """The control's value, of what the holder has."""
+        """The control's value, from what its holder contains."""
         return shown
 
     @abstractmethod
     def connect(self, work: gr.State, own: Own, draw: dict[str, Any]) -> None:
-        """What is done when a user moves it."""
+        """Connect the user's moves to the functions that handle them."""
 
 
 def widget_of(control: Control, number: int) -> Widget:
-    """The widget of a control, laid out where this is called."""
+    """Make the widget of a control, and lay it out where this is called."""
     if isinstance(control, Slider):
         return _Slider(control, number)
     assert isinstance(control, Whole)
@@ -147,7 +147,7 @@ class _Map(Widget):
             """Paint a cell or a rectangle, or remember a corner."""
             if work.subject is None:
                 return {self.corner: None}
-            across, down = at.index  # pixels, which a client may make up
+            across, down = at.index  # pixels; not to be trusted, because a client may send anything
             row = min(max(int(down) // self.factor, 0), self.height - 1)
             column = min(max(int(across) // self.factor, 0), self.width - 1)
             before: Any = own(work)
@@ -162,7 +162,7 @@ class _Map(Widget):
 
         inputs = [work, self.holder, self.brush, self.rectangle, self.corner]
         in_turn: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "multiple", "concurrency_limit": 1}
-        self.picture.select(click, inputs, self.parts, **in_turn).then(**draw)  # none of quick clicks is lost
+        self.picture.select(click, inputs, self.parts, **in_turn).then(**draw)  # no quick click is lost
         self.rectangle.input(lambda: None, None, self.corner, show_progress="hidden")
 
     def _picture(self, own: Sequence[str], value: Sequence[str], corner: tuple[int, int] | None = None) -> np.ndarray:
@@ -183,7 +183,7 @@ class _Map(Widget):
 
 
 class _Table(Widget):
-    """Objects: a row each, which can be typed into; a click into a row says which one is to be removed."""
+    """Objects, one editable row each; a click into a row selects it for removal."""
 
     def __init__(self, control: Whole, number: int):
         self.key, place = control.key, f"control-{number}"

@@ -1,4 +1,4 @@
-"""What one browser session works on; the page keeps one of these for each, and nothing else of a user."""
+"""The work of one browser session; the page keeps one of these for each session, and nothing else about a user."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ __all__ = ["Superseded", "Work"]
 
 
 class Superseded(Exception):
-    """A newer move of the same session has come."""
+    """Raised when a newer move of the same session has arrived."""
 
 
 @dataclass
@@ -19,14 +19,14 @@ class Work:
     """The state of a session.
 
     Attributes:
-        subject: What is worked on; None before anything is.
-        values: Of the controls.
+        subject: The picture to work on; None until one is opened.
+        values: The controls' values.
         undo: Earlier values, the latest last.
-        drawing: What was drawn last; None if nothing is set, or it is being drawn.
-        asked: What that was drawn for.
+        drawing: The last drawing; None if nothing is set, or while one is being drawn.
+        asked: The settings and options of that drawing.
         chosen: Which of its variants is shown.
-        marked: The controls that are shown as changed; None before any are.
-        turn: Counts moves: a drawing of an earlier turn is not wanted any more.
+        marked: The controls that are shown as changed; None before their names are shown.
+        turn: Counts moves; a drawing of an earlier turn is no longer wanted.
     """
 
     subject: Subject | None = None
@@ -40,7 +40,7 @@ class Work:
 
     @property
     def opened(self) -> Subject:
-        """What is worked on, once there is something."""
+        """The subject, once there is one."""
         assert self.subject is not None
         return self.subject
 
@@ -51,17 +51,17 @@ class Work:
         self.undo, self.drawing, self.chosen = [], None, 0
 
     def move(self, values: Mapping[str, Value]) -> None:
-        """Take new values; the earlier ones can be had back."""
+        """Take new values, and keep the earlier ones for undo."""
         if dict(values) != self.values:
             self.undo = [*self.undo[-49:], self.values]
             self.values = dict(values)
 
     def is_drawn(self, wanted: Mapping[str, Value], options: Options) -> bool:
-        """Whether that is what was drawn last."""
+        """Whether the last drawing has these settings and options."""
         return self.drawing is not None and self.asked == (wanted, options)
 
     def next_turn(self) -> int:
-        """Begin a move, which ends all drawings of earlier ones."""
+        """Begin a move, which ends the drawings of all earlier moves."""
         self.turn += 1
         return self.turn
 

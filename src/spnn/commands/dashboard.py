@@ -1,4 +1,4 @@
-"""`spnn dashboard`: a workspace and a report in W&B for a run, made by code; offline, as files."""
+"""`spnn dashboard`: make a workspace and a report in W&B for a run, or, offline, write them as files."""
 
 import argparse
 import sys
@@ -38,7 +38,7 @@ def _make(run: Run, folder: Path, options: argparse.Namespace) -> int:
         if offline:
             file = folder / f"wandb_{name}.json"
             file.parent.mkdir(parents=True, exist_ok=True)
-            # No public function of that package gives what it would send.
+            # The package has no public function that returns the data it would send.
             text = made._to_model().model_dump_json(by_alias=True, exclude_none=True, indent=2)
             file.write_text(text + "\n", encoding="utf-8")
         else:

@@ -1,4 +1,4 @@
-"""`spnn doctor`: what is installed here, what commands would use, and what would not work."""
+"""`spnn doctor`: report what is installed, what commands would use, and what would not work."""
 
 import argparse
 import importlib.util
@@ -17,7 +17,7 @@ from spnn.search_path import config_folders
 
 __all__ = ["main"]
 
-_OPTIONAL = {  # module: what it is for, the extra that brings it
+_OPTIONAL = {  # module: its purpose, the extra that installs it
     "hydra_plugins.hydra_joblib_launcher": ("sweeps side by side, hydra/launcher=joblib", "launchers"),
     "hydra_plugins.hydra_submitit_launcher": ("sweeps on a cluster, hydra/launcher=submitit_slurm", "launchers"),
     "gradio": ("the editor in the browser, spnn edit", "app"),

@@ -29,7 +29,7 @@ def main(words: Sequence[str] | None = None) -> int:
             return 0
         if importlib.util.find_spec("gradio") is None:
             raise InputError("the editor needs Gradio: pip install 'spnn[app]'.")
-        from spnn.app.page import serve  # which imports Gradio
+        from spnn.app.page import serve  # imports Gradio
 
         serve(run, options.host, options.port)
     except InputError as error:

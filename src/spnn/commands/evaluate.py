@@ -13,9 +13,9 @@ __all__ = ["main"]
 
 @entry_point("evaluate")
 def main(config: DictConfig) -> dict[str, Any]:
-    from spnn.evaluation import evaluate  # here, as help does without PyTorch
+    from spnn.evaluation import evaluate  # here, because help doesn't need PyTorch
 
-    if HydraConfig.get().mode == RunMode.MULTIRUN:  # each job apart: two of one run must not meet
+    if HydraConfig.get().mode == RunMode.MULTIRUN:  # a folder per job: two jobs of one run must not share one
         config.folder = job_folder(config)
         config.report = f"{config.folder}/report.html"
     entries = evaluate(config)

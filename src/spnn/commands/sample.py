@@ -10,7 +10,7 @@ __all__ = ["main"]
 
 @entry_point("sample")
 def main(config: DictConfig) -> dict[str, float]:
-    from spnn.sampling import sample  # here, as help does without PyTorch
+    from spnn.sampling import sample  # here, because help doesn't need PyTorch
 
     config = with_default_run(config)
     return sample(config, job_folder(config))

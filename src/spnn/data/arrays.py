@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 class LabelledImages(Dataset[dict[str, torch.Tensor]], ABC):
-    """The images of a split, with labels: what a source gives. Any data set that has all of this will do.
+    """The images of a split, with labels, as a source gives them. Any data set with these members will do.
 
     An item is a dictionary: ``image`` uint8 [C, H, W], ``labels`` float [K], and ``index``, its place in the data set.
     """
@@ -39,24 +39,24 @@ class LabelledImages(Dataset[dict[str, torch.Tensor]], ABC):
 
     @abstractmethod
     def __len__(self) -> int:
-        """How many images there are, N."""
+        """The number of images, N."""
 
     @abstractmethod
     def name(self, index: int) -> str:
-        """What an image is called."""
+        """The name of an image."""
 
 
 class ArrayDataset(LabelledImages):
-    """A data set whose batches are one indexing of an array, not a stack of items.
+    """A data set that makes a batch by indexing an array once, instead of stacking items.
 
     Items and batches are dictionaries: ``image`` uint8 [(B,) C, H, W], ``labels`` float [(B,) K], and
     ``index`` [(B,)], their places in the data set.
 
     Arguments:
-        images: uint8 [M, H, W, C], in memory, memory-mapped, or what gives such an array for a list of places.
+        images: uint8 [M, H, W, C], in memory or memory-mapped, or an object that gives such arrays for lists of places.
         labels: [N, K]: bool, or numbers.
-        names: Of the M images; by default their places.
-        rows: Which of the M images are the N; by default all, in order.
+        names: The names of the M images; by default their places.
+        rows: The places of the N images among the M; by default all, in order.
 
     Raises:
         InputError: If there are more images than labels, or fewer.
@@ -87,7 +87,7 @@ class ArrayDataset(LabelledImages):
         return {key: value[0] for key, value in self.__getitems__([index]).items()}
 
     def __getitems__(self, indices: list[int]) -> dict[str, torch.Tensor]:
-        # PyTorch's loaders call this with a whole batch where it exists.
+        # PyTorch's loaders call this with a whole batch if a data set has it.
         images = self.images[self.rows[indices]]
         return {
             "image": torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2),
@@ -99,20 +99,20 @@ class ArrayDataset(LabelledImages):
 def cached_arrays(
     folder: str | Path, key: str, items: Sequence, make_row: Callable[[Any], dict[str, np.ndarray]], chunk: int = 64
 ) -> dict[str, np.ndarray]:
-    """Return arrays of a row per item from the cache, memory-mapped; make them first, on all cores, if need be.
+    """Return memory-mapped arrays from the cache, with a row per item; make them first, on all cores, if necessary.
 
-    Making them goes on where an earlier, interrupted process ended. Of several processes that ask at once, one makes
-    them and the others wait.
+    If an earlier process was interrupted while making them, this continues where it stopped. If several processes ask
+    at once, one makes the arrays and the others wait.
 
     Arguments:
         folder: The cache.
-        key: Everything on which the arrays depend, as text.
-        items: What the rows are made from.
-        make_row: Makes the row of each array, by the arrays' names, from an item; called in other processes.
-        chunk: Rows that are made at a time.
+        key: Everything that the arrays depend on, as text.
+        items: The items to make rows from.
+        make_row: Makes a row for each array from an item, by the arrays' names; called in other processes.
+        chunk: Rows to make at a time.
 
     Raises:
-        InputError: If the folder can't be written, or has no space for the arrays, or what it holds is damaged.
+        InputError: If the folder can't be written, has no space for the arrays, or holds damaged ones.
     """
     place = Path(folder) / hashlib.sha256(key.encode()).hexdigest()[:16]
     if not place.exists():
@@ -143,7 +143,7 @@ def _make(place: Path, key: str, items: Sequence, make_row: Callable, chunk: int
     with ExitStack() as stack:
         stack.enter_context(_main_hidden(make_row))
         pool = stack.enter_context(ProcessPoolExecutor())
-        # After an error, the rest is not made. Its processes are waited for: one that ends before they do may hang.
+        # After an error, make no further rows, but wait for the pool's processes: exiting before them could hang.
         stack.callback(pool.shutdown, wait=True, cancel_futures=True)
         for number, row in enumerate(_rows(pool, make_row, items[done:], chunk), done):
             if not files:
@@ -168,8 +168,9 @@ def _make(place: Path, key: str, items: Sequence, make_row: Callable, chunk: int
 
 @contextmanager
 def _main_hidden(make_row: Callable) -> Iterator[None]:
-    """Let processes that start here not import the main module, unless they need it. Where they aren't forked, they
-    would run a script without ``if __name__ == "__main__"`` again, up to the lock that this process holds."""
+    """Keep processes that start here from importing the main module, unless they need it. Where processes aren't
+    forked, they would run a script without ``if __name__ == "__main__"`` again, up to the lock that this process
+    holds."""
     if b"__main__" in pickle.dumps(make_row):
         yield
         return
@@ -182,8 +183,8 @@ def _main_hidden(make_row: Callable) -> Iterator[None]:
 
 
 def _rows(pool: Executor, make_row: Callable, items: Sequence, chunk: int) -> Iterator[dict]:
-    """The rows in order, made in chunks, not more than some of these before they are asked for: a disk may be slower
-    than all cores, and what waits for it lies in memory."""
+    """Make the rows in order, in chunks, but only a few chunks ahead of the consumer: a disk may be slower than all
+    cores, and rows that wait for it take up memory."""
     waiting: deque[Future] = deque()
     for first in range(0, len(items), chunk):
         waiting.append(pool.submit(_chunk, make_row, items[first : first + chunk]))
@@ -199,7 +200,7 @@ def _chunk(make_row: Callable, items: Sequence) -> list[dict]:
 
 def _open_at(path: Path, number: int, count: int, row: np.ndarray) -> BinaryIO:
     """Open a ``.npy`` file of ``count`` such rows for writing from row ``number`` on."""
-    # Written, not mapped: a disk that is full is then an error, not a signal that kills the process.
+    # Written rather than mapped, so that a full disk raises an error instead of killing the process with a signal.
     path.touch()
     file = path.open("r+b")
     header = {"descr": np.lib.format.dtype_to_descr(row.dtype), "fortran_order": False, "shape": (count, *row.shape)}

@@ -40,16 +40,16 @@ ALIGNED = (178, 218)
 
 
 class _Faces(ListedImages):
-    """Faces with CelebA's attributes. A subclass says what its parts are called, and how it is split."""
+    """Faces with CelebA's attributes. A subclass names the files, and defines how they are split."""
 
     licence = "CelebA's: for research that isn't commercial; images, labels and parts of them may not be handed on"
 
     label_names = CELEBA_ATTRIBUTES
     tables: Mapping[str, str]
-    """Files without their suffix: of the ``attributes``, and of others."""
+    """Table files without their suffix: the ``attributes``, and others."""
     first_image: ClassVar[str]
     origin: ClassVar[str]
-    """Where to get them."""
+    """Where to get the data set."""
 
     @abstractmethod
     def splits(self, attributes: Table, places: dict[str, Path]) -> np.ndarray:
@@ -67,7 +67,7 @@ class _Faces(ListedImages):
         table = read_table(places["attributes"]) if "attributes" in places else None
         names = table.names if table else [self.first_image]
         folder = search.folder_of(names)
-        if folder is None:  # tables say .jpg also of images that were distributed as .png
+        if folder is None:  # tables give .jpg even for images that were distributed as .png
             names = [str(Path(name).with_suffix(".png")) for name in names]
             folder = search.folder_of(names)
         if folder is None or table is None or len(places) < len(self.tables):
@@ -97,11 +97,11 @@ class _Faces(ListedImages):
 
 
 class CelebA(_Faces):
-    """CelebA's aligned and cropped faces, of which the central square is taken; the official partition.
+    """The central squares of CelebA's aligned and cropped faces, in the official partition.
 
     Arguments:
-        labels: ``attributes``, the forty; or ``points``, where eyes, nose and the mouth's corners are, as ``nose_x`` in
-            [0, 1] of the square's width. Points' ranges are those of all but one in fifty training images.
+        labels: ``attributes``, the forty; or ``points``, the positions of eyes, nose and the mouth's corners, such as
+            ``nose_x`` in [0, 1] of the square's width. A point's range covers all but one in fifty training images.
         root, size, cache, cache_folder, on_bad_image: See :class:`~spnn.data.listed.ListedImages`.
     """
 
@@ -128,7 +128,7 @@ class CelebA(_Faces):
 
     @cached_property
     def ranges(self) -> dict[str, list[float]]:
-        """The lower and upper end of each of the points' coordinates."""
+        """The lower and upper end of each point's coordinates."""
         training = self.listing.labels[self.listing.split == 0]
         ends = np.quantile(training, [0.01, 0.99], axis=0).T.tolist()
         return dict(zip(self.label_names, ends, strict=True))
@@ -186,7 +186,7 @@ class CelebAMaskHQ(MaskedImages, _Faces):
     """CelebAMask-HQ's 30,000 faces of 1024x1024 pixels, split 80/10/10 in the order of their numbers, as published.
 
     Arguments:
-        labels: ``attributes``, the forty; or ``regions``, a map of the same regions as rendered faces have, see
+        labels: ``attributes``, the forty; or ``regions``, a map of the same regions as in rendered faces, see
             :data:`~spnn.data.face_parts.PARTS`.
         grid: Cells of that map, down and across; a divisor of the size.
         root, size, cache, cache_folder, on_bad_image: See :class:`~spnn.data.listed.ListedImages`.
@@ -244,7 +244,7 @@ class CelebAMaskHQ(MaskedImages, _Faces):
         return in_order(len(order))[np.argsort(order)]
 
     def _numbers(self, attributes: Table) -> list[int]:
-        """Those of the images."""
+        """The images' numbers."""
         stems = [Path(name).stem for name in attributes.names]
         if strange := [stem for stem in stems if not stem.isdecimal()]:
             raise InputError(f"{attributes.path}: images are named by number, as 0.jpg, but one is {strange[0]!r}.")

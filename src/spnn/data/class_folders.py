@@ -18,13 +18,13 @@ class ClassFolders(ListedImages):
     """One class of many: a folder of images for each, ``<class>/...``, or ``<split>/<class>/...`` with the splits
     ``train``, ``val`` and ``test``.
 
-    Without splits, the images of each class are shuffled and split 80/10/10. Of a split that is missing, a tenth of the
-    training images takes the place.
+    Without splits, the images of each class are shuffled and split 80/10/10. A tenth of the training images takes the
+    place of a missing split.
 
     Arguments:
         root: The folder with the classes, or with the splits.
-        group: What a class is set by, as in ``edit.set={class: cat}``.
-        seed: Of the shuffle.
+        group: The name that a class is set by, as in ``edit.set={class: cat}``.
+        seed: Seed of the shuffle.
         **options: ``size``, ``cache``, ``cache_folder``, ``on_bad_image``, see
             :class:`~spnn.data.listed.ListedImages`.
     """
@@ -37,7 +37,7 @@ class ClassFolders(ListedImages):
 
     @cached_property
     def parts(self) -> dict[int | None, dict[str, list[str]]]:
-        """The images' paths below the root, by class, in each split; None where there are no splits."""
+        """The images' paths below the root, by class, for each split; the key is None if there are no splits."""
         root = Path(self.where).expanduser()
         if not root.is_dir():
             raise InputError(f"data.root={self.root} is not a folder (looked from {Path.cwd()}).")
@@ -76,11 +76,11 @@ class ClassFolders(ListedImages):
                 f"{self.root}: {some_of([self.label_names[k] for k in untrained], 5)} has too few images for one to be "
                 "trained on: add some, or take the folder out."
             )
-        order = random.permutation(len(names))  # so that the first images of a split are of all classes
+        order = random.permutation(len(names))  # so that the first images of a split have mixed classes
         return Listing(Path(self.where).expanduser(), np.array(names)[order], labels[order], parts[order])
 
     def _classes(self, root: Path, place: Path) -> dict[str, list[str]]:
-        """The images of each folder, and of those within, as paths from the root."""
+        """The images in each folder and its subfolders, as paths from the root."""
         readable = suffixes()
         found = {
             folder.name: sorted(

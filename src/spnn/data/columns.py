@@ -1,4 +1,4 @@
-"""What the columns of a table say: yes or no, numbers, or classes."""
+"""What the columns of a table hold: yes or no, numbers, or classes."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -23,11 +23,11 @@ class Column:
     """A column.
 
     Attributes:
-        name: In the table's header.
+        name: Its name in the table's header.
         kind: ``yes_no``, ``number`` or ``class``.
-        range: Of numbers, the least and the largest among the training images.
-        unit: Of numbers, for texts.
-        classes: The values of a class, sorted.
+        range: For numbers, the least and the largest among the training images.
+        unit: For numbers, the unit, for texts.
+        classes: For a class, its values, sorted.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Column:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Of its labels."""
+        """The names of its labels."""
         return tuple(f"{self.name}_{value}" for value in self.classes) if self.kind == "class" else (self.name,)
 
     def as_json(self) -> dict[str, Any]:
@@ -47,21 +47,21 @@ class Column:
 
     @classmethod
     def of_json(cls, found: dict[str, Any]) -> "Column":
-        """The column again."""
+        """Make a column from such values again."""
         lists = {key: tuple(value) for key, value in found.items() if isinstance(value, list)}
         return cls(**{**found, **lists})
 
 
 def columns_of(table: Table, training: np.ndarray, said: Mapping[str, Any]) -> list[Column]:
-    """Recognise a table's columns, those of yes or no first, then numbers, then classes.
+    """Recognise a table's columns, and return those of yes or no first, then numbers, then classes.
 
     Arguments:
         table: The table.
         training: Which rows are training images, a mask [N].
-        said: What the user says of columns, by name: the kind, or a dictionary with ``kind``, ``range``, ``unit``.
+        said: The user's description of columns, by name: the kind, or a dictionary with ``kind``, ``range``, ``unit``.
 
     Raises:
-        InputError: If a column's contents don't say what it is, or aren't what the user says.
+        InputError: If a column's contents don't show its kind, or don't match the user's description.
     """
     if unknown := [name for name in said if name not in table.columns]:
         raise InputError(f"data.readout has the column {unknown[0]}, but {table.path} has {', '.join(table.columns)}.")
@@ -119,7 +119,7 @@ def labels_of(table: Table, columns: Sequence[Column]) -> np.ndarray:
 
 
 def readout_of(columns: Sequence[Column]) -> Readout:
-    """What such labels mean."""
+    """What the labels of such columns mean."""
     parts: list[Readout] = []
     if answers := [column.name for column in columns if column.kind == "yes_no"]:
         parts.append(Binary(answers))
@@ -138,7 +138,7 @@ def _recognised(table: Table, name: str, values: np.ndarray) -> str:
         )
     answers, numbers = sum(value in _YES_NO for value in plain), sum(map(_is_number, plain))
     different = sorted(set(values.tolist()))
-    if answers == len(plain) or (answers > len(plain) / 2 and numbers < len(plain)):  # a slip is told by its row
+    if answers == len(plain) or (answers > len(plain) / 2 and numbers < len(plain)):  # a slip's row is reported later
         return "yes_no"
     if numbers > 0.8 * len(plain):  # here, too
         return "number"

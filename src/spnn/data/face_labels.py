@@ -1,4 +1,4 @@
-"""What rendered faces can be labelled with, besides their attributes: values, points, or a map of regions."""
+"""Labels of rendered faces other than their attributes: values, points, or a map of regions."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ from spnn.readout import ClassMap, Readout, Values
 
 __all__ = ["FACE_LABELS", "FaceLabels", "PointLabels", "RegionLabels", "ValueLabels", "mirrored_points"]
 
-_TURNED = ("yaw", "tilt")  # values that change their sign in the mirror
+_TURNED = ("yaw", "tilt")  # values whose sign changes when a face is mirrored
 
 
 class FaceLabels(ABC):
@@ -24,9 +24,9 @@ class FaceLabels(ABC):
         grid: Cells of a map, down and across.
 
     Attributes:
-        names: Of the labels.
+        names: The labels' names.
         measures: Ranges and units, by name, of labels that are numbers.
-        key: All that a row depends on, but for the seed, the index and the code.
+        key: Everything that a row depends on, except for the seed, the index and the code.
     """
 
     names: tuple[str, ...]
@@ -44,15 +44,15 @@ class FaceLabels(ABC):
 
     @abstractmethod
     def row(self, seed: int, index: int) -> np.ndarray:
-        """What is kept of face ``index`` of the series ``seed``."""
+        """The row to keep in the cache for face ``index`` of the series ``seed``."""
 
     def expand(self, rows: np.ndarray) -> np.ndarray:
-        """The labels [N, K] from what is kept of N faces."""
+        """Turn the kept rows of N faces into labels [N, K]."""
         return rows
 
     @abstractmethod
     def mirror(self, labels: Tensor) -> Tensor:
-        """Those of the mirrored faces, [..., K]."""
+        """The labels of the mirrored faces, [..., K]."""
 
 
 class ValueLabels(FaceLabels):
@@ -80,8 +80,8 @@ class PointLabels(FaceLabels):
 
 
 def mirrored_points(names: Sequence[str], points: Tensor) -> Tensor:
-    """Coordinates [..., K], such as ``left_eye_x`` in [0, 1] of the width, of the mirrored picture: what was left is
-    right."""
+    """The points' coordinates in the mirrored picture, [..., K], such as ``left_eye_x`` in [0, 1] of the width; left
+    and right change places."""
     other = {"left": "right", "right": "left"}
     partners = ["_".join(other.get(word, word) for word in name.split("_")) for name in names]
     swapped = points[..., [names.index(name) for name in partners]]
@@ -90,7 +90,7 @@ def mirrored_points(names: Sequence[str], points: Tensor) -> Tensor:
 
 
 class RegionLabels(FaceLabels):
-    """Which of :data:`~spnn.data.faces.measures.REGIONS` a cell shows most of, see
+    """A map with one of :data:`~spnn.data.faces.measures.REGIONS` in each cell, the one that it shows most of, see
     :class:`~spnn.readout.ClassMap`."""
 
     def __init__(self, size: int, grid: int):

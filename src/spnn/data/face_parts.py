@@ -1,7 +1,7 @@
-"""The parts of a face that CelebAMask-HQ has masks of, a file for each, as regions of rendered faces.
+"""The parts of a face for which CelebAMask-HQ has masks, a file for each, as regions of rendered faces.
 
 References:
-    MaskGAN (Lee et al., 2020), https://github.com/switchablenorms/CelebAMask-HQ; ``g_mask.py`` there lays the parts on
+    MaskGAN (Lee et al., 2020), https://github.com/switchablenorms/CelebAMask-HQ; its ``g_mask.py`` lays the parts over
     each other in this order
 """
 
@@ -22,14 +22,14 @@ PARTS = {
 
 
 def read_parts(image: str, *masks: str) -> np.ndarray:
-    """The places in :data:`~spnn.data.faces.measures.REGIONS` of a mask's pixels, uint8 [H, W].
+    """Return the region of each pixel as its place in :data:`~spnn.data.faces.measures.REGIONS`, uint8 [H, W].
 
     Arguments:
         image: The image's file, for messages.
-        masks: Files such as ``00000_l_eye.png``, in the order of :data:`PARTS`: not black where the part is.
+        masks: Files such as ``00000_l_eye.png``, in the order of :data:`PARTS`; pixels that show the part aren't black.
 
     Raises:
-        InputError: If there are none, they differ in size, or one can't be read.
+        InputError: If there are no masks, they differ in size, or one can't be read.
     """
     regions = None
     for path in masks:

@@ -33,24 +33,24 @@ _FORMATS = {
     "TIFF",
     "WEBP",
 }
-_TURNS = {  # EXIF's orientation to what undoes it
+_TURNS = {  # EXIF's orientation to the transposition that undoes it
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
     5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }  # fmt: skip
-_NO_PICTURES = {"thumbs.db", "desktop.ini"}  # that Windows leaves; other systems' names begin with a dot
+_NO_PICTURES = {"thumbs.db", "desktop.ini"}  # files that Windows leaves; other systems' begin with a dot
 
 
 def suffixes() -> set[str]:
-    """How the names of files end that can be read, in lower case."""
+    """The endings of image files that can be read, in lower case."""
     return {suffix for suffix, kind in Image.registered_extensions().items() if kind in _FORMATS}
 
 
 def find_images(where: str | Path | Iterable[str | Path]) -> list[Path]:
-    """Return image files: a file, all of a folder in the order of their names, or those of a list of both.
+    """Return the image files given by a file, by a folder (all of its images, sorted by name), or by a list of both.
 
     Raises:
-        InputError: If something isn't there, or a folder has no image.
+        InputError: If a file or folder isn't there, or a folder has no image.
     """
     if not isinstance(where, str | Path):
         return [path for part in where for path in find_images(part)]
@@ -83,10 +83,10 @@ def find_images(where: str | Path | Iterable[str | Path]) -> list[Path]:
 def decode_image(path: str | Path, image_shape: Sequence[int]) -> np.ndarray:
     """Return an image as uint8 [H, W, C] for the shape (C, H, W) with C = 1 or 3.
 
-    It is turned as its camera says, cropped around its middle to the wanted proportions, and resized with antialiasing;
-    16 bits become 8, and what is transparent, white. Damaged notes of the camera (EXIF) don't matter.
-    A JPEG is decoded at a half, a quarter or an eighth of its size where that is still enough: the decoder then does
-    the averaging, several times faster (the difference is that of another resampling filter).
+    The image is rotated as its EXIF data say, cropped around its middle to the wanted proportions, and resized with
+    antialiasing; 16 bits become 8, and transparent parts become white. Damaged EXIF data are ignored. A JPEG is decoded
+    at a half, a quarter or an eighth of its size where that is still large enough: the decoder then does the averaging,
+    several times faster (the result differs only as much as with another resampling filter).
 
     Raises:
         InputError: If the file can't be read as an image.
@@ -98,14 +98,14 @@ def decode_image(path: str | Path, image_shape: Sequence[int]) -> np.ndarray:
         with Image.open(path) as file:
             orientation = _orientation(file)
             turned = orientation >= 5
-            tall, wide = (width, height) if turned else (height, width)  # as it lies in the file
+            tall, wide = (width, height) if turned else (height, width)  # as stored in the file
             scale = max(tall / file.height, wide / file.width)
             drafted = file.draft(None, (math.ceil(file.width * scale), math.ceil(file.height * scale)))
-            # The decoder rounds sizes up; what the file holds may end within the last row and column.
+            # The decoder rounds sizes up, so the picture may end within the last row and column.
             right, bottom = drafted[1][2:] if drafted else file.size
             across, down = min(right, bottom * wide / tall), min(bottom, right * tall / wide)
             left, top = (right - across) / 2, (bottom - down) / 2
-            # Cropped first, as a filter looks beyond the box that it is given.
+            # Crop first, because a filter looks beyond the box that it is given.
             x, y = int(left), int(top)
             image = _in_eight_bits(file).convert("RGB" if channels == 3 else "L")
             image = image.crop((x, y, math.ceil(left + across), math.ceil(top + down)))
@@ -119,15 +119,15 @@ def decode_image(path: str | Path, image_shape: Sequence[int]) -> np.ndarray:
 
 
 def _orientation(file: Image.Image) -> int:
-    """How the camera was held, by EXIF; 1, upright, where that isn't known."""
+    """EXIF's orientation: how the camera was held; 1, upright, if it isn't known."""
     try:
         return int(file.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:  # whatever Pillow comes across in a damaged block, or text for a number
+    except Exception:  # Pillow raises whatever it comes across in a damaged block, or finds text for a number
         return 1
 
 
 def _in_eight_bits(file: Image.Image) -> Image.Image:
-    """An opened image with 8 bits a channel, and nothing transparent."""
+    """Convert an opened image to 8 bits per channel, without transparency."""
     if file.mode.startswith("I;16") or (file.mode == "I" and file.format == "PNG"):
         return Image.fromarray((np.asarray(file).astype(np.float64) / 257).round().clip(0, 255).astype(np.uint8))
     if file.mode in ("I", "F"):
@@ -141,7 +141,7 @@ def _in_eight_bits(file: Image.Image) -> Image.Image:
 
 
 def upright_size(path: str | Path) -> tuple[int, int]:
-    """Width and height of an image, turned as its camera says; errors as :func:`decode_image`."""
+    """Width and height of an image after it is rotated as its EXIF data say; errors as :func:`decode_image`."""
     try:
         with Image.open(path) as file:
             return file.size[::-1] if _orientation(file) >= 5 else file.size

@@ -20,15 +20,15 @@ __all__ = ["ImageFolder"]
 class ImageFolder(ListedImages):
     """A folder of images and a table of their labels.
 
-    The table is a CSV file: a header, then a row per image, its file's name first, then its labels: 0 or 1 (or −1 or
-    1, yes or no), numbers, or words for classes. A column ``split`` may hold train, val or test; without it, images
+    The table is a CSV file: a header, then a row per image with its file's name followed by its labels: 0 or 1 (or −1
+    or 1, yes or no), numbers, or words for classes. A column ``split`` may hold train, val or test; without it, images
     are shuffled and split 80/10/10.
 
     Arguments:
-        root: The folder with the table; images lie in there, or deeper.
+        root: The folder with the table; the images are in this folder or below it.
         table: The table's name.
-        seed: Of the shuffle.
-        readout: What columns hold, by name, where their contents don't say it: ``yes_no``, ``number`` or ``class``; or
+        seed: Seed of the shuffle.
+        readout: What columns hold, by name, where their contents don't show it: ``yes_no``, ``number`` or ``class``; or
             ``{kind: number, range: [0, 100], unit: years}``.
         **options: ``size``, ``cache``, ``cache_folder``, ``on_bad_image``, see
             :class:`~spnn.data.listed.ListedImages`.
@@ -54,7 +54,7 @@ class ImageFolder(ListedImages):
 
     @cached_property
     def table(self) -> Table:
-        """The table, its column ``split`` included."""
+        """The table, including its column ``split``."""
         path = self.search.file(self.table_name)
         if path is None:
             raise InputError(

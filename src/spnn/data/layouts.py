@@ -1,11 +1,11 @@
-"""Write rendered pictures as data sets of real ones lie on disk: to try a reader, or a whole experiment, without them.
+"""Write rendered pictures in the layouts of real data sets, to try a reader or a whole experiment without real data.
 
     python -m spnn.data.layouts celeba outputs/celeba --train 2000 --val 200 --test 200
 
 Layouts: ``celeba`` (the authors' text files), ``celeba_kaggle`` (CSV files, images two folders deep),
 ``celebahq`` (CelebAMask-HQ, with masks of faces' parts), ``image_folder`` (a table of attributes beside the images) and
-``mask_folder`` (a map of regions for each image), all of faces; and ``voc`` (Pascal VOC), of scenes of shapes with
-their boxes.
+``mask_folder`` (a map of regions for each image), all of faces; and ``voc`` (Pascal VOC), scenes of shapes with their
+boxes.
 """
 
 import argparse
@@ -31,7 +31,7 @@ __all__ = ["LAYOUTS", "write_faces", "write_scenes"]
 LAYOUTS = ("celeba", "celeba_kaggle", "celebahq", "image_folder", "mask_folder")
 
 _PARTS = {"skin": "skin", "hair": "hair", "clothes": "cloth", "glasses": "eye_g", "hat": "hat"}  # as CelebAMask-HQ's
-_MASK = 128  # pixels that maps of regions are drawn with: larger ones take seconds
+_MASK = 128  # height and width in pixels of maps of regions: larger ones take seconds to draw
 _POINTS = [name.replace("_", "", name.count("_") - 1) for name in POINTS]  # as CelebA calls them: lefteye_x
 _FOLDERS = {
     "celeba": "img_align_celeba",
@@ -47,15 +47,15 @@ def write_faces(
 ) -> None:
     """Write rendered faces in a data set's layout.
 
-    CelebA's images have 178x218 pixels: the face fills the central square, which is what readers crop; above and below,
-    the border's pixels continue. CelebAMask-HQ has no partition: readers split it 80/10/10 by number. Its masks have
+    CelebA's images have 178x218 pixels: the face fills the central square, which readers crop; above and below it, its
+    border pixels are repeated. CelebAMask-HQ has no partition: readers split it 80/10/10 by number. Its masks have
     512x512 pixels, those of ``mask_folder`` at most 128x128.
 
     Arguments:
         root: Folder to make; it must be new or empty.
         layout: One of :data:`LAYOUTS`.
         train, val, test: Number of images in each part.
-        size: Height and width of the images, but for CelebA's.
+        size: Height and width of the images, except for CelebA's.
         seed: Seed of the renderer.
 
     Raises:
@@ -106,8 +106,8 @@ def write_faces(
 
 
 def _write_parts(folder: Path, index: int, regions: np.ndarray) -> None:
-    """Write a map of regions as masks of the face's parts, white on black; brows are with the hair, and all of the face
-    is skin."""
+    """Write a map of regions as masks of the face's parts, white on black. Brows belong to the hair, and the rest of
+    the face is skin."""
     left = np.arange(regions.shape[1]) < regions.shape[1] / 2
     masks = {part: regions == REGIONS.index(region) for region, part in _PARTS.items()}
     eyes = regions == REGIONS.index("eyes")

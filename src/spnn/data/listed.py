@@ -1,4 +1,4 @@
-"""Images as files, listed in a table of labels: what all readers of data sets on disk share."""
+"""Image files and their labels: the code that all readers of data sets on disk share."""
 
 import hashlib
 import logging
@@ -37,10 +37,10 @@ class Listing(NamedTuple):
     """Images as files.
 
     Attributes:
-        folder: Where they lie.
-        names: Their paths in there, text [N].
-        labels: [N, K], or what they are read from, [N].
-        split: The place of each one's split in :data:`SPLITS`, [N].
+        folder: The folder that they are in.
+        names: Their paths in that folder, text [N].
+        labels: The labels, [N, K], or where to read them from, text [N].
+        split: The place of each image's split in :data:`SPLITS`, [N].
     """
 
     folder: Path
@@ -54,22 +54,22 @@ class Listing(NamedTuple):
 
 
 def in_order(count: int) -> np.ndarray:
-    """Splits of images in their order: 80 % train, 10 % val, 10 % test."""
+    """Split images in their order: 80 % train, 10 % val, 10 % test."""
     return np.repeat([0, 1, 2], np.diff([0, count * 8 // 10, count * 9 // 10, count]))
 
 
 def subfolders(place: Path) -> list[Path]:
-    """The folders in a folder, by name, but for those that systems leave."""
+    """The folders in a folder, sorted by name, except for those that operating systems leave behind."""
     hidden = {"__MACOSX"}
     return sorted(p for p in place.iterdir() if p.is_dir() and not p.name.startswith(".") and p.name not in hidden)
 
 
 def split_folders(root: Path) -> dict[int | None, Path]:
-    """The folders ``train``, ``val`` and ``test`` in a folder, by the split's place; without ``train``, there are no
-    splits, and None has the folder itself.
+    """Return the folders ``train``, ``val`` and ``test`` in a folder, by the split's place. Without ``train``, there
+    are no splits, and the key None stands for the folder itself.
 
     Raises:
-        InputError: If there are others beside them.
+        InputError: If there are other folders beside these.
     """
     folders = subfolders(root)
     splits = {_FOLDERS[folder.name.lower()]: folder for folder in folders if folder.name.lower() in _FOLDERS}
@@ -83,12 +83,12 @@ def split_folders(root: Path) -> dict[int | None, Path]:
 def shuffled_splits(
     split: int | None, count: int, there: Container[int | None], random: np.random.Generator
 ) -> list[int]:
-    """The splits of images that belong together, such as those of one class.
+    """Return the splits of images that belong together, such as those of one class.
 
     Arguments:
-        split: Whose folder they lie in; None if there are no splits, for 80/10/10.
-        count: How many there are.
-        there: The splits that have folders. Of one that is missing, a tenth of the training images takes the place.
+        split: The split whose folder they are in; None if there are no splits, which splits them 80/10/10.
+        count: The number of images.
+        there: The splits that have folders. A tenth of the training images takes the place of a missing one.
         random: Shuffles them.
     """
     if split is None:
@@ -99,7 +99,7 @@ def shuffled_splits(
 
 
 def fingerprint(folder: Path, names: Iterable[str], *code: str) -> str:
-    """A digest of all that changes what is read from files in a folder: the files, and the modules that read them."""
+    """A digest of everything that affects what is read from a folder: its files, and the modules that read them."""
     facts = hashlib.sha256(b"".join(Path(module).read_bytes() for module in code) + PIL.__version__.encode())
     for name in names:
         status = os.stat(os.path.join(folder, name))  # there may be half a million
@@ -108,7 +108,7 @@ def fingerprint(folder: Path, names: Iterable[str], *code: str) -> str:
 
 
 class _Files:
-    """Images decoded as they are asked for, as if they were an array uint8 [N, H, W, C]."""
+    """Images that are decoded when they are indexed, as if they were an array uint8 [N, H, W, C]."""
 
     def __init__(self, paths: list[str], image_shape: tuple[int, int, int]):
         self.paths, self.image_shape = paths, image_shape
@@ -125,19 +125,19 @@ class ListedImages(Source):
 
     Arguments:
         root: Folder of the data set; its parts are found in nested folders, too.
-        size: Height and width to which images are cropped and resized, in pixels.
+        size: Height and width that images are cropped and resized to, in pixels.
         cache: Decode all images once, to uint8 arrays in ``cache_folder`` (3 size² bytes each) that later runs map
-            into memory, instead of in each epoch anew.
-        cache_folder: Where these go.
+            into memory, instead of decoding them again in each epoch.
+        cache_folder: The folder for these arrays.
         on_bad_image: What to do about files that are missing or can't be decoded: ``error`` names them and stops,
-            ``skip`` leaves them out and logs how many; to know them, it decodes all images once.
+            ``skip`` leaves them out and logs how many; it decodes all images once to find them.
 
     Raises:
-        InputError: If an option has an impossible value; when the images are first needed, if they can't be read.
+        InputError: If an option has an impossible value; or, when the images are first needed, if they can't be read.
     """
 
     title: ClassVar[str]
-    """What the data set is called in messages."""
+    """The data set's name in messages."""
 
     def __init__(
         self,
@@ -181,7 +181,7 @@ class ListedImages(Source):
     def listing(self) -> Listing:
         """The images that are there, in all splits."""
         listing = self.read()
-        # One look into each folder, not one at each file.
+        # List each folder once, instead of looking for each file.
         parts = [os.path.split(name) for name in listing.names.tolist()]
         parents = [parent for parent in {parent for parent, _ in parts} if (listing.folder / parent).is_dir()]
         there = {(parent, name) for parent in parents for name in os.listdir(listing.folder / parent)}
@@ -195,17 +195,17 @@ class ListedImages(Source):
 
     @property
     def paths(self) -> list[str]:
-        """Those of the listed images."""
+        """The paths of the listed images."""
         return [str(self.listing.folder / name) for name in self.listing.names.tolist()]
 
     @property
     def labels(self) -> np.ndarray:
-        """Those of the listed images, [N, K]."""
+        """The labels of the listed images, [N, K]."""
         return self.listing.labels
 
     @cached_property
     def decoded(self) -> dict[str, np.ndarray]:
-        """Of each listed image: ``readable``, bool [N], and ``images``, uint8 [N, H, W, 3], if these are kept."""
+        """For each listed image, ``readable``, bool [N], and ``images``, uint8 [N, H, W, 3], if these are kept."""
         kind, listing = "images" if self.cache else "readable", self.listing
         digest = fingerprint(listing.folder, listing.names.tolist(), files.__file__)
         key = f"{kind} of {self.title} size={self.image_shape[1]} files={digest}"
@@ -213,9 +213,9 @@ class ListedImages(Source):
 
     @cached_property
     def readable(self) -> np.ndarray:
-        """The listed images' places, [N], but for those that are known to be unreadable."""
+        """The places of the listed images, [N], except for those that are known to be unreadable."""
         readable = np.ones(len(self.listing.names), dtype=bool)
-        if self.cache or self.on_bad_image == "skip":  # else it shows when they are reached
+        if self.cache or self.on_bad_image == "skip":  # otherwise bad images show up when they are loaded
             readable = np.asarray(self.decoded["readable"])
             self._without(self.listing, readable, "unreadable")
         return np.flatnonzero(readable)
@@ -226,7 +226,7 @@ class ListedImages(Source):
         return ArrayDataset(images, self.labels[rows], self.paths, rows)
 
     def _without(self, listing: Listing, good: np.ndarray, otherwise: str) -> Listing:
-        """The good images, in all splits. Others are logged, or raise InputError, as ``on_bad_image`` says."""
+        """Keep the good images of all splits. Bad ones are logged or raise InputError, as ``on_bad_image`` demands."""
         if not good.all():
             bad = [str(listing.folder / name) for name in listing.names[~good]]
             found = f"{len(bad)} of {len(good)} images of {self.title} are {otherwise}: {some_of(bad, 5)}"

@@ -16,10 +16,10 @@ __all__ = ["MaskFolder"]
 
 
 def read_picture(image: str, mask: str) -> np.ndarray:
-    """The numbers of a mask's pixels, uint8 [H, W].
+    """Return the numbers of a mask's pixels, uint8 [H, W].
 
     Raises:
-        InputError: If it has several channels, numbers beyond 255, or other proportions than its upright image.
+        InputError: If the mask has several channels, numbers beyond 255, or other proportions than its upright image.
     """
     numbers = pixels(mask)
     if numbers.ndim != 2:
@@ -40,18 +40,18 @@ def read_picture(image: str, mask: str) -> np.ndarray:
 class MaskFolder(MaskedImages):
     """A folder of images and a folder of masks, PNGs of the same names: ``images/1.jpg`` and ``masks/1.png``.
 
-    A mask's pixel is its class's number. Both may lie deeper, as ``images/a/1.jpg`` and ``masks/a/1.png``. With splits
-    they lie in ``train/images`` and ``train/masks``, or in ``images/train`` and ``masks/train``, and so those of
-    ``val`` and ``test``; of one that is missing, a tenth of the training images takes the place. Without splits, images
-    are shuffled and split 80/10/10.
+    A mask's pixels are the numbers of their classes. Both files may be in subfolders, as in ``images/a/1.jpg`` and
+    ``masks/a/1.png``. With splits, they are in ``train/images`` and ``train/masks``, or in ``images/train`` and
+    ``masks/train``, and likewise for ``val`` and ``test``; a tenth of the training images takes the place of a missing
+    one. Without splits, images are shuffled and split 80/10/10.
 
-    The file ``classes.txt`` may name the classes, a line for each number from 0. Without it they are the numbers that
-    most of some cell has, called ``class 0`` and so on.
+    The file ``classes.txt`` may name the classes, a line for each number from 0. Without it, the classes are those
+    numbers that are the most frequent in at least one cell, and they are called ``class 0`` and so on.
 
     Arguments:
-        root: The folder with these.
-        images, masks: What the two folders are called.
-        seed: Of the shuffle.
+        root: The folder with these two folders.
+        images, masks: The names of the two folders.
+        seed: Seed of the shuffle.
         **options: ``size``, ``grid``, ``ignore``, ``cache``, ``cache_folder``, ``on_bad_image``, see
             :class:`~spnn.data.masks.MaskedImages`.
     """
@@ -142,7 +142,7 @@ class MaskFolder(MaskedImages):
         return super().labels
 
     def _pairs(self, root: Path) -> dict[int | None, tuple[Path, Path]]:
-        """The folders of images and of their masks, by the split's place."""
+        """The folders of images and of their masks, by the split's place; the key is None if there are no splits."""
         images, masks = (root / name for name in self.folders)
         if images.is_dir():
             pairs = {
@@ -162,10 +162,10 @@ class MaskFolder(MaskedImages):
 
 
 def _by_stem(folder: Path, endings: set[str]) -> dict[str, Path]:
-    """The files in a folder, and in those within, by their paths in it, without the ending.
+    """Return the files in a folder and its subfolders, by their paths in it without the ending.
 
     Raises:
-        InputError: If two have the same.
+        InputError: If two files have the same path without the ending.
     """
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):

@@ -1,4 +1,4 @@
-"""Images whose labels are maps of classes, read from masks: images whose pixels are the classes' numbers."""
+"""Images whose labels are maps of classes, read from masks, which are images whose pixels are the classes' numbers."""
 
 import sys
 from abc import abstractmethod
@@ -21,16 +21,16 @@ __all__ = ["MaskedImages", "cells_of", "pixels"]
 
 
 class MaskedImages(ListedImages):
-    """Images on disk, with a map of classes for each: a grid over what is seen of the image, the central square, with
-    what most of a cell's pixels are. Masks may have another size than their image.
+    """Images on disk, with a map of classes for each: a grid over the image's central square, which is the part that
+    models see, with the class of most pixels in each cell. Masks may have another size than their image.
 
-    Masks are read once, on all cores, to ``cache_folder``. A subclass lists, in place of labels, where each image's
-    masks are, from ``root`` on, and its readout is a :class:`~spnn.readout.ClassMap`.
+    Masks are read once, on all cores, into ``cache_folder``. In place of labels, a subclass lists the paths of each
+    image's masks, relative to ``root``; its readout is a :class:`~spnn.readout.ClassMap`.
 
     Arguments:
         grid: Cells down and across, a divisor of the size; None if labels are no map.
-        ignore: The number of pixels that count for nothing, if there is one. A cell that has no others isn't known: it
-            adds nothing to the loss, and isn't scored.
+        ignore: The number that marks pixels to ignore, if there is one. A cell with no other pixels is unknown: it adds
+            nothing to the loss, and isn't scored.
         root, size, cache, cache_folder, on_bad_image: See :class:`~spnn.data.listed.ListedImages`.
 
     Raises:
@@ -55,19 +55,20 @@ class MaskedImages(ListedImages):
 
     @property
     def map(self) -> ClassMap:
-        """The readout, where labels are a map."""
+        """The readout, if labels are a map."""
         assert isinstance(self.readout, ClassMap)
         return self.readout
 
     @abstractmethod
     def masks(self) -> list[tuple[str, ...]]:
-        """The files of each listed image's masks, from ``root`` on."""
+        """The files of each listed image's masks, relative to ``root``."""
 
     @cached_property
     def cells(self) -> dict[str, np.ndarray]:
-        """Of each listed image: ``cells``, the number that most of a cell's pixels have, uint8 [N, grid, grid], where
-        that is known, else the one to ignore; ``highest``, the highest of its pixels, [N]; and ``readable``, [N]."""
-        assert self.grid is not None  # else labels are no map, and there are no masks to read
+        """For each listed image: ``cells``, the number that most pixels of a cell have, uint8 [N, grid, grid], or the
+        number to ignore where that is unknown; ``highest``, the highest number of its pixels, [N]; and ``readable``,
+        [N]."""
+        assert self.grid is not None  # without a grid, labels are no map, and there are no masks to read
         root, files = Path(self.where).expanduser(), self._files()
         digest = fingerprint(root, chain(*files), __file__, str(sys.modules[self.read_mask.__module__].__file__))
         key = f"cells of {self.title} grid={self.grid} ignore={self.ignore} files={digest}"
@@ -75,10 +76,10 @@ class MaskedImages(ListedImages):
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """Those of the listed images, bool [N, K]."""
+        """The labels of the listed images, bool [N, K]."""
         if self.grid is None:
             return super().labels
-        places = np.full(256, len(self.numbers))  # of no class: not known
+        places = np.full(256, len(self.numbers))  # by default, no class: unknown
         places[list(self.numbers)] = np.arange(len(self.numbers))
         return self.map.labels_of(places[self.cells["cells"]])
 
@@ -104,15 +105,15 @@ class MaskedImages(ListedImages):
         return super().mirror(labels) if self.grid is None else self.map.mirror(labels)
 
     def _files(self) -> list[tuple[str, ...]]:
-        """Each listed image and its masks, from ``root`` on."""
+        """Each listed image and its masks, relative to ``root``."""
         inside = self.listing.folder.relative_to(Path(self.where).expanduser())
         names = zip(self.listing.names.tolist(), self.masks(), strict=True)
         return [((inside / name).as_posix(), *masks) for name, masks in names]
 
 
 def pixels(path: str | Path, mode: str | None = None) -> np.ndarray:
-    """The pixels of a mask as they are stored, the places in its palette if it has one, or in another of Pillow's
-    modes.
+    """Return the pixels of a mask as they are stored (places in its palette, if it has one), or converted to one of
+    Pillow's modes.
 
     Raises:
         InputError: If it can't be read.
@@ -125,11 +126,11 @@ def pixels(path: str | Path, mode: str | None = None) -> np.ndarray:
 
 
 def cells_of(numbers: np.ndarray, grid: int, ignore: int | None = None) -> np.ndarray:
-    """What most pixels are in each cell of a grid over a mask's central square; of two that are as many, the smaller.
+    """Return the most frequent number in each cell of a grid over a mask's central square; the smaller one in a tie.
 
     Arguments:
         numbers: The mask, uint8 [H, W].
-        grid: Cells down and across. A square that they don't divide is made larger, by taking the nearest pixels.
+        grid: Cells down and across. If they don't divide the square, it is enlarged by taking the nearest pixels.
         ignore: The number that doesn't count.
 
     Returns:

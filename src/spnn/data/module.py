@@ -1,4 +1,4 @@
-"""A Lightning data module over any source: loaders, scaling to [-1, 1], random changes of training images."""
+"""A Lightning data module for any source: loaders, scaling to [-1, 1], random changes of training images."""
 
 import math
 from collections.abc import Callable
@@ -22,27 +22,27 @@ Batch = dict[str, Tensor]
 
 
 def scale_to_unit_range(image: Tensor) -> Tensor:
-    """uint8 in [0, 255] to float in [-1, 1]."""
+    """Scale uint8 in [0, 255] to float in [-1, 1]."""
     return image.float() / 127.5 - 1
 
 
 class ImageData(L.LightningDataModule):
     """Batches ``{"image": float [B, C, H, W] in [-1, 1], "labels": float [B, K], "index": [B]}``.
 
-    Images travel to the device as bytes and are scaled there. All that is random in a training step (flips, and the
-    noise that comes after) is a function of the seed, the step and the process, so training that was interrupted can go
-    on as if it had not been.
+    Images travel to the device as bytes and are scaled there. All random numbers of a training step (flips, and the
+    noise that comes after) depend only on the seed, the step and the process, so interrupted training can continue as
+    if it had not been interrupted.
 
     Arguments:
         source: Where the images come from.
         batch_size: Images per batch (and per device).
-        flip: Mirror each training image with probability one half, and labels that say where something is with it.
+        flip: Mirror each training image with probability one half, together with labels that describe positions.
         augment: Further changes of each training image, uint8 [C, H, W] to the same shape, such as a transform of
-            :mod:`torchvision.transforms.v2`; on the device, one image at a time.
-        batches: Batches that the training loader gives in all; the data are shuffled anew each time they are used up.
-            None for as many as there are data.
-        num_workers: Processes that load; none does where images lie in arrays.
-        seed: Of the order of images and of all that is random in a step.
+            :mod:`torchvision.transforms.v2`; applied on the device, one image at a time.
+        batches: Total number of batches from the training loader; the data are reshuffled each time they are used up.
+            None for one pass over the data.
+        num_workers: Processes that load images; none are used if the images are in arrays.
+        seed: Seed of the order of images and of all random numbers in a step.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class ImageData(L.LightningDataModule):
         self.source.prepare()
 
     def setup(self, stage: str) -> None:
-        """Look at what the source gives, see :func:`~spnn.data.sources.check_split`."""
+        """Check the source's splits, see :func:`~spnn.data.sources.check_split`."""
         for name in SPLITS if stage == "fit" else ():
             check_split(self.source, name)
 
@@ -90,14 +90,14 @@ class ImageData(L.LightningDataModule):
         dataset = self.source.split(split)
         if self.trainer is None or self.trainer.world_size == 1:
             return self._loader(dataset, batch_size=min(self.batch_size, len(dataset)))
-        # Each image once, and as many batches in each process, which may wait for the others at each.
+        # Each image once, and the same number of batches in each process, as they may wait for each other at each one.
         size, rank = self.trainer.world_size, self.trainer.global_rank
         own = range(rank % len(dataset), len(dataset), size)
         batches = math.ceil(math.ceil(len(dataset) / size) / self.batch_size)
         return self._loader(dataset, batch_sampler=[list(own[i::batches]) for i in range(batches)])
 
     def _loader(self, dataset: LabelledImages, **options: Any) -> DataLoader:
-        in_arrays = isinstance(getattr(dataset, "images", None), np.ndarray)  # one indexing needs no process
+        in_arrays = isinstance(getattr(dataset, "images", None), np.ndarray)  # indexing an array needs no worker
         workers = 0 if in_arrays else self.num_workers
         return DataLoader(
             dataset,
@@ -109,8 +109,8 @@ class ImageData(L.LightningDataModule):
         )
 
     def validation_batch(self, number: int, most: int | None = None) -> Batch:
-        """The images of one batch of the validation split, or the first few of them, scaled; numbers beyond the last go
-        round."""
+        """One batch of the validation split, or its first few images, scaled; places beyond the last image start over
+        from the first."""
         dataset = self.source.split("val")
         first, count = number * self.batch_size, min(self.batch_size, len(dataset), most or self.batch_size)
         batch = default_collate([dataset[i % len(dataset)] for i in range(first, first + count)])
@@ -137,7 +137,7 @@ class ImageData(L.LightningDataModule):
 
 
 def _of_the_same_kind(image: Tensor, changed: Tensor) -> Tensor:
-    """A changed image; raise InputError if it is no bytes of the same shape."""
+    """Return a changed image; raise InputError unless it is uint8 of the same shape."""
     if not isinstance(changed, Tensor) or changed.dtype != torch.uint8 or changed.shape != image.shape:
         found = f"{changed.dtype} {list(changed.shape)}" if isinstance(changed, Tensor) else type(changed).__name__
         raise InputError(
@@ -148,5 +148,5 @@ def _of_the_same_kind(image: Tensor, changed: Tensor) -> Tensor:
 
 
 def collate(batch: Batch | list[Batch]) -> Batch:
-    """Stack a list of items; what is a batch already stays as it is."""
+    """Stack a list of items; a batch is returned unchanged."""
     return batch if isinstance(batch, dict) else default_collate(batch)

@@ -9,18 +9,18 @@ __all__ = ["ShuffledBatches"]
 
 
 class ShuffledBatches(Sampler[list[int]]):
-    """Batches from an endless row of shuffles of a data set; several processes share each batch.
+    """Batches from an endless sequence of shuffles of a data set; several processes share each batch.
 
-    Which images batch ``k`` has depends on ``k`` and the seed alone, so training that was interrupted goes on with the
-    images that it would have seen, and processes together see what one of them with the whole batch would.
+    The images of batch ``k`` depend on ``k`` and the seed alone, so interrupted training continues with the images that
+    it would have seen, and several processes together see the same images as one process with the whole batch.
 
     Arguments:
         size: Images in the data set.
-        batch_size: Images of a batch, for each process.
-        batches: How many batches there are in all.
-        seed: Of the shuffles.
+        batch_size: Images per batch, for each process.
+        batches: Total number of batches.
+        seed: Seed of the shuffles.
         start: The first batch to give.
-        rank, world_size: Of the process, and how many there are.
+        rank, world_size: The process's number, and how many processes there are.
     """
 
     def __init__(

@@ -19,16 +19,16 @@ __all__ = ["SHAPES", "Scenes", "make_scene"]
 SHAPES = ("ellipse", "rectangle", "triangle")
 
 _MOST = 3  # shapes
-_SIDES = (0.25, 0.45)  # of boxes, as shares of the picture
-_SAMPLES = 4  # across and down, of each pixel
+_SIDES = (0.25, 0.45)  # least and greatest side of a box, as shares of the picture
+_SAMPLES = 4  # samples per pixel, across and down
 
 
 def make_scene(seed: int, index: int, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Render scene ``index`` of the series ``seed``; no two boxes touch.
 
     Arguments:
-        seed: Of the series.
-        index: Place in it.
+        seed: Seed of the series.
+        index: Place in the series.
         size: Height and width in pixels.
 
     Returns:
@@ -45,7 +45,7 @@ def make_scene(seed: int, index: int, size: int) -> tuple[np.ndarray, np.ndarray
         if len(boxes) < wanted and all((box[2:] < b[:2]).any() or (b[2:] < box[:2]).any() for b in boxes):
             boxes.append(box)
     kinds = random.integers(0, len(SHAPES), len(boxes))
-    hues = (random.uniform() + np.arange(len(boxes) + 1) / (len(boxes) + 1)) % 1  # far from each other
+    hues = (random.uniform() + np.arange(len(boxes) + 1) / (len(boxes) + 1)) % 1  # evenly spaced: they differ clearly
     across = (np.arange(size * _SAMPLES) + 0.5) / (size * _SAMPLES)
     fine = np.empty((size * _SAMPLES, size * _SAMPLES, 3), np.float32)
     fine[:] = colorsys.hsv_to_rgb(hues[0], random.uniform(0.2, 0.6), random.uniform(0.2, 0.5))
@@ -68,7 +68,7 @@ class Scenes(Source):
     Arguments:
         size: Height and width in pixels.
         train, val, test: Number of scenes in each split.
-        seed: Of the renderer; another seed, other scenes.
+        seed: Seed of the renderer; another seed gives other scenes.
         cache: Folder where the rendered scenes are kept.
         grid: Cells of the maps, down and across.
 
@@ -93,15 +93,15 @@ class Scenes(Source):
 
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
-        """Of all scenes of all splits: ``images`` uint8 [N, H, W, 3], ``boxes`` float32 [N, 3, 4] and ``kinds`` int8
-        [N, 3], -1 where there is none."""
+        """All scenes of all splits: ``images`` uint8 [N, H, W, 3], ``boxes`` float32 [N, 3, 4] and ``kinds`` int8
+        [N, 3], -1 where there is no box."""
         count, renderer = sum(self.counts), hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
         key = f"scenes size={self.size} seed={self.seed} count={count} renderer={renderer}"
         return cached_arrays(self.cache, key, range(count), partial(_render, self.seed, self.size))
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """Those of all scenes, float32 [N, K]."""
+        """The labels of all scenes, float32 [N, K]."""
         boxes, kinds = (torch.from_numpy(np.array(self.arrays[name])) for name in ("boxes", "kinds"))
         there = (row[row >= 0].tolist() for row in kinds)
         rows = [self.readout.labels_of(row[: len(some)], some) for row, some in zip(boxes, there, strict=True)]

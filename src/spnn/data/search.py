@@ -8,12 +8,12 @@ from spnn.errors import InputError, some_of
 
 __all__ = ["Search"]
 
-_DEPTH = 4  # levels of folders below the root that are looked into
+_DEPTH = 4  # levels of folders below the root that are searched
 _ARCHIVES = (".zip", ".7z", ".001", ".rar", ".tar", ".gz", ".tgz")
 
 
 class Search:
-    """What lies below a folder, looked through once; what is nearer to the top is found first.
+    """The files below a folder, listed once; files nearer to the top are found first.
 
     Arguments:
         root: The folder.
@@ -34,19 +34,19 @@ class Search:
         self.files: dict[Path, set[str]] = {path: found[path] for path in sorted(found, key=lambda p: len(p.parts))}
 
     def file(self, *names: str) -> Path | None:
-        """The nearest file that has one of the names; None if there is none.
+        """Return the nearest file with one of the names; None if there is none.
 
         Raises:
-            InputError: If there are several equally near.
+            InputError: If several are equally near.
         """
         return self._nearest(folder / name for folder, files in self.files.items() for name in names if name in files)
 
     def folder_of(self, names: Sequence[str]) -> Path | None:
-        """The folder that holds most of the files, whose names may have folders in them, the nearest of several; None
-        if none holds any.
+        """Return the folder that holds the most of the named files; the names may include folders. In a tie, return the
+        nearest; None if no folder holds any.
 
         Raises:
-            InputError: If there are several equally near.
+            InputError: If several are equally near.
         """
         by_parent: dict[str, set[str]] = {}
         for name in names:
@@ -65,9 +65,9 @@ class Search:
         return self._nearest(alike)
 
     def resolve(self, folder: Path, names: Sequence[str]) -> list[str]:
-        """Paths of files from a folder. Where one isn't there, another below the root is taken if it is the only one of
-        that name, in any case: tables may leave out folders. Else it stays as it is.
-        """
+        """Return the files' paths relative to a folder. Tables may leave out folders, so if a file isn't there, the
+        only file of that name (in any case) below the root is taken instead. If there isn't just one, the name stays
+        unchanged."""
         everywhere: dict[str, list[Path]] = {}
         for place, files in self.files.items():
             for file in files:
@@ -84,7 +84,7 @@ class Search:
         return found
 
     def describe(self) -> str:
-        """What there is, in a few lines."""
+        """Describe what was found, in a few lines."""
         lines = []
         for folder, files in list(self.files.items())[:8]:
             lines.append(f"  {folder}: {f'{len(files)} files ({some_of(sorted(files))})' if files else 'no files'}")
@@ -98,7 +98,7 @@ class Search:
     def _nearest(self, paths: Iterable[Path]) -> Path | None:
         paths = list(paths)
         nearest = [path for path in paths if len(path.parts) == len(paths[0].parts)]
-        if len(nearest) > 1:  # CelebA's images as they were found have the same names as the aligned ones
+        if len(nearest) > 1:  # CelebA's original images have the same names as the aligned ones
             nearest = [path for path in nearest if "align" in path.name] or nearest
         if len(nearest) > 1:
             raise InputError(

@@ -1,6 +1,6 @@
 """Where images and their labels come from. A source names the labels and gives three splits.
 
-Faces, digits or a user's own images are the same to the rest of the project.
+The rest of the project treats faces, digits and a user's own images in the same way.
 """
 
 import hashlib
@@ -28,36 +28,36 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 class Source(ABC):
-    """Images with labels: yes-or-no answers, unless :attr:`readout` is another."""
+    """Images with labels: yes-or-no answers, unless :attr:`readout` is overridden."""
 
     label_names: tuple[str, ...]
     """Names of the K labels, in order."""
     image_shape: tuple[int, int, int]
     """(C, H, W)."""
     licence: str | None = None
-    """Of the images and labels, and so of what is trained on them, if it is known."""
+    """The licence of the images and labels, and so of models trained on them, if it is known."""
 
     @cached_property
     def readout(self) -> Readout:
-        """What the labels are, and the outputs of networks that predict them."""
+        """What the labels mean, and the outputs of networks that predict them."""
         return Binary(self.label_names)
 
     def facts(self) -> list:
-        """What a run keeps of the labels, as JSON: their names, in order, or more."""
+        """The facts about the labels that a run keeps, as JSON: their names, in order, or more."""
         return list(self.label_names)
 
     def recall(self, facts: list) -> None:
-        """Take for labels what a run has kept, whatever the data say by now."""
+        """Restore the labels from the facts that a run has kept, whatever the data say by now."""
         self.label_names = tuple(facts)
 
     def prepare(self) -> None:  # noqa: B027 - most sources have nothing to prepare
-        """Do once, in one process, what takes long and ends on disk."""
+        """Do slow work that writes to disk; called once, in one process."""
 
     def check(self) -> None:  # noqa: B027 - most sources are always there
-        """Raise InputError if the images are not there; quick."""
+        """Raise InputError if the images are not there; this must be quick."""
 
     def mirror(self, labels: Tensor) -> Tensor:
-        """Labels [B, K] of images that were mirrored: the same, unless they say where something is."""
+        """The labels [B, K] of mirrored images: the same, unless they describe positions."""
         return labels
 
     @abstractmethod
@@ -66,11 +66,11 @@ class Source(ABC):
 
 
 def check_split(source: Source, name: Split) -> None:
-    """Look at all labels and the first image of a split.
+    """Check all labels and the first image of a split.
 
     Raises:
-        InputError: If the split is empty, its labels are not what the readout takes them for, or the image is not of
-            bytes and of the source's shape.
+        InputError: If the split is empty, its labels don't fit the readout, or the image is not uint8 of the source's
+            shape.
     """
     of = f"the split {name!r} of {type(source).__name__}"
     with told(f"{of} can't be had"):
@@ -82,7 +82,7 @@ def check_split(source: Source, name: Split) -> None:
         )
     if len(split) == 0:
         raise InputError(f"{of} has no images.")
-    labels = torch.as_tensor(np.array(split.labels))  # a copy: those on a disk may be read-only
+    labels = torch.as_tensor(np.array(split.labels))  # copied, because labels on disk may be read-only
     if labels.shape != (len(split), len(source.label_names)):
         raise InputError(
             f"{of} has labels of shape {tuple(labels.shape)}, expected a row for each of its {len(split)} images and a "
@@ -113,11 +113,11 @@ class SyntheticFaces(Source):
     Arguments:
         size: Height and width in pixels.
         train, val, test: Number of faces in each split.
-        seed: Seed of the renderer; another seed, other faces.
+        seed: Seed of the renderer; another seed gives other faces.
         cache: Folder where the rendered faces are kept.
         labels: ``attributes``, yes or no; ``values``, such as ``tilt`` in degrees; ``points``, such as ``nose_x`` in
-            [0, 1] of the width; or ``regions``, a coarse map of what a cell shows most of, such as ``hair[2,3]`` (row
-            and column, from 0).
+            [0, 1] of the width; or ``regions``, a coarse map of the region that each cell shows most of, such as
+            ``hair[2,3]`` (row and column, from 0).
         grid: Cells of that map, down and across; a divisor of the size.
 
     Raises:
@@ -167,16 +167,16 @@ class SyntheticFaces(Source):
         return labels if self.measured is None else self.measured.mirror(labels)
 
     def split(self, name: Split) -> LabelledImages:
-        if name not in self.splits:  # rendered apart: held-out faces alone are there in seconds
+        if name not in self.splits:  # rendered separately, so that held-out faces alone take only seconds
             place = SPLITS.index(name)
             places = range(sum(self.counts[:place]), sum(self.counts[: place + 1]))
             self.splits[name] = ArrayDataset(*self._images_and_labels(places))
         return self.splits[name]
 
     def _images_and_labels(self, places: range) -> tuple[np.ndarray, np.ndarray]:
-        """uint8 [N, H, W, 3], and float32 [N, K] of values and points, else bool [N, K]."""
+        """Images, uint8 [N, H, W, 3], and labels: float32 [N, K] for values and points, bool [N, K] otherwise."""
         which = f"seed={self.seed} faces={places.start}-{places.stop}"
-        # The renderer's own source is part of the key: after a change of it, old faces are not found.
+        # The renderer's own source is part of the key, so faces are rendered again after it has changed.
         key = f"faces size={self.size} {which} renderer={renderer_digest()}"
         rendered = cached_arrays(self.cache, key, places, partial(_render, self.seed, self.size))
         if self.measured is None:
@@ -187,16 +187,16 @@ class SyntheticFaces(Source):
 
 
 def renderer_digest() -> str:
-    """SHA-256 of the renderer's source: all files of its package, and the attributes, whose order it draws in.
+    """SHA-256 of the renderer's source: all files of its package, and the attributes, which it draws in their order.
 
-    Measures lie in a package below, and are no part of it.
+    The measures, in a package below, are not part of it.
     """
     package = Path(faces.__file__).parent
     return _digest([package.with_name("attributes.py"), *sorted(package.glob("*.py"))])
 
 
 def measures_digest() -> str:
-    """Digests of the source of measures, and of the renderer, which they look at."""
+    """Digests of the source of the measures and of the renderer, which they depend on."""
     measures = Path(faces.__file__).parent / "measures"
     return _digest(sorted(measures.glob("*.py"))) + renderer_digest()
 

@@ -1,4 +1,4 @@
-"""Tables of labels and partitions, as data sets of faces come with them: text files and CSV files."""
+"""Tables of labels and partitions, such as come with data sets of faces: text files and CSV files."""
 
 import csv
 from collections import Counter
@@ -16,7 +16,7 @@ _PLAIN = {"1.0": "1", "true": "1", "yes": "1", "0.0": "0", "false": "0", "no": "
 
 
 class Table(NamedTuple):
-    """A row per image: its name and some values, as they are written.
+    """A row per image: its name and some values, as written in the file.
 
     Attributes:
         path: The file.
@@ -31,15 +31,15 @@ class Table(NamedTuple):
     values: np.ndarray
 
     def select(self, columns: Sequence[str]) -> "Table":
-        """The table of some of the columns, in their order."""
+        """Return a table of the given columns, in the given order."""
         places = [self.columns.index(name) for name in columns]
         return self._replace(columns=tuple(columns), values=self.values[:, places])
 
     def among(self, *allowed: str) -> np.ndarray:
-        """The values, [N, K].
+        """Return the values, [N, K].
 
         Raises:
-            InputError: If one is not among the allowed.
+            InputError: If a value is not an allowed one.
         """
         strange = ~np.isin(self.values, allowed)
         if strange.any():
@@ -51,10 +51,10 @@ class Table(NamedTuple):
         return self.values
 
     def binary(self) -> np.ndarray:
-        """The values as bool, [N, K].
+        """Return the values as bool, [N, K].
 
         Raises:
-            InputError: If they are not all 0 or 1, or all -1 or 1; ``1.0``, ``true`` and ``yes`` are 1, too.
+            InputError: If they are not all 0 or 1, or all -1 or 1; ``1.0``, ``true`` and ``yes`` count as 1.
         """
         written, places = np.unique(self.values, return_inverse=True)
         plain = np.array([_PLAIN.get(value.lower(), value) for value in written.tolist()])[places].reshape(
@@ -66,18 +66,18 @@ class Table(NamedTuple):
 def read_table(path: Path, columns: Sequence[str] = ()) -> Table:
     """Read a table.
 
-    A ``.csv`` file, separated by commas, semicolons or tabs, has a header, whose first entry stands over the images'
-    names; lines before it that begin with ``#`` are notes. Other files are separated by white
-    space: the number of images, the columns' names, and a row per image, as CelebA's; or, where ``columns`` are given,
-    the rows alone. Windows' line ends and a byte order mark do no harm.
+    A ``.csv`` file is separated by commas, semicolons or tabs. It has a header, whose first entry heads the column of
+    the images' names; lines before the header that begin with ``#`` are ignored. Other files are separated by white
+    space: like CelebA's, they hold the number of images, the columns' names, and a row per image; or, if ``columns``
+    are given, the rows alone. Windows line endings and a byte order mark do no harm.
 
     Arguments:
         path: The file.
         columns: The columns' names, if a text file doesn't have them.
 
     Raises:
-        InputError: If it can't be read, is no such table, has rows of another length than its header or another number
-            of them than it says, or names an image twice.
+        InputError: If the file can't be read, is no such table, has a row whose length differs from the header's or
+            another number of rows than it states, or names an image or a column twice.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -121,7 +121,8 @@ def read_table(path: Path, columns: Sequence[str] = ()) -> Table:
 
 
 def _split(lines: list[str]) -> Iterator[list[str]]:
-    """The cells of each line, by the separator that the header has most of; none of notes before it."""
+    """The cells of each line, split at the separator that is the most frequent in the header; notes before the header
+    become empty lines."""
     first = next((place for place, line in enumerate(lines) if line.strip() and not line.startswith("#")), 0)
     separator = max(",;\t", key=lines[first].count) if lines else ","
     return csv.reader([""] * first + lines[first:], delimiter=separator)

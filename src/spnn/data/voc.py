@@ -26,8 +26,8 @@ _FOLDERS = "JPEGImages", "Annotations"
 
 
 class _Annotation(NamedTuple):
-    """What a file says: the picture's path below the root, the objects' classes, their edges in [0, 1] of the central
-    square, [n, 4], and the split, None where no list has the picture."""
+    """The contents of an annotation: the picture's path below the root, the objects' classes, their edges in [0, 1] of
+    the central square, [n, 4], and the split, None if no list has the picture."""
 
     image: str
     classes: list[str]
@@ -40,15 +40,15 @@ class VOC(ListedImages):
     there are any, the lists ``ImageSets/Main/{train,val,test}.txt`` (``trainval`` where there is no ``train``). The
     folders of several years below one root are read together.
 
-    Pictures are cropped to their central square, as by all readers, and boxes with them: those whose centre lies
+    As in all readers, pictures are cropped to their central square, and boxes with them. Boxes whose centre lies
     outside are left out, and so are objects that are marked as difficult. Without lists, pictures are shuffled and
-    split 80/10/10; where a split has none, a tenth of the training pictures takes its place.
+    split 80/10/10; a tenth of the training pictures takes the place of a split that has none.
 
     Arguments:
         root: The folder.
         grid: Cells of the maps, down and across.
-        classes: Their names, in the order of the maps; None for all that the annotations name, sorted.
-        seed: Of the shuffle.
+        classes: Names of the classes, in the order of the maps; None for all that the annotations name, sorted.
+        seed: Seed of the shuffle.
         **options: ``size``, ``cache``, ``cache_folder``, ``on_bad_image``, see
             :class:`~spnn.data.listed.ListedImages`.
 
@@ -74,7 +74,7 @@ class VOC(ListedImages):
 
     @cached_property
     def annotations(self) -> list[_Annotation]:
-        """Of all pictures.
+        """The annotations of all pictures.
 
         Raises:
             InputError: If there are none, or one is damaged.
@@ -135,7 +135,7 @@ class VOC(ListedImages):
         """List the pictures.
 
         Raises:
-            InputError: If an annotation is damaged, or names a class that is not among those that were given.
+            InputError: If an annotation is damaged, or names a class that is not one of ``classes``.
         """
         labels = np.zeros((len(self.annotations), len(self.label_names)), np.float32)
         numbers = {name: number for number, name in enumerate(self.classes)}
@@ -163,7 +163,7 @@ class VOC(ListedImages):
 
 
 def _lists(folder: Path) -> dict[str, int]:
-    """The split of each name that the lists of a folder have; none if it has no lists."""
+    """The split of each name in a folder's lists; empty if it has no lists."""
     found = {name: folder / f"{name}.txt" for name in ("trainval", *SPLITS) if (folder / f"{name}.txt").is_file()}
     if "train" in found:
         found.pop("trainval", None)
@@ -177,17 +177,17 @@ def _lists(folder: Path) -> dict[str, int]:
 
 
 def _by_stem(files: set[str]) -> dict[str, str]:
-    """The files that are images, by their names without an ending."""
+    """The image files, by their names without the ending."""
     readable = suffixes()
     return {Path(file).stem: file for file in sorted(files) if Path(file).suffix.lower() in readable}
 
 
 def _read(file: Path, image: Path) -> tuple[list[str], np.ndarray, bool]:
-    """The classes of a file's objects, their edges in the central square, float32 [n, 4], and whether all boxes lie in
-    the picture, but for a pixel.
+    """Return the classes of an annotation's objects, their edges in the central square, float32 [n, 4], and whether all
+    boxes lie in the picture, give or take a pixel.
 
     Raises:
-        InputError: If the file isn't XML of that kind.
+        InputError: If the file isn't such XML.
     """
     try:
         tree = ElementTree.parse(file).getroot()
@@ -202,7 +202,7 @@ def _read(file: Path, image: Path) -> tuple[list[str], np.ndarray, bool]:
         try:
             with Image.open(image) as opened:
                 size = list(opened.size)
-        except OSError:  # which is told of where pictures are read
+        except OSError:  # reported later, where pictures are read
             return [], np.zeros((0, 4), np.float32), True
     side = min(size, default=0)
     edges = np.array([edges for _, edges in objects], np.float64).reshape(-1, 2, 2)
@@ -215,7 +215,7 @@ def _read(file: Path, image: Path) -> tuple[list[str], np.ndarray, bool]:
 
 
 def _objects(tree: ElementTree.Element) -> Iterator[tuple[str, list[float]]]:
-    """Name and edges, in pixels, of the objects that aren't difficult."""
+    """Name and edges, in pixels, of the objects that aren't marked as difficult."""
     for one in tree.iter("object"):
         if int(one.findtext("difficult") or 0):
             continue

@@ -1,5 +1,4 @@
-"""What was drawn, and what came of it: what networks see in the samples, which edits took, whether pictures are
-whole."""
+"""Samples and how they turned out: what the networks see in them, which edits took, whether the pictures are whole."""
 
 import io
 from collections import Counter
@@ -29,12 +28,12 @@ class View:
     """What a network sees in M samples.
 
     Attributes:
-        by: What the network is called.
-        prefix: Of its metrics' names.
-        readout: What its outputs say.
-        found: Its outputs of the samples, [M, ...].
+        by: The network's name.
+        prefix: Prefix of its metrics' names.
+        readout: What its outputs mean.
+        found: Its outputs for the samples, [M, ...].
         wanted: What they should be, [M, ...].
-        given: Its outputs of the images that the targets were taken from, [M, ...], if there are any.
+        given: Its outputs for the images that the targets were taken from, [M, ...], if there are any.
     """
 
     by: str
@@ -46,27 +45,27 @@ class View:
 
     @property
     def right(self) -> Tensor:
-        """Where samples show what is wanted: a mask, [M, K]."""
+        """Where the samples match the target: a mask, [M, K]."""
         return self._agree(self.found, self.wanted)
 
     def took(self, edited: Tensor) -> Tensor:
-        """Whether all coordinates of a mask, [K], are as wanted, [M]."""
+        """Whether all coordinates selected by a mask, [K], match the target, [M]."""
         return self.right[:, edited].all(1)
 
     def before(self, edited: Tensor) -> Tensor:
-        """Whether they were in the given images, [M]; nowhere if there are none."""
+        """Whether they matched it in the given images already, [M]; all False if there are none."""
         if self.given is None:
             return torch.zeros(len(self.found), dtype=torch.bool)
         return self._agree(self.given, self.wanted)[:, edited].all(1)
 
     def changed(self, edited: Tensor) -> Tensor | None:
-        """Where other coordinates than those of a mask, [K], differ from the given images: a mask, [M, K]."""
+        """Where coordinates outside a mask, [K], differ from the given images: a mask, [M, K]."""
         return None if self.given is None else ~self._agree(self.found, self.given) & ~edited
 
     def side_effects(self, edited: Tensor) -> Tensor:
-        """How many others differ from the given images, [M]."""
+        """How many coordinates outside the mask differ from the given images, [M]."""
         changed = self.changed(edited)
-        assert changed is not None  # only asked where there are given images
+        assert changed is not None  # only called where there are given images
         return torch.tensor([len(self.readout.listed(row)) for row in changed]).double()
 
     def _agree(self, y: Tensor, other: Tensor) -> Tensor:
@@ -75,15 +74,16 @@ class View:
 
 @dataclass(frozen=True, repr=False)
 class Drawn:
-    """Samples, and what they were drawn for. A notebook shows them as a picture.
+    """Samples, and the problem they were drawn for. A notebook shows them as a picture.
 
     Attributes:
-        images: The samples, [M, C, H, W], about in [-1, 1]; as many of each target, one target after the other.
-        outputs: The operator's outputs of them, [M, ...]; None without an operator.
-        problem: What was wanted: ``problem.y`` [N, ...], and which of it was ``free`` or ``edited``.
+        images: The samples, [M, C, H, W], roughly in [-1, 1]; the same number for each target, one target after the
+            other.
+        outputs: The operator's outputs for them, [M, ...]; None without an operator.
+        problem: The targets, ``problem.y`` [N, ...], and which coordinates were ``free`` or ``edited``.
         metrics: As in ``metrics.json`` of ``sample.py``: agreement, wholeness, gaps.
-        models: What they were drawn with.
-        seen: What the operator and the judge, if there is one, see in them; empty if nothing was wanted.
+        models: The models they were drawn with.
+        seen: What the operator and the judge, if there is one, see in them; empty if there were no targets.
     """
 
     images: Tensor
@@ -95,18 +95,18 @@ class Drawn:
 
     @property
     def per_target(self) -> int:
-        """Samples of each target."""
+        """Samples per target."""
         return len(self.images) // len(self.problem.names)
 
     @property
     def took(self) -> Tensor | None:
-        """Whether all that was set of each sample is there, by the last of ``seen``, [M]; None if nothing was set."""
+        """Whether each sample shows everything that was set, by the last of ``seen``, [M]; None if nothing was set."""
         return None if self.problem.edited is None else self.seen[-1].took(self.problem.edited)
 
     @cached_property
     def faults(self) -> list[Fault]:
-        """What sets the samples apart from the training images, if these are known, else from the given ones. What the
-        given images have themselves is no fault."""
+        """How the samples differ from the training images, or from the given images where the training images aren't
+        known. Anything that the given images show themselves is no fault."""
         own, found = self.metrics, []
         for prefix, name in (("training_", "training images"), ("given_", "the given images")):
             if f"{prefix}saturated" in own:
@@ -118,7 +118,7 @@ class Drawn:
 
     @property
     def verdict(self) -> str | None:
-        """The faults in a sentence; None if there are none."""
+        """The faults as a sentence; None if there are none."""
         return verdict(self.faults)
 
     def __repr__(self) -> str:
@@ -131,8 +131,8 @@ class Drawn:
         return file.getvalue()
 
     def save_overview(self, file: Path | BinaryIO, most: int = 16) -> None:
-        """Draw the targets' pictures and the samples, of ``most`` targets, as a PNG; where a target is a map, that,
-        too, and what is seen in the samples."""
+        """Draw the pictures and samples of up to ``most`` targets as a PNG. Where targets are maps, draw these too, and
+        the maps that are read off the samples."""
         problem, readout, copies = self.problem, self.models.readout, self.per_target
         series = len(problem.labels)
         labels = [
@@ -140,7 +140,7 @@ class Drawn:
         ]
 
         def below(images: Tensor | None, labels: Sequence[str]) -> dict[str, Tensor]:
-            """Images of one target, or of several of a series, as rows."""
+            """Images as labelled rows: one row per label, which the images take in turn."""
             if images is None:
                 return {}
             return dict(zip(labels, images.unflatten(0, (-1, len(labels))).unbind(1), strict=True))
@@ -160,7 +160,7 @@ class Drawn:
         save_grid(shown, captions[:most], file, legend=legend)
 
     def in_words(self) -> list[str]:
-        """How many edits took and what else changed, in sentences; none where nothing was set."""
+        """Sentences on how many edits took and what else changed; none if nothing was set."""
         edited, listed = self.problem.edited, self.models.readout.listed
         if edited is None:
             return []
@@ -183,7 +183,7 @@ class Drawn:
         return sentences
 
     def _captions(self) -> list[str]:
-        """A text under each target: how much of it was achieved, on average over its samples."""
+        """A caption for each target: how much of it was achieved, on average over its samples."""
         problem, by_target = self.problem, (-1, self.per_target)
         if not self.seen:
             return problem.names
@@ -213,11 +213,12 @@ class Drawn:
 
 
 def look_at(images: Tensor, problem: Problem, models: Models, *, download: bool = False) -> Drawn:
-    """What came of a problem: samples [M, C, H, W], as many for each target; a metric may ``download`` its network."""
+    """Look at a problem's samples, [M, C, H, W], the same number for each target, and compute their metrics; a metric
+    may ``download`` its network."""
     outputs = None if models.operator is None else outputs_of(models.operator, images)
     seen = _views(images, outputs, problem, models)
     metrics = dict(pixel_metrics(images))
-    if problem.images is not None:  # what they are to be held against
+    if problem.images is not None:  # the images to compare them with
         given = pixel_metrics(problem.images)
         metrics |= {f"given_{name}": given[name] for name in _WHOLE}
     known = models.kept_training_outputs
@@ -233,7 +234,7 @@ def look_at(images: Tensor, problem: Problem, models: Models, *, download: bool 
             of_view = dict(agreement_with(view.found, view.wanted, problem.free, problem.edited, models.readout))
             if problem.edited is not None and view.given is not None:
                 of_view["side_effects"] = view.side_effects(problem.edited).mean().item()
-                new = ~view.before(problem.edited)  # the others have nothing to show
+                new = ~view.before(problem.edited)  # the others showed it already, so they prove nothing
                 if new.any():
                     of_view["edit_success"] = view.took(problem.edited)[new].double().mean().item()
             metrics |= {f"{view.prefix}{name}": value for name, value in of_view.items()}
@@ -241,7 +242,7 @@ def look_at(images: Tensor, problem: Problem, models: Models, *, download: bool 
 
 
 def _views(images: Tensor, outputs: Tensor | None, problem: Problem, models: Models) -> list[View]:
-    """The judge's targets are its own predictions on the source image, except for what was set."""
+    """The judge's targets are its own predictions on the source image, except for the coordinates that were set."""
     if problem.y is None or models.operator is None:
         return []
     per_target = len(images) // len(problem.names)
@@ -260,10 +261,10 @@ def _views(images: Tensor, outputs: Tensor | None, problem: Problem, models: Mod
 
 
 def _repeated(rows: Tensor, times: int) -> Tensor:
-    return rows if times == 1 else rows.repeat_interleave(times, 0)  # which would copy them
+    return rows if times == 1 else rows.repeat_interleave(times, 0)  # this would copy them even for times == 1
 
 
 def _counts(listed: Iterable[list[str]], most: int = 4) -> str:
-    """The names that most lists have, with in how many they are."""
+    """The names that occur in the most lists, each with the number of lists."""
     counted = Counter(name for names in listed for name in names)
     return ", ".join(f"{name} in {count}" for name, count in counted.most_common(most))

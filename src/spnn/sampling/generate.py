@@ -1,7 +1,7 @@
-"""Sample images for a list of targets by Lightning's ``Trainer.predict``, in batches that don't show in the result.
+"""Sample images for a list of targets with Lightning's ``Trainer.predict``; the batch size doesn't affect the result.
 
-Devices and nodes are the trainer's business: each process samples its share and writes it to the store; folders must be
-shared by all.
+The trainer takes care of devices and nodes: each process samples its share and writes it to the store, so all processes
+must share the folder.
 """
 
 import logging
@@ -32,25 +32,25 @@ __all__ = ["Request", "check_common", "check_guidance", "generate", "seeds"]
 
 log = logging.getLogger(__name__)
 
-_SHOWN = 8  # samples whose images along the way are kept, to be drawn
-_FEW = 10  # guided steps, which hardly change an image
-_SEEDS_APART = 1_000_000  # of a target's samples: far enough that targets' seeds don't meet
+_SHOWN = 8  # samples whose intermediate images are kept for drawing
+_FEW = 10  # guided steps; fewer than these hardly change an image
+_SEEDS_APART = 1_000_000  # between the samples of a target: far enough that the seeds of different targets don't meet
 
 
 @dataclass(frozen=True)
 class Request:
-    """N samples that are asked for. Each is a function of its row alone, whatever the batch or the device.
+    """N requested samples. Each depends on its own row alone, whatever the batch or the device.
 
     Attributes:
         guidance: Makes the guidance for a batch of targets: ``(operator, y, free=..., readout=...)``.
-        names: Of the samples' files.
+        names: Names of the samples' files.
         seeds: Each sample starts from its seed's noise, [N].
-        y: Targets, [N, ...]; None where nothing is wanted.
-        free: Which coordinates of each target may be what they come to be, [N, K]; None for none.
-        sampler: What they are drawn by; in a study's request, None for the config's.
-        images: Which images it starts from, [N, C, H, W], if the sampler starts from one.
+        y: Targets, [N, ...]; None if there are none.
+        free: Which coordinates of each target may take any value, [N, K]; None for none.
+        sampler: Draws the samples; in a study's request, None stands for the config's sampler.
+        images: The images that sampling starts from, [N, C, H, W], if the sampler starts from images.
         frames: How many steps of the trajectory to keep, evenly spread, see :meth:`Sampler.evenly_spread`.
-        operator: What the targets are outputs of; None for the models' own.
+        operator: The operator whose outputs the targets are; None for the models' own.
     """
 
     guidance: Callable[..., Guidance | None]
@@ -65,7 +65,7 @@ class Request:
 
     @property
     def drawn_by(self) -> Sampler:
-        """The sampler; a study's request has one once it is drawn."""
+        """The sampler. A study's request has one by the time it is drawn."""
         assert self.sampler is not None
         return self.sampler
 
@@ -74,23 +74,23 @@ class Request:
         return models if self.operator is None else with_operator(models, self.operator)
 
     def rows(self) -> dict[str, Tensor]:
-        """What a sample depends on, one row each."""
+        """Everything that the samples depend on, one row per sample."""
         rows = {"seed": self.seeds, "y": self.y, "free": self.free, "image": self.images}
         return {name: tensor for name, tensor in rows.items() if tensor is not None}
 
 
 def seeds(first: int, targets: int, copies: int = 1, series: int = 1) -> Tensor:
-    """Seeds of ``copies`` samples of each target, [N, copies]; the first's don't depend on how many there are.
-    ``series`` targets in a row have the same."""
+    """Seeds for ``copies`` samples of each target, [N, copies]; the seeds of the first copy don't depend on how many
+    there are. ``series`` targets in a row share the same seeds."""
     return first + torch.arange(targets)[:, None] // series + _SEEDS_APART * torch.arange(copies)
 
 
 def check_common(config: DictConfig, *counts: str) -> None:
-    """Raise InputError for options that can't be met: the trainer's precision, the seed, and some counts.
+    """Raise InputError if the trainer's precision, the seed or a count has an impossible value.
 
     Arguments:
-        config: Of a command.
-        counts: Options that are whole numbers of at least 1.
+        config: A command's config.
+        counts: Names of further options that must be whole numbers of at least 1.
     """
     if str(config.trainer.precision) not in ("32-true", "bf16-mixed", "16-mixed", "32", "bf16", "16"):
         raise InputError(
@@ -109,8 +109,8 @@ def check_common(config: DictConfig, *counts: str) -> None:
 
 
 def check_guidance(models: Models, request: Request) -> None:
-    """Raise InputError if the guidance of the first sample can't be made, or would guide no step of the sampler; warn
-    if it guides few."""
+    """Raise InputError if the first sample's guidance can't be made, or would guide no step of the sampler; warn if it
+    guides only a few."""
     models, sampler = request.among(models), request.drawn_by
     if sampler.start is not None and request.images is None:
         raise InputError(
@@ -133,7 +133,7 @@ def check_guidance(models: Models, request: Request) -> None:
 
 
 def _tried_guidance(models: Models, request: Request) -> Guidance | None:
-    """The guidance of the first sample; one of the user's own has guided an image.
+    """Make the first sample's guidance; a user's own guidance is also tried out on an image.
 
     Raises:
         InputError: If it can't be made, or fails.
@@ -182,17 +182,18 @@ def generate(
     watch: Callable[[float], None] | None = None,
     see: Callable[[Step], None] | None = None,
 ) -> bool:
-    """Sample what the store lacks; return whether this is the process that should write results.
+    """Draw the samples that the store lacks; return whether this is the process that should write the results.
 
     Arguments:
         models: The prior and the operator.
-        request: What is asked for.
-        store: Where samples go, and what is there already.
-        config: Of a command: ``trainer``, ``batch_size``, ``compile``.
-        title: Of the progress.
-        frames_of: What of a step is kept: the corrected clean image, or the operator's outputs of it.
-        watch: Called after each step with the share that is done; what it raises ends the sampling.
-        see: Called after each step of a batch with the step, whose ``x0`` are images; what it raises ends the sampling.
+        request: The requested samples.
+        store: Keeps the samples; may hold some already.
+        config: A command's config: ``trainer``, ``batch_size``, ``compile``.
+        title: Title of the progress bar.
+        frames_of: What to keep of a step: the corrected clean image, or the operator's outputs for it.
+        watch: Called after each step with the share that is done; an exception that it raises ends the sampling.
+        see: Called after each step of a batch with the step, whose ``x0`` are images; an exception that it raises ends
+            the sampling.
     """
     with SamplingProgress(title, len(store.missing()), watch=watch) as progress:
         loop = _Sampling(request.among(models), request, store, config.batch_size, frames_of, progress, see)
@@ -227,7 +228,7 @@ class _Sampling(L.LightningModule):
     def setup(self, stage: str) -> None:
         self.missing = self.store.missing()
         self.threads = FollowingThreads() if self.device.type == "cpu" else None
-        self.trainer.strategy.barrier()  # no process writes before all have looked
+        self.trainer.strategy.barrier()  # no process writes before all have looked up what is missing
 
     def predict_dataloader(self) -> DataLoader:
         index = torch.arange(len(self.store.names))
@@ -265,7 +266,7 @@ class _Sampling(L.LightningModule):
         return index
 
     def frame(self, x0: Tensor) -> Tensor:
-        """What is kept of a step."""
+        """The part of a step that is kept."""
         if self.frames_of == "image":
             return x0
         assert self.operator is not None

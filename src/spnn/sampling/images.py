@@ -1,4 +1,4 @@
-"""The images that targets are taken from: held-out ones of the run, or the user's own."""
+"""The images that targets are taken from: the run's held-out images, or the user's own."""
 
 import logging
 from collections import Counter
@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 def held_out(
     source: Source, first: int, count: int | None, usual: int = 16, split: Split = "test"
 ) -> tuple[list[str], Tensor]:
-    """Return the names of ``count`` images of a split, which are their numbers, and the images [N, C, H, W] in [-1, 1].
-    A count of None takes the ``usual`` number, or all where there are fewer.
+    """Return ``count`` images of a split, [N, C, H, W] in [-1, 1], and their names, which are their numbers. A count of
+    None takes the ``usual`` number, or all that are left if there are fewer.
 
     Raises:
         InputError: If the split doesn't have that many.
@@ -51,15 +51,15 @@ def held_out(
 def own_images(
     where: str | Path | Iterable[str], first: int, count: int | None, image_shape: Sequence[int]
 ) -> tuple[list[str], Tensor]:
-    """Return the names of images read from files, without their suffixes, and the images [N, C, H, W] in [-1, 1].
+    """Return the names of image files, without their suffixes, and the images [N, C, H, W] in [-1, 1].
 
     Arguments:
         where: A file, a folder, or a list of both.
-        first, count: Which of them; a ``count`` of None takes all that follow the first.
-        image_shape: What they are cropped and resized to.
+        first, count: Which of them to take; a ``count`` of None takes all from ``first`` on.
+        image_shape: The shape that they are cropped and resized to.
 
     Raises:
-        InputError: If there are not as many, or one can't be read.
+        InputError: If there are too few, or one can't be read.
     """
     found = find_images(where)
     paths = found[first:] if count is None else found[first : first + count]
@@ -68,12 +68,12 @@ def own_images(
         raise InputError(
             f"{len(found)} images were found in {where}; images {asked} were requested. Without `count`, all are taken."
         )
-    same = Counter(path.stem.casefold() for path in paths)  # of different folders or formats, or in another case
+    same = Counter(path.stem.casefold() for path in paths)  # from different folders or formats, or in another case
     names = [
         path.stem if same[path.stem.casefold()] == 1 else f"{path.parent.name}_{path.name.replace('.', '_')}"
         for path in paths
     ]
-    if len({name.casefold() for name in names}) < len(names):  # some systems' files would be the same
+    if len({name.casefold() for name in names}) < len(names):  # on some systems they would be one file
         names = [f"{i:05d}_{name}" for i, name in enumerate(names)]
     images = room(len(paths), *image_shape)
     for image, path in zip(images, paths, strict=True):

@@ -1,4 +1,4 @@
-"""What sampling works with: a prior, an operator, a judge; from a run or from elsewhere."""
+"""The models that sampling works with: a prior, an operator and a judge, from a run or from elsewhere."""
 
 import logging
 from dataclasses import dataclass, replace
@@ -30,11 +30,11 @@ class Models:
 
     Attributes:
         prior: ``(x_t, t) -> Denoised``, with ``image_shape`` and ``schedule``.
-        operator: The surjection; None where there is none to speak of.
-        readout: What the operator's outputs say; without names, it was not trained to predict labels.
+        operator: The surjection; None if there is none.
+        readout: What the operator's outputs mean; if it has no names, the operator was not trained to predict labels.
         judge: A classifier of the same labels that guidance never sees, if the run has one.
         run: The run, if one was given.
-        trained_in: The run that trained the operator, if one did.
+        trained_in: The run that trained the operator, if there is one.
     """
 
     prior: ImagePrior
@@ -46,27 +46,27 @@ class Models:
 
     @property
     def training_outputs(self) -> TrainingOutputs | None:
-        """What the operator's outputs of training images look like, if a run trained it."""
+        """Statistics of the operator's outputs for training images, if a run trained it."""
         return None if self.trained_in is None else self.trained_in.training_outputs
 
     def fingerprint(self) -> Tensor:
-        """Numbers that other weights of the prior or the operator would change, [n, 2]."""
+        """Numbers that differ if the weights of the prior or the operator differ, [n, 2]."""
         tensors = [t for model in (self.prior, self.operator) if model is not None for t in model.state_dict().values()]
-        exact = (t.cpu().double() for t in tensors if t.numel())  # not every GPU holds doubles
+        exact = (t.cpu().double() for t in tensors if t.numel())  # on the CPU: not every GPU supports doubles
         found = [torch.stack([t.sum(), t.square().sum()]) for t in exact]
         return torch.stack(found) if found else torch.zeros(0, 2)
 
     @property
     def kept_training_outputs(self) -> TrainingOutputs | None:
-        """The same, if that run kept it."""
+        """The same statistics, if that run has kept them."""
         return None if self.trained_in is None else self.trained_in.kept_training_outputs
 
 
 def load_models(config: DictConfig) -> Models:
-    """Load ``config.prior`` and ``config.operator``, and what ``config.run`` has.
+    """Load ``config.prior`` and ``config.operator``, and the judge of ``config.run``.
 
     Raises:
-        InputError: If one is missing or untrained, or they are for images of different shapes.
+        InputError: If a model is missing or untrained, or they are for images of different shapes.
     """
     run = Run(config.run) if config.run else None
     if run is not None and config.data.root is not None:
@@ -78,7 +78,7 @@ def load_models(config: DictConfig) -> Models:
     if "_target_" in config.operator:
         operator = instantiate(config.operator, **blanks(config.operator, image_shape=prior.image_shape))
         readout = readout_of(operator)
-    elif config.operator.run is not None or (run is not None and run.has("surjection")):  # else a task may do without
+    elif config.operator.run is not None or (run is not None and run.has("surjection")):  # some tasks need none
         owner = _need(config.operator.run, run, "operator")
         operator, readout = owner.surjection(), owner.source.readout
     shape = getattr(operator, "image_shape", prior.image_shape)
@@ -93,7 +93,7 @@ def load_models(config: DictConfig) -> Models:
 
 
 def need_operator(models: Models) -> Surjection:
-    """The operator.
+    """Return the operator.
 
     Raises:
         InputError: If there is none.
@@ -107,10 +107,10 @@ def need_operator(models: Models) -> Surjection:
 
 
 def freeze(models: Models) -> Models:
-    """Set the models to evaluation, in place, without gradients of their weights.
+    """Put the models in evaluation mode and turn off the gradients of their weights, in place.
 
     Raises:
-        InputError: If one is not what it must be, or they are for images of different shapes.
+        InputError: If a model lacks what it needs, or they are for images of different shapes.
     """
     prior, operator = models.prior, models.operator
     if not isinstance(prior, nn.Module) or not hasattr(prior, "image_shape") or not hasattr(prior, "schedule"):
@@ -135,7 +135,7 @@ def freeze(models: Models) -> Models:
 
 
 def with_operator(models: Models, operator: Surjection) -> Models:
-    """The models with another operator, whose outputs no judge knows.
+    """Return the models with another operator, and without the judge, which doesn't know that operator's outputs.
 
     Raises:
         InputError: If it doesn't fit the prior.
@@ -159,7 +159,7 @@ def _load_prior(config: DictConfig, run: Run | None) -> ImagePrior:
 
 
 def readout_of(operator: Surjection | None) -> Readout:
-    """What an operator's outputs say: of a network, logits, with its names or else numbers; else values."""
+    """What an operator's outputs mean: a network's are logits, named or else numbered; any other operator's, values."""
     if not isinstance(operator, SPNN):
         return VALUES
     return Binary(operator.names or [f"output_{i}" for i in range(operator.num_outputs)])

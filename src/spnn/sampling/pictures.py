@@ -17,19 +17,19 @@ from torch import Tensor
 
 __all__ = ["file_name", "save_animation", "save_grid", "save_image", "save_strip", "to_bytes"]
 
-matplotlib.rcParams["text.parse_math"] = False  # a $ in a label's name is a $
+matplotlib.rcParams["text.parse_math"] = False  # a $ in a label's name is just a $
 _WIDE = 22  # letters that fit under an image
 _ALSO = {"Noto Sans CJK JP", "Noto Sans CJK SC", "WenQuanYi Zen Hei", "IPAGothic", "Arial Unicode MS", "Hiragino Sans"}
 matplotlib.rcParams["font.sans-serif"] += sorted(_ALSO & {font.name for font in fontManager.ttflist})
 
 
 def file_name(text: str) -> str:
-    """A text as part of a file's name, on any system."""
+    """Make a text safe to use in a file's name, on any system."""
     return re.sub(r"[\x00-\x1f/\\:*?\"<>|]", "_", text)
 
 
 def to_bytes(image: Tensor) -> np.ndarray:
-    """An image in [-1, 1], [C, H, W], as uint8 [H, W, 3]; values out of range are clipped."""
+    """Convert an image in [-1, 1], [C, H, W], to uint8 [H, W, 3]; values out of range are clipped."""
     array = ((image.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).numpy()
     return array if array.shape[2] == 3 else array.repeat(3, axis=2)
 
@@ -46,21 +46,21 @@ def save_grid(
     per_band: int = 8,
     legend: Mapping[str, tuple[float, float, float]] = MappingProxyType({}),
 ) -> None:
-    """Draw images that belong together under each other, and such columns side by side, in bands.
+    """Draw images that belong together in columns, and the columns side by side, in bands.
 
     Arguments:
-        rows: Label of a row to its images, [N, C, H, W] in [-1, 1]; all rows have N images. In labels, underscores are
-            spaces.
-        labels: A text under each of the N columns.
+        rows: Label of a row to its images, [N, C, H, W] in [-1, 1]; all rows have N images. Underscores in labels are
+            drawn as spaces.
+        labels: The text under each of the N columns.
         path: The PNG to write.
-        per_band: Columns side by side; further ones go below.
-        legend: What colours in the images mean, to be said below all: red, green and blue in [0, 1], by name.
+        per_band: Columns side by side; further columns go below.
+        legend: What the images' colours mean, drawn at the bottom: red, green and blue in [0, 1], by name.
     """
     count, height = len(labels), len(rows)
     labels = ["\n".join(fill(line, _WIDE, break_long_words=False) for line in label.split("\n")) for label in labels]
     columns = min(count, per_band)
     bands = -(-count // columns)
-    below = 0.12 + 0.13 * max((label.count("\n") + 1 for label in labels), default=1)  # inches, for the labels
+    below = 0.12 + 0.13 * max((label.count("\n") + 1 for label in labels), default=1)  # inches: height of the labels
     longest = max((len(line) for label in rows for line in label.split("\n")), default=0)
     margin, band = max(1.1, 0.15 + 0.075 * longest), height * 1.25 + below  # inches: row labels' width, band's height
     width = margin + 1.25 * columns
@@ -106,12 +106,12 @@ def save_grid(
 
 
 def save_strip(frames: Tensor, steps: Sequence[int], names: Sequence[str], path: str | Path) -> None:
-    """Draw how images come about: a row per image, a column per step.
+    """Draw how images take shape: a row per image, a column per step.
 
     Arguments:
         frames: The predicted clean images, [N, F, C, H, W] in [-1, 1].
         steps: The F steps ``t``.
-        names: Of the N images.
+        names: The names of the N images.
         path: The PNG to write.
     """
     rows = dict(zip(names, frames, strict=True))
@@ -119,7 +119,7 @@ def save_strip(frames: Tensor, steps: Sequence[int], names: Sequence[str], path:
 
 
 def save_animation(frames: Tensor, path: str | Path, seconds: float = 4.0, height: int = 128) -> None:
-    """Write images side by side, coming about, as an animated GIF; its last frame stays for a while.
+    """Write an animated GIF of images, side by side, as they take shape; the last frame stays for a while.
 
     Arguments:
         frames: The predicted clean images, [N, F, C, H, W] in [-1, 1].

@@ -1,4 +1,4 @@
-"""Progress of sampling in images: a bar on a terminal, plain lines elsewhere."""
+"""Progress of sampling, counted in images: a bar on a terminal, plain lines elsewhere."""
 
 import logging
 import sys
@@ -19,10 +19,11 @@ class SamplingProgress:
     """A context that shows how many images are sampled, and how many per second, in the first process.
 
     Arguments:
-        title: Beside the bar.
+        title: The text beside the bar.
         total: Images to sample.
         seconds: Least time between two lines, where the output is not a terminal.
-        watch: Called after each step with the share that is done, from 0 to 1; what it raises ends the sampling.
+        watch: Called after each step with the share that is done, from 0 to 1; an exception that it raises ends the
+            sampling.
     """
 
     def __init__(self, title: str, total: int, seconds: float = 20, watch: Callable[[float], None] | None = None):
@@ -43,7 +44,7 @@ class SamplingProgress:
         self.bar.stop()
 
     def advance(self, images: float) -> None:
-        """Count some images more, or parts of images: a batch's count by the steps that they have made."""
+        """Count more images, or fractions of images: a batch counts in proportion to the steps that it has made."""
         self.done = min(self.done + images, self.total)
         now = time.monotonic()
         rate = self.done / max(now - self.start, 1e-9)

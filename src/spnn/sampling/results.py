@@ -1,4 +1,4 @@
-"""What a sampling leaves beside its PNGs: tensors, a line of JSON per sample, pictures; and what loggers get of it."""
+"""What sampling writes beside the PNGs (tensors, a line of JSON per sample, pictures), and what it logs."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ _LOGGED = 200  # samples in a logged table
 
 
 def save_tensors(kind: str | None, folder: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors as ``samples.safetensors`` or ``samples.npz``; nothing for None."""
+    """Write tensors as ``samples.safetensors`` or ``samples.npz``; write nothing if ``kind`` is None."""
     if kind == "safetensors":
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, folder / "samples.safetensors")
     elif kind == "npz":
@@ -34,9 +34,9 @@ def save_tensors(kind: str | None, folder: Path, tensors: Mapping[str, Tensor]) 
 
 
 def save_metadata(path: Path, names: Sequence[str], seeds: Sequence[int], drawn: Drawn) -> None:
-    """Write a line of JSON per sample: its PNG, target and seed; the outputs given, wanted and achieved, in the unit in
-    which users set them, and what the judge sees; of an edit what was set, whether it took, what failed and what else
-    changed, by the judge; how whole the picture is."""
+    """Write a line of JSON per sample: its PNG, target and seed; the given, wanted and achieved outputs, in the units
+    that users set them in, and what the judge sees; for an edit, what was set, whether it took, what failed and what
+    else changed, by the judge; and how whole the picture is."""
     problem, readout, edits = drawn.problem, drawn.models.readout, _edits(drawn)
     labels = readout.names
     whole = {"saturated": saturated(drawn.images), "fine_energy": fine_energy(drawn.images)}
@@ -57,7 +57,7 @@ def save_metadata(path: Path, names: Sequence[str], seeds: Sequence[int], drawn:
 
 
 def _edits(drawn: Drawn) -> list[dict[str, Any]]:
-    """What was set for each sample, whether it took, what failed, and what else changed; nothing where none was set."""
+    """What was set for each sample, whether it took, what failed, and what else changed; empty if nothing was set."""
     problem, readout, edited = drawn.problem, drawn.models.readout, drawn.problem.edited
     if edited is None or problem.y is None:
         return [{} for _ in drawn.images]
@@ -73,11 +73,11 @@ def _edits(drawn: Drawn) -> list[dict[str, Any]]:
 
 
 def save_trajectory(kind: str, folder: Path, frames: Tensor, steps: Sequence[int], drawn: Drawn) -> Path:
-    """Draw how the first samples came about, as ``trajectory.png`` (a strip) or ``trajectory.gif``; return the file.
+    """Draw how the first samples took shape, as ``trajectory.png`` (a strip) or ``trajectory.gif``; return the file.
 
     Arguments:
         kind: ``strip`` or ``gif``.
-        folder: Where to.
+        folder: The folder to write it to.
         frames: The clean images at some steps, [M, F, C, H, W].
         steps: The F steps.
         drawn: The samples.
@@ -94,7 +94,7 @@ def save_trajectory(kind: str, folder: Path, frames: Tensor, steps: Sequence[int
 def track(
     loggers: Sequence[Logger], folder: Path, metrics: Mapping[str, float], names: Sequence[str], drawn: Drawn
 ) -> None:
-    """Show loggers what a sampling left in its folder: metrics, the grid, and a table of samples, named so."""
+    """Log what sampling wrote to its folder: the metrics, the grid, and a table of the samples."""
     for logger in loggers:
         logger.log_metrics(dict(metrics))
     log_picture(loggers, "grid", folder / "grid.png")
@@ -114,7 +114,7 @@ def track(
 
 
 def _fixed(y: Tensor, free: Tensor | None) -> Tensor:
-    """Targets, NaN where they were free."""
+    """The targets, with NaN where they were free."""
     return y if free is None else y.masked_fill(free, torch.nan)
 
 
@@ -128,7 +128,7 @@ def _seen(drawn: Drawn, sample: int) -> dict[str, Tensor]:
 
 
 def described(readout: Readout, target: Tensor, achieved: Tensor, free: Tensor | None) -> dict[str, str | float]:
-    """Wanted and achieved outputs [K] in words, and those that differ, but for those that were free."""
+    """Describe wanted and achieved outputs [K] in words, with those that differ, leaving out those that were free."""
     target = _fixed(target, free)
     fixed = ~target.isnan()
     missed = ~readout.agrees(readout.decode(achieved), readout.decode(target)) & fixed

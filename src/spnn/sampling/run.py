@@ -1,4 +1,4 @@
-"""Sample images for a task: what is asked for, the drawing, and what `sample.py` writes of it."""
+"""Sample images for a task: prepare the request, draw the samples, and write the results of `sample.py`."""
 
 import logging
 import time
@@ -32,7 +32,7 @@ __all__ = ["check_options", "prepare", "request", "sample", "say"]
 log = logging.getLogger(__name__)
 
 _FRAMES = {None: 0, "strip": 10, "gif": 50}
-_SHOWN = {  # metrics that are said at the end; the others are in metrics.json
+_SHOWN = {  # metrics that are logged at the end; the others are in metrics.json
     "agreement": "agreement with the target by g %",
     "judge_agreement": "by the judge %",
     "judge_balanced_agreement": "balanced %",
@@ -41,7 +41,7 @@ _SHOWN = {  # metrics that are said at the end; the others are in metrics.json
     "saturated": "black or white %",
     "images_per_second": "images per second",
 }
-_FEW_STEPS = 15  # with which no solver gets far
+_FEW_STEPS = 15  # with fewer steps, no solver gets far
 
 
 def prepare(
@@ -52,17 +52,17 @@ def prepare(
     images: Tensor | None = None,
     guidance: Callable[..., Guidance | None] | None = None,
 ) -> tuple[Problem, Request]:
-    """Pose ``config.task``, and check that it can be drawn; nothing is written.
+    """Pose ``config.task``, and check that it can be sampled, without writing anything.
 
     Arguments:
-        config: Of ``sample.py``, see :func:`check_options`.
-        models: What it works with.
-        problem: The problem, if it isn't to be posed by the config.
-        images: One's own images, [N, C, H, W] in [-1, 1], instead of those that the config names.
-        guidance: Makes the guidance of a batch of targets, instead of ``config.guidance``.
+        config: The config of ``sample.py``, see :func:`check_options`.
+        models: The models to work with.
+        problem: A problem to take instead of posing the config's.
+        images: The user's own images, [N, C, H, W] in [-1, 1], instead of those that the config names.
+        guidance: Makes the guidance for a batch of targets, instead of ``config.guidance``.
 
     Returns:
-        The N targets, and the samples to draw, one or several for each.
+        The N targets, and the samples to draw, one or more for each target.
 
     Raises:
         InputError: If an option, an image or a name is missing or unknown.
@@ -79,7 +79,7 @@ def prepare(
 def request(
     config: DictConfig, problem: Problem, guidance: Callable[..., Guidance | None], sampler: Sampler | None
 ) -> Request:
-    """``config.n_per_target`` samples of each target."""
+    """Request ``config.n_per_target`` samples of each target."""
     copies = config.n_per_target
     y = None if problem.y is None else problem.y.repeat_interleave(copies, 0)
     images = None if sampler is None or sampler.start is None else problem.images
@@ -102,8 +102,8 @@ def sample(config: DictConfig, folder: str | Path) -> dict[str, float]:
     """Carry out ``config.task`` in a folder; return the metrics of the samples.
 
     The folder gets a PNG per image, ``grid.png``, ``metadata.jsonl``, ``metrics.json``, ``samples.safetensors`` and
-    ``sample.yaml``. An interrupted sampling of the same is continued; other results that are there are kept under their
-    time.
+    ``sample.yaml``. If sampling with the same options was interrupted there, it is continued; any other results in the
+    folder are moved to a folder named after their time.
 
     Raises:
         InputError: If an option, a model, an image or a name is missing or unknown.
@@ -151,7 +151,7 @@ def _sample_into(
 
 
 def say(drawn: Drawn, metrics: Mapping[str, float], config: DictConfig) -> None:
-    """Log what came of it: some figures, which edits took and what else changed, and whether the pictures are whole."""
+    """Log a summary: some figures, which edits took and what else changed, and whether the pictures are whole."""
     figures = []
     for name, title in _SHOWN.items():
         if name in metrics:
@@ -166,7 +166,7 @@ def say(drawn: Drawn, metrics: Mapping[str, float], config: DictConfig) -> None:
 
 
 def _advice(config: DictConfig) -> str:
-    """What may keep pictures whole."""
+    """Advice on how to keep pictures whole."""
     guidance = config.guidance or {}
     if config.task == "unconditional" or "_target_" not in guidance:
         return " That is the prior's: train it for longer."
@@ -182,7 +182,7 @@ def _advice(config: DictConfig) -> str:
 
 
 def check_options(config: DictConfig) -> None:
-    """Raise InputError for what would else come to light only after models are loaded, or after sampling."""
+    """Raise InputError for mistakes that would otherwise come to light only after loading the models or sampling."""
     check_common(config, "n_per_target")
     if config.trajectory not in _FRAMES:
         raise InputError(f"a trajectory is drawn as strip or gif (null: not at all), not {config.trajectory!r}.")

@@ -1,4 +1,4 @@
-"""Several values for one label: one after the other (a sweep), or each for a share of the samples."""
+"""Several values for one label: one after the other (a sweep), or each in its share of the samples."""
 
 import math
 from collections.abc import Mapping
@@ -16,18 +16,19 @@ __all__ = ["at_shares", "in_turn"]
 def in_turn(
     given: Any, count: int, readout: Readout, known: TrainingOutputs | None, quantile: float
 ) -> tuple[str, list[Any]]:
-    """A label's name, and the values that a sweep sets it to, as a user writes them.
+    """Return a label's name, and the values that a sweep sets it to, as a user would write them.
 
     Arguments:
-        given: ``{yaw: [-3, 0, low]}``, or a name alone: of classes all; else ``count`` values, evenly from what is
-            typical of images that lack it (or where it is low) to what is typical of those that have it.
-        count: Of values, for a name alone.
-        readout: What the label is one of.
+        given: ``{yaw: [-3, 0, low]}``, or a name alone. The name of a class label stands for all of its classes, any
+            other name for ``count`` evenly spaced values, from what is typical of images that lack the label (or where
+            it is low) to what is typical of images that have it (or where it is high).
+        count: How many values a name alone stands for.
+        readout: The readout that the label belongs to.
         known: The training outputs.
-        quantile: What is typical.
+        quantile: The quantile of the training outputs that counts as typical.
 
     Raises:
-        InputError: If it is none of these, or what is typical isn't known.
+        InputError: If ``given`` is none of these, or the typical values aren't known.
     """
     example = f"give sweep.set={readout.names[0]}, or its values, sweep.set='{{{readout.names[0]}: [0, 1]}}'"
     if isinstance(given, Mapping):
@@ -57,13 +58,13 @@ def in_turn(
 
 
 def at_shares(wanted: Mapping[str, Any], count: int, seed: int) -> list[dict[str, Any]]:
-    """What each of ``count`` samples is to show: ``{class: {cat: 70%, dog: 30%}}`` shares them out, exactly but for
-    rounding. Several names are shared out apart from each other.
+    """Return what each of ``count`` samples should show: ``{class: {cat: 70%, dog: 30%}}`` gives each value its share
+    of the samples, exactly except for rounding. Several names are shared out independently.
 
     Arguments:
         wanted: Name to value, or to a mapping from values to shares.
-        count: Of samples.
-        seed: Of which sample gets which value, for all names but the first.
+        count: The number of samples.
+        seed: Decides which sample gets which value, for all names but the first.
 
     Raises:
         InputError: If shares are not numbers that add up to 1.
@@ -78,7 +79,7 @@ def at_shares(wanted: Mapping[str, Any], count: int, seed: int) -> list[dict[str
 
 
 def _shared_out(name: str, shares: Mapping[Any, Any], count: int) -> list[Any]:
-    """The values of ``count`` samples, by the largest remainders of their shares."""
+    """The values of ``count`` samples, rounded by the largest remainders of their shares."""
     numbers = {value: _share(share) for value, share in shares.items()}
     if any(math.isnan(share) for share in numbers.values()) or abs(sum(numbers.values()) - 1) > 1e-3:
         raise InputError(
@@ -94,7 +95,7 @@ def _shared_out(name: str, shares: Mapping[Any, Any], count: int) -> list[Any]:
 
 
 def _share(share: Any) -> float:
-    """A share in [0, 1]; NaN if it is none."""
+    """Read a share in [0, 1]; NaN if it isn't one."""
     try:
         number = float(share.removesuffix("%")) / 100 if isinstance(share, str) else float(share)
     except (TypeError, ValueError):

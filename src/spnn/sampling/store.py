@@ -1,7 +1,7 @@
-"""Samples on disk as they come, so that an interrupted sampling goes on where it ended.
+"""Samples written to disk as they are drawn, so that interrupted sampling can continue where it stopped.
 
-Each batch becomes one file, ``unfinished/<first index>.safetensors``, written beside its place and moved there in one
-step, and a PNG per image. The folder ``unfinished`` is removed when all are there and the results are written.
+Each batch becomes one file, ``unfinished/<first index>.safetensors``, written under another name and moved into place
+in one step, and a PNG per image. The folder ``unfinished`` is removed once all samples and the results are written.
 """
 
 import shutil
@@ -23,16 +23,16 @@ from spnn.saving import replacing
 
 __all__ = ["MemoryStore", "SampleStore"]
 
-# Options without effect on the samples: of the trainer's, the precision has one; of a study's methods, the one that a
-# store's samples are by, which is its `guidance`.
+# Options without effect on the samples. `trainer` is handled separately, because its precision does have an effect. Of
+# a study's methods, only the one that draws a store's samples has an effect, and that is the store's `guidance`.
 _WITHOUT_EFFECT = {"batch_size", "compile", "download", "folder", "logger", "methods", "report", "save", "shown"}
 
 
 class MemoryStore:
-    """Samples in memory, of one process.
+    """Samples of one process, in memory.
 
     Arguments:
-        names: One per sample.
+        names: A name per sample.
     """
 
     def __init__(self, names: Sequence[str]):
@@ -40,7 +40,7 @@ class MemoryStore:
         self._batches: list[Mapping[str, Tensor]] = []
 
     def add(self, batch: Mapping[str, Tensor]) -> None:
-        """Keep a batch: ``index`` [B] and ``image`` [B, C, H, W], and what else there is, one row per sample."""
+        """Keep a batch: ``index`` [B], ``image`` [B, C, H, W], and any other tensors with one row per sample."""
         self._batches.append(batch)
 
     def missing(self) -> list[int]:
@@ -58,9 +58,9 @@ class MemoryStore:
             images[batch["index"]] = image
             rest.append(batch)
         together = {name: torch.cat([batch[name] for batch in rest]) for name in rest[0]}
-        index = together.pop("index")  # of which the first alone may have frames
+        index = together.pop("index")  # only the first samples may have frames
         others = {name: tensor[index[index < len(tensor)].argsort()] for name, tensor in together.items()}
-        assert images is not None  # as there is a batch
+        assert images is not None  # there is at least one batch
         return {"image": images, **others}
 
     def _indices(self) -> list[Tensor]:
@@ -74,8 +74,8 @@ class SampleStore(MemoryStore):
     """The samples of one folder.
 
     Arguments:
-        folder: Where PNGs go, and ``unfinished/``.
-        names: One per sample, of its PNG.
+        folder: The folder for the PNGs and ``unfinished/``.
+        names: The name of each sample's PNG.
     """
 
     def __init__(self, folder: str | Path, names: Sequence[str]):
@@ -84,20 +84,20 @@ class SampleStore(MemoryStore):
         self.parts = self.folder / "unfinished"
 
     def open(self, config: DictConfig, marker: str, asked: Mapping[str, Tensor]) -> bool:
-        """Make the folder ready; return whether it goes on with an interrupted sampling of the same.
+        """Prepare the folder; return whether sampling continues where the same request was interrupted.
 
         Arguments:
-            config: What is asked for; written to the file ``marker``.
-            marker: A file's name.
-            asked: Targets, seeds, and a fingerprint of the weights. An earlier sampling is only continued if its own
-                are equal.
+            config: The command's config; written to the file ``marker``.
+            marker: The name of that file.
+            asked: Targets, seeds, and a fingerprint of the weights. Interrupted sampling is only continued if these are
+                equal.
         """
-        if rank() != 0:  # a process that the first one has started, or that waits for it in `generate`
+        if rank() != 0:  # the first process has started this one, or this one waits for it in `generate`
             return False
         if self.parts.is_dir() and (self.folder / marker).is_file() and (self.parts / "asked").is_file():
             before = read_config(self.folder / marker)
             if _with_effect(before) == _with_effect(config) and _same(load_file(self.parts / "asked"), asked):
-                with replacing(self.folder / marker) as unfinished:  # what has no effect may be otherwise now
+                with replacing(self.folder / marker) as unfinished:  # options without effect may have changed
                     OmegaConf.save(config, unfinished, resolve=True)
                 return True
         fresh_folder(self.folder)
@@ -114,7 +114,7 @@ class SampleStore(MemoryStore):
             save_file({name: tensor.contiguous() for name, tensor in batch.items()}, unfinished)
 
     def close(self) -> None:
-        """Forget the parts: the results are written."""
+        """Remove the parts, once the results are written."""
         shutil.rmtree(self.parts)
 
     def _indices(self) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""Targets: outputs that a user sets by name, and what becomes of the others."""
+"""Targets: outputs that a user sets by name, and how the other outputs follow."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,10 +17,10 @@ from spnn.readout import Readout, Setting
 
 __all__ = ["beyond_range", "by_name", "contradictions", "far_targets", "set_places", "set_values", "share_of"]
 
-_CLEAR = 0.2  # quantile of the training images with a label, from which on an image clearly shows it
-_RARE = 0.005  # share of training images with two labels, below which they may contradict each other,
-_LIFT = 0.25  # if they are together so much less often than by chance
-_PAIRS = 4  # in a sentence
+_CLEAR = 0.2  # an image shows a label clearly from this quantile of the training images that have it
+_RARE = 0.005  # two labels may contradict each other if fewer than this share of training images have both,
+_LIFT = 0.25  # and they occur together less often than this multiple of chance
+_PAIRS = 4  # the most pairs that a message names
 _FOLLOW = {"keep": 0.0, "follow": 1.0}
 
 
@@ -34,22 +34,23 @@ def set_values(
     quantile: float = 0.95,
     share: float | Literal["likely"] = 0.0,
 ) -> tuple[Tensor, Tensor]:
-    """Return a copy of the outputs ``y`` [N, K] with the named ones set, and which these are, a mask [K].
+    """Return a copy of the outputs ``y`` [N, K] with the named ones set, and a mask [K] of the outputs that were set.
 
-    ``yes`` is the given quantile of what training images that have the label show of it, ``no`` the same of those
-    that lack it; of a number, ``high`` and ``low`` are that quantile of all, and the opposite one. An image that shows
-    it as clearly as most of them keeps its output: there is nothing to edit. To a class, an image's outputs move by the
-    difference between the mean outputs of two classes, see :meth:`~spnn.outputs.TrainingOutputs.swap`.
+    ``yes`` sets a label to the given quantile of its output among training images that have the label, ``no`` to the
+    opposite quantile among those that lack it. For a number, ``high`` and ``low`` are that quantile of all training
+    images and the opposite one. An image that shows a setting as clearly as most of those training images keeps its
+    output, because there is nothing to edit. To change an image's class, its outputs are moved by the difference
+    between the mean outputs of the two classes, see :meth:`~spnn.outputs.TrainingOutputs.swap`.
 
     Arguments:
         y: Outputs, [N, K].
-        readout: What the outputs say.
-        values: Name to value, see :meth:`~spnn.readout.Readout.read`; or a list of ``"name=value"``, for names that a
-            command line can't hold otherwise; or a YAML file of names and values.
-        option: What the user sets them by, for messages.
-        outputs: The training outputs, which ``yes``, ``no`` and a share need.
-        quantile: What is typical.
-        share: How far the others follow those that are set, see :meth:`~spnn.outputs.TrainingOutputs.follow` and
+        readout: What the outputs mean.
+        values: Name to value, see :meth:`~spnn.readout.Readout.read`; or a list of ``"name=value"``, for names that
+            can't be written on a command line otherwise; or a YAML file of names and values.
+        option: The option that the user sets them with, for messages.
+        outputs: The training outputs, which are needed for ``yes``, ``no`` and a share.
+        quantile: The quantile that counts as typical.
+        share: How far the other outputs follow those that are set, see :meth:`~spnn.outputs.TrainingOutputs.follow` and
             :meth:`~spnn.outputs.TrainingOutputs.likely`.
 
     Raises:
@@ -83,7 +84,7 @@ def set_places(
     quantile: float = 0.95,
     share: float | Literal["likely"] = 0.0,
 ) -> tuple[Tensor, Tensor]:
-    """As :func:`set_values`, of coordinates by their places."""
+    """Like :func:`set_values`, for coordinates given by their places."""
     names = readout.names
 
     def known() -> TrainingOutputs:
@@ -98,7 +99,7 @@ def set_places(
 
     classes = {k: readout.together(k) for k, value in read.items() if isinstance(value, bool)}
     classes = {k: group for k, group in classes.items() if len(group) > 1}
-    for k, group in classes.items():  # the image's class becomes another; of one of many cells, that cell's alone
+    for k, group in classes.items():  # change the image's class; in a map of many cells, the class of that cell alone
         y = known().swap(y, k, group, all_follow=share != 0 and len(classes) == 1)
     columns = []
     for k, value in read.items():
@@ -123,7 +124,7 @@ def set_places(
         y = known().likely(y, places, wanted)
     elif share > 0:
         described = known()
-        if len(classes) == 1:  # what else is set makes it no other class
+        if len(classes) == 1:  # the other settings must not change the class again
             (group,) = classes.values()
             described = described.within(group)
         y = described.follow(y, places, wanted, share)
@@ -134,7 +135,7 @@ def set_places(
 
 
 def by_name(values: Any, option: str) -> Mapping[str, Any]:
-    """Names and values, however they are written."""
+    """Read names and values from any form that a user may write them in."""
     if isinstance(values, str) and Path(values).is_file():
         try:
             values = yaml.safe_load(Path(values).read_text(encoding="utf-8"))
@@ -148,10 +149,10 @@ def by_name(values: Any, option: str) -> Mapping[str, Any]:
 
 
 def share_of(others: float | str, option: str) -> float | Literal["likely"]:
-    """How far the other outputs follow: ``keep`` is 0, ``follow`` 1; ``likely`` is found for each target.
+    """Return how far the other outputs follow: ``keep`` is 0, ``follow`` is 1; ``likely`` is worked out per target.
 
     Raises:
-        InputError: If it is none of these, nor a share in [0, 1].
+        InputError: If it is none of these and no share in [0, 1].
     """
     if others == "likely":
         return "likely"
@@ -164,13 +165,13 @@ def share_of(others: float | str, option: str) -> float | Literal["likely"]:
 
 
 def beyond_range(values: Tensor, places: Sequence[int], readout: Readout, outputs: TrainingOutputs) -> str | None:
-    """Say which set coordinates lie far beyond those of all training images; None if none does.
+    """Describe which coordinates were set far beyond those of all training images; None if none was.
 
     Arguments:
-        values: What S coordinates were set to, [N, S]; NaN where one wasn't.
-        places: Of these coordinates.
-        readout: What they say.
-        outputs: What training images show.
+        values: The values of S coordinates, [N, S]; NaN where one wasn't set.
+        places: The places of these coordinates.
+        readout: What they mean.
+        outputs: The training outputs.
     """
     low, high = outputs.range
     slack, said = 0.1 * (high - low), []
@@ -186,13 +187,13 @@ def beyond_range(values: Tensor, places: Sequence[int], readout: Readout, output
 
 
 def contradictions(y: Tensor, places: Sequence[int], readout: Readout, outputs: TrainingOutputs) -> str | None:
-    """Say which pairs of set labels hardly any training image shows; None if there are none.
+    """Describe which pairs of set labels hardly any training image shows; None if there are none.
 
     Arguments:
-        y: Targets, [N, K], of which the first speaks for all.
-        places: Of the coordinates that were set.
-        readout: What they say.
-        outputs: What training images show.
+        y: Targets, [N, K]; only the first is looked at, as all have the same labels set.
+        places: The places of the coordinates that were set.
+        readout: What they mean.
+        outputs: The training outputs.
     """
     together, on, said = outputs.together, readout.has(readout.decode(y[:1]))[0], []
     for k, other in combinations([k for k in places if readout.part(k).grouped], 2):
@@ -218,9 +219,9 @@ def contradictions(y: Tensor, places: Sequence[int], readout: Readout, outputs: 
 def far_targets(
     names: Sequence[str], y: Tensor, readout: Readout, outputs: TrainingOutputs, share: float | Literal["likely"] = 0.0
 ) -> str | None:
-    """Say which targets [N, K] lie far from all training outputs, when all coordinates are seen together, and which
-    coordinate makes the furthest unlikely; None if none does. ``share`` is how far the other coordinates have followed.
-    """
+    """Describe how many targets [N, K] lie far from all training outputs, with all coordinates taken together, and
+    which coordinate makes the furthest one unlikely; None if no target does. ``share`` is how far the other coordinates
+    have followed."""
     distance, usual = outputs.far(y)
     far = (distance > 1.5 * usual).nonzero().squeeze(1).tolist()
     if not far:

@@ -1,4 +1,4 @@
-"""The tasks of sampling: what is wanted of each sample, and where that comes from."""
+"""The tasks of sampling: what each sample should show, and where these targets come from."""
 
 import logging
 import pkgutil
@@ -26,23 +26,23 @@ __all__ = ["TASKS", "Problem", "check_noise", "checked_images", "need_operator",
 
 Outputs = Callable[[Tensor], Tensor]
 
-_NOISE = 2**40  # beyond the seeds of samples
+_NOISE = 2**40  # added to seeds of noise, which then differ from the samples' seeds
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is to be sampled: N targets.
+    """What to sample: N targets.
 
     Attributes:
-        names: Of the targets, for files and tables.
-        y: The wanted outputs of the operator, [N, ...]; None where nothing is wanted.
-        free: Which coordinates of ``y`` may be what they come to be, [K]; None for none.
-        edited: Which coordinates were set by name, [K]; None where none was.
+        names: Names of the targets, for files and tables.
+        y: The wanted outputs of the operator, [N, ...]; None if there are no targets.
+        free: Which coordinates of ``y`` may take any value, [K]; None for none.
+        edited: Which coordinates were set by name, [K]; None for none.
         images: The images that targets were taken from, [N, C, H, W], if any.
-        clean: Whether these are what a sample should look like.
+        clean: Whether samples should look like these images.
         rows: Pictures to show above the samples: label to images, [N, C, H, W].
-        labels: Of the rows of samples. Where there are several, so many targets in a row are of one image: they start
-            from the same noise, and are shown below each other.
+        labels: Labels of the rows of samples. If there are several, each run of that many targets belongs to one image:
+            their samples start from the same noise, and are shown below each other.
     """
 
     names: list[str]
@@ -59,9 +59,9 @@ def pose(config: DictConfig, models: Models, outputs: Outputs, images: Tensor | 
     """Pose ``config.task``.
 
     Arguments:
-        config: Of ``sample.py``.
-        models: What it works with.
-        outputs: The operator's outputs of images, [N, C, H, W] -> [N, ...].
+        config: The config of ``sample.py``.
+        models: The models to work with.
+        outputs: Computes the operator's outputs for images, [N, C, H, W] -> [N, ...].
         images: The images to work on, [N, C, H, W] in [-1, 1], instead of those that the config names.
 
     Raises:
@@ -72,7 +72,7 @@ def pose(config: DictConfig, models: Models, outputs: Outputs, images: Tensor | 
 
 
 def reconstruct(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | None) -> Problem:
-    """Draw images from nothing but the operator's outputs of given ones."""
+    """Draw images from nothing but the operator's outputs for given images."""
     operator = need_operator(models)
     names, images, label = _given_images(config, models, given)
     y = outputs(images)
@@ -81,14 +81,14 @@ def reconstruct(config: DictConfig, models: Models, outputs: Outputs, given: Ten
 
 
 def edit(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | None) -> Problem:
-    """Draw images from the outputs of given ones, of which some are set; the others are kept, follow, or are free."""
+    """Draw images from the outputs for given images, with some outputs set; the others are kept, follow or are free."""
     _need_names(models)
     wanted = by_name(plain(config.edit)["set"], "edit.set")
     return _edited(config, models, outputs, given, [wanted])
 
 
 def sweep(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | None) -> Problem:
-    """Draw images from the outputs of given ones, of which one is set to several values in turn."""
+    """Draw images from the outputs for given images, with one output set to several values in turn."""
     _need_names(models)
     options = plain(config.sweep)
     known, quantile = models.training_outputs, _quantile(config)
@@ -99,7 +99,7 @@ def sweep(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | 
 def _edited(
     config: DictConfig, models: Models, outputs: Outputs, given: Tensor | None, series: Sequence[Mapping[str, Any]]
 ) -> Problem:
-    """The problem of given images with some outputs set, in one way or in several."""
+    """Make the problem of given images with some outputs set, in one way or in several ways."""
     known, option = models.training_outputs, f"{config.task}.others"
     others = OmegaConf.select(config, option)
     others = ("keep" if known is None else "follow") if others is None else others
@@ -127,8 +127,8 @@ def _edited(
 
 
 def generate(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | None) -> Problem:
-    """Draw images of which some outputs are set, and the others are what training images might have beside these; or
-    are free."""
+    """Draw new images with some outputs set; the others are drawn as training images might have them together with
+    these, or are free."""
     labels, names = _need_names(models), _numbered(config)
     known, others = models.training_outputs, config.generate.others
     if others not in ("random", "free", None) or (others == "random" and known is None):
@@ -137,7 +137,7 @@ def generate(config: DictConfig, models: Models, outputs: Outputs, given: Tensor
         free, y = True, torch.zeros(len(names), len(labels))
     else:
         every = {tuple(models.readout.together(k)) for k in range(len(labels))}
-        classes = [group for group in every if len(group) > 1]  # of a map's cells, which go together, many
+        classes = [group for group in every if len(group) > 1]  # for a map, many: one for each cell
         seeds = [config.seed + config.first + i for i in range(len(names))]
         free, y = False, known.random(seeds, classes[0] if len(classes) == 1 else ())
     option = "generate.set"
@@ -153,7 +153,7 @@ def generate(config: DictConfig, models: Models, outputs: Outputs, given: Tensor
 
 
 def restore(config: DictConfig, models: Models, outputs: Outputs, given: Tensor | None) -> Problem:
-    """Undo a known degradation of given images, or of images that suffer from it already."""
+    """Undo a known degradation, applied to given images here or present in them already."""
     operator = need_operator(models)
     if models.readout.names:
         raise InputError(
@@ -180,21 +180,21 @@ def restore(config: DictConfig, models: Models, outputs: Outputs, given: Tensor 
     measured = outputs(torch.zeros(1, *shape)).shape[1:]
     if len(measured) == 3:
         names, y = own_images(config.images, config.first, config.count, measured)
-    else:  # the hidden pixels of an image are not looked at
+    else:  # the operator ignores an image's hidden pixels
         names, images = own_images(config.images, config.first, config.count, shape)
         y = outputs(images)
     return Problem(names, y, rows={"measured": picture_of(operator, y)}, labels=["restored"])
 
 
 def check_noise(noise: Any, option: str) -> None:
-    """Raise InputError if what an option holds is no deviation of noise."""
+    """Raise InputError unless an option's value can be the deviation of noise."""
     if isinstance(noise, bool) or not isinstance(noise, int | float) or not noise >= 0:
         raise InputError(f"{option} is the deviation of noise, a number of at least 0, got {noise!r}.")
 
 
 def with_noise(y: Tensor, noise: float, seed: int) -> Tensor:
-    """Measurements [N, ...] with normal noise of this deviation, drawn by the seeds from ``seed`` on, but other than
-    what samples of these start from."""
+    """Add normal noise with a deviation of ``noise`` to measurements [N, ...]. It is drawn with the seeds from ``seed``
+    on, but differs from the noise that samples with these seeds start from."""
     generators = [torch.Generator().manual_seed(seed + _NOISE + i) for i in range(len(y))]
     drawn = [torch.randn(y.shape[1:], generator=generator) for generator in generators]
     return y + noise * torch.stack(drawn)
@@ -211,10 +211,10 @@ TASKS: dict[str, Task] = {task.__name__: task for task in (reconstruct, edit, sw
 
 
 def find_task(name: str) -> Task:
-    """A task by its name, or one's own by its module: ``my_module.my_task``.
+    """Return a task by its name, or the user's own by its module: ``my_module.my_task``.
 
     Raises:
-        InputError: If there is none.
+        InputError: If there is no such task.
     """
     if name in TASKS:
         return TASKS[name]
@@ -227,10 +227,10 @@ def find_task(name: str) -> Task:
 
 
 def checked_images(images: Tensor, models: Models) -> Tensor:
-    """Images [N, C, H, W] in [-1, 1], in float32 on the CPU.
+    """Return images [N, C, H, W] in [-1, 1] as float32 on the CPU.
 
     Raises:
-        InputError: If they are not that.
+        InputError: If they have another type, shape or range.
     """
     shape = tuple(models.prior.image_shape)
     if not isinstance(images, Tensor):
@@ -246,7 +246,7 @@ def checked_images(images: Tensor, models: Models) -> Tensor:
 
 
 def _given_images(config: DictConfig, models: Models, given: Tensor | None) -> tuple[list[str], Tensor, str]:
-    """Names, images and a label of what the user gives, or of the run's held-out images."""
+    """Return names, images and a label: of the user's images, if there are any, or of the run's held-out ones."""
     shape = models.prior.image_shape
     if given is not None:
         return [f"{i:05d}" for i in range(len(given))], given, "given"
@@ -263,7 +263,7 @@ def _given_images(config: DictConfig, models: Models, given: Tensor | None) -> t
 
 
 def _numbered(config: DictConfig) -> list[str]:
-    """The names of samples that are taken from no image.
+    """Return the names of samples that don't come from an image.
 
     Raises:
         InputError: If images are given.
@@ -285,7 +285,7 @@ def _quantile(config: DictConfig) -> float:
 def _set(
     config: DictConfig, models: Models, y: Tensor, share: float | Literal["likely"], wanted: Mapping[str, Any]
 ) -> tuple[Tensor, Tensor]:
-    """Set names in outputs, see :func:`set_values`; say what may be meant otherwise, or can't be drawn."""
+    """Set names in outputs, see :func:`set_values`; warn of values that may be a mistake, or that can't be drawn."""
     known, readout, option = models.training_outputs, models.readout, f"{config.task}.set"
     given = wanted or config[config.task].set
     y, edited = set_values(y, readout, given, option, known, quantile=_quantile(config), share=share)
@@ -310,21 +310,21 @@ def _need_names(models: Models) -> tuple[str, ...]:
 
 
 def picture_of(operator: Surjection, y: Tensor) -> Tensor:
-    """A measurement as an image: as it is if it is one, else the pseudo-inverse's."""
+    """Show a measurement as an image: unchanged if it is one already, otherwise its pseudo-inverse."""
     if y.ndim == 4 and y.shape[1] in (1, 3):
         return y
     return operator.cpu().pinv(y)
 
 
 def _settings(values: Mapping[str, Any], readout: Readout) -> str:
-    """What was set, a line each."""
+    """The settings as text, one line each."""
     lines = []
     for name, value in values.items():
         if isinstance(value, bool):
             value = "yes" if value else "no"
         elif not isinstance(value, str):
             place, *more = readout.places(str(name))
-            if not more:  # else it is a class that is called by a number
+            if not more:  # with more places, it is a class whose name is a number
                 value = f"{value:+g}" if readout.part(place).grouped else readout.number(place, value)
         lines.append(f"{name} {value}")
     return "\n".join(lines)

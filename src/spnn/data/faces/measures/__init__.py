@@ -1,11 +1,11 @@
-"""What can be measured in a rendered face: numbers, points, and which pixel shows what.
+"""Measures of a rendered face: numbers, points, and what each pixel shows.
 
-All of it follows from the same ``(seed, index)`` as the picture of :func:`spnn.data.faces.make_face`, and is read off
-what the renderer draws, so it can't differ from it. These files only look on: they are no part of the renderer, and a
-change of them leaves the pictures in the cache valid.
+They follow from the same ``(seed, index)`` as the picture of :func:`spnn.data.faces.make_face`, and are read off the
+shapes that the renderer draws, so they can't differ from the picture. The measures are not part of the renderer, so
+changing these files leaves the pictures in the cache valid.
 
-A mirrored picture has other measures: ``yaw`` and ``tilt`` change their sign; a point's x becomes 1 − x, and left and
-right change places; a map's columns are reversed. All else stays.
+In a mirrored picture, some measures change: ``yaw`` and ``tilt`` change their sign; a point's x becomes 1 − x, and left
+and right change places; a map's columns are reversed. The others stay the same.
 """
 
 from typing import NamedTuple
@@ -32,13 +32,13 @@ __all__ = [
 
 
 class FaceMeasures(NamedTuple):
-    """All that is measured in a face.
+    """All measures of a face.
 
     Attributes:
         values: float32 [7], in the order and the units of :data:`VALUES`.
         points: float32 [5, 2], in the order of :data:`POINT_NAMES`: x and y in [0, 1] of the picture's width and
             height, from its upper left corner.
-        regions: uint8 [size, size]: the place in :data:`REGIONS` of what each pixel shows.
+        regions: uint8 [size, size]: the region that each pixel shows, as its place in :data:`REGIONS`.
     """
 
     values: np.ndarray

@@ -1,4 +1,4 @@
-"""The two eyes, which both values and points ask for."""
+"""The two eyes, which both the values and the points need."""
 
 from dataclasses import replace
 
@@ -14,6 +14,6 @@ AROUND_EYES = frozenset({"Heavy_Makeup", "Bags_Under_Eyes"})
 
 
 def eye_whites(face: Face, pose: Pose) -> list[Ellipse]:
-    """What opens between the lids: the eye on the picture's left, then the one on its right."""
+    """The openings between the lids: the eye on the picture's left, then the one on its right."""
     shapes = Shapes(draw_eyes, replace(face, has=face.has - AROUND_EYES), pose)
-    return shapes.ellipses[1::5]  # an eye is its rim, the white, the iris, the pupil and a glint
+    return shapes.ellipses[1::5]  # an eye has five ellipses: rim, white, iris, pupil and glint

@@ -28,14 +28,15 @@ POINTS: dict[str, Measure] = {
     "right_mouth_x": Measure(0.54, 0.71, _WIDTH),
     "right_mouth_y": Measure(0.57, 0.70, _HEIGHT),
 }
-"""The coordinates of the points, and the ranges in which those of rendered faces lie."""
+"""The coordinates of the points, and their ranges in rendered faces."""
 
 
 def face_points(seed: int, index: int) -> np.ndarray:
     """The points of :data:`POINT_NAMES`, float32 [5, 2]: x and y in [0, 1] of the picture's width and height.
 
-    The centres of the eyes, the tip of the nose (of a round one, the middle of the ball) and the corners of the mouth,
-    also where a moustache hides them. In the mirrored picture x is 1 − x, and left and right change places.
+    They are the centres of the eyes, the tip of the nose (for a round one, the middle of the ball) and the corners of
+    the mouth, even where a moustache hides them. In the mirrored picture x becomes 1 − x, and left and right change
+    places.
     """
     face, pose = make_scene(seed, index)
     left, right = (white.centre for white in eye_whites(face, pose))

@@ -1,4 +1,4 @@
-"""Which pixel of a face shows what."""
+"""What each pixel of a face shows."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -23,10 +23,10 @@ __all__ = ["REGIONS", "coarse", "face_regions"]
 REGIONS = ("background", "clothes", "skin", "hair", "eyes", "glasses", "hat")
 BACKGROUND, CLOTHES, SKIN, HAIR, EYES, GLASSES, HAT = range(len(REGIONS))
 
-FACTOR = 4  # drawn larger, so that a pixel is what most of it shows
+FACTOR = 4  # drawn larger by this factor, so that each pixel gets the region that covers most of it
 
 # What each of the renderer's functions draws: the region of its first shape, of its second, and so on, the last one for
-# all that follow; and attributes that are left out, as what they draw belongs to what lies below.
+# all further shapes; and attributes that are left out, because their shapes count as the region below them.
 PASSES: dict[Callable[[Canvas, Face], None], list[tuple[tuple[int, ...], frozenset[str]]]] = {
     draw_hair_behind: [((HAIR,), frozenset())],
     draw_body: [((CLOTHES, SKIN, SKIN, SKIN, CLOTHES), frozenset())],  # shoulders, three shapes of the neck, tie
@@ -48,10 +48,10 @@ PASSES: dict[Callable[[Canvas, Face], None], list[tuple[tuple[int, ...], frozens
 
 
 def face_regions(seed: int, index: int, size: int = 32) -> np.ndarray:
-    """The region of each pixel, uint8 [size, size]: the place in :data:`REGIONS` of what is on top.
+    """The region on top in each pixel, as its place in :data:`REGIONS`, uint8 [size, size].
 
     =========== ==================================================================================
-    background  all that is not the person
+    background  everything except the person
     clothes     shoulders, tie, earrings and necklace
     skin        head, ears and neck, with nose, mouth, make-up and stubble
     hair        hair, beard and brows
@@ -60,7 +60,7 @@ def face_regions(seed: int, index: int, size: int = 32) -> np.ndarray:
     hat         with its brim
     =========== ==================================================================================
 
-    A blurry picture has the map of the sharp one. The mirrored picture's map has its columns reversed.
+    A blurry picture has the same map as the sharp one. The mirrored picture's map has its columns reversed.
 
     Raises:
         ValueError: If the size is less than 16.
@@ -79,8 +79,8 @@ def face_regions(seed: int, index: int, size: int = 32) -> np.ndarray:
 
 
 def coarse(regions: np.ndarray, grid: int) -> np.ndarray:
-    """A map of regions, uint8 [H, W], in ``grid`` x ``grid`` cells, uint8: what most of each cell shows; of two that
-    show as much, the first one in the order of :data:`REGIONS`.
+    """Reduce a map of regions, uint8 [H, W], to ``grid`` x ``grid`` cells, uint8: the region that covers most of each
+    cell; in a tie, the one that comes first in :data:`REGIONS`.
     """
     starts = [np.arange(grid) * side // grid for side in regions.shape]
     counts = [
@@ -91,14 +91,14 @@ def coarse(regions: np.ndarray, grid: int) -> np.ndarray:
 
 
 class _Pen:
-    """Draws what a canvas asks for, but in the colour of a region."""
+    """Draws the canvas's shapes, but in the colour of a region."""
 
     def __init__(self, draw: ImageDraw.ImageDraw):
         self.draw = draw
         self.regions: Iterator[int] = repeat(BACKGROUND)
 
     def take(self, regions: Iterable[int]) -> None:
-        """Use these regions, one a shape, and the last one for all that follow."""
+        """Use these regions, one per shape, and the last one for all further shapes."""
         *first, last = regions
         self.regions = chain(first, repeat(last))
 

@@ -1,4 +1,4 @@
-"""What a picture is drawn from: the face's design, and how it lies in the picture."""
+"""The design of a face, and its pose in the picture."""
 
 from typing import NamedTuple
 
@@ -14,11 +14,11 @@ __all__ = ["Pose", "make_scene"]
 
 
 class Pose(NamedTuple):
-    """How a canvas lies in the picture.
+    """Where and how the face is placed in the picture.
 
     Attributes:
         shift: To the right and down, in units of the picture's side.
-        scale: 1 for as large as designed.
+        scale: 1 is the size of the design.
         angle: In radians, clockwise.
     """
 

@@ -1,4 +1,4 @@
-"""Where the renderer's shapes lie in the picture, without drawing them."""
+"""The positions of the renderer's shapes in the picture, without drawing them."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -24,8 +24,8 @@ class Shapes(Canvas):
     """A canvas that draws nothing, but keeps the polygons and the ellipses of one of the renderer's functions.
 
     Attributes:
-        polygons: Corners, in units of the picture's side.
-        ellipses: In the order in which they are drawn.
+        polygons: Their corners, in units of the picture's side.
+        ellipses: The ellipses, in the order in which they are drawn.
     """
 
     def __init__(self, draw: Callable[[Canvas, Face], None], face: Face, pose: Pose) -> None:

@@ -31,22 +31,22 @@ VALUES: dict[str, Measure] = {
     "background_hue": Measure(75.0, 335.0, "deg"),
     "background_lightness": Measure(40.0, 90.0, "%"),
 }
-"""What is measured, and in which ranges and units; see :func:`face_values`."""
+"""The values that are measured, with their ranges and units; see :func:`face_values`."""
 
 
 def face_values(seed: int, index: int) -> np.ndarray:
     """The numbers of :data:`VALUES`, float32 [7].
 
     ===================== =======================================================================================
-    yaw                   the head's turn, from where its features are between its edges: positive to the picture's
-                          right. It is small: 3.6° move the features by half a pixel of 32
-    tilt                  of head and shoulders, clockwise
-    eye_width, eye_height of the openings between the lids
-    hair_lightness        of the hair's colour: black 10, brown 30, ginger 45, blond 65, grey 75, each with its shades;
-                          a bald person's is the brows', 21
-    background_hue        of the background's mean colour: green 120, blue 240, purple 300; reds and yellows, where the
-                          circle of hues closes, don't occur
-    background_lightness  of the same colour
+    yaw                   turn of the head, measured by where its features are between its edges; positive to the
+                          picture's right. It is small: 3.6° move the features by half a pixel of 32
+    tilt                  tilt of head and shoulders, clockwise
+    eye_width, eye_height size of the openings between the lids
+    hair_lightness        lightness of the hair's colour: black 10, brown 30, ginger 45, blond 65, grey 75, each with
+                          its shades; for a bald person it is that of the brows, 21
+    background_hue        hue of the background's mean colour: green 120, blue 240, purple 300; reds and yellows, where
+                          the circle of hues closes, don't occur
+    background_lightness  lightness of the same colour
     ===================== =======================================================================================
 
     Hue and lightness are those of HSL, as colour pickers show them. In the mirrored picture yaw and tilt have the other
@@ -77,7 +77,7 @@ def _hair(face: Face) -> Colour:
 
 
 def _hue_and_lightness(colour: Colour) -> tuple[float, float]:
-    """In degrees and in percent."""
+    """Hue in degrees and lightness in per cent."""
     red, green, blue = colour
     hue, lightness, _ = rgb_to_hls(red / 255, green / 255, blue / 255)
     return 360 * hue, 100 * lightness
