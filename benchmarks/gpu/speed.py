@@ -82,7 +82,7 @@ def steps(setting: Setting, size: int) -> Iterator[tuple[str, dict]]:
 
 
 def compiled(setting: Setting, size: int) -> Iterator[tuple[str, dict]]:
-    """The commands' steps, compiled, and their ratio to the same steps not compiled. Compiling takes up to two minutes."""
+    """The commands' steps, compiled, and the ratio to uncompiled steps. Compiling takes up to two minutes."""
     literal, x, y = problem(setting, size)
     for case, kind in AS_COMMANDS_DO[: 1 if setting.tiny else None]:
         torch._dynamo.reset()  # otherwise it stops compiling after several networks

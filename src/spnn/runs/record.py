@@ -32,7 +32,7 @@ from spnn.saving import replacing
 
 __all__ = ["Record", "environment", "read_status"]
 
-_REPOSITORY = Path(__file__).resolve().parents[3]  # of a checkout
+_REPOSITORY = Path(__file__).resolve().parents[3]  # in a checkout
 
 
 class Record(AbstractContextManager):

@@ -47,7 +47,7 @@ def report(run: Run, *, entity: str, project: str | None = None) -> Any:
     rows = [f"| `{name}` | {value:.4g} |" for name, value in Listed(run.folder).means.items()]
     blocks: list[Any] = [reports.MarkdownBlock(text="\n".join(["| figure | value |", "| --- | ---: |", *rows]))]
     for name, panels in parts.items():
-        runs = reports.Runset(name=run.title, filters=_filter(run))  # of the report's own project
+        runs = reports.Runset(name=run.title, filters=_filter(run))  # in the report's own project
         blocks += [reports.H2(text=name), reports.PanelGrid(runsets=[runs], panels=panels)]
     return reports.Report(entity=entity, project=project or _project(run), title=run.title, blocks=blocks)
 

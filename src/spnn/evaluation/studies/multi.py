@@ -76,7 +76,7 @@ class Multi(Edit):
         """A setting of a label that a held-out image doesn't show: a coordinate, and the value to set it to."""
         readout, y = self.subject.readout, self.subject.seen[self.subject.most_trusted][[image]]
         has = readout.has(readout.decode(y))[0]
-        if len(label) > 1:  # another class
+        if len(label) > 1:  # choose another class
             others = [k for k in label if not has[k]]
             return others[torch.randint(len(others), (), generator=generator)], True
         (k,) = label
