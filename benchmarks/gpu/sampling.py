@@ -33,7 +33,7 @@ def sampling(setting: Setting) -> Iterator[tuple[str, dict]]:
 
 
 def gradients(setting: Setting) -> Iterator[tuple[str, dict]]:
-    """Two steps with each guidance; ``dps`` takes gradients through the prior, which keeps all the UNet's activations."""
+    """Two steps with each guidance; ``dps`` takes gradients through the prior, which keeps its activations."""
     for size, count in setting.samples.items():
         session = Session(unet(size), network(size))
         for guidance in GUIDANCES:
