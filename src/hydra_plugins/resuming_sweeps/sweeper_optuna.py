@@ -137,7 +137,7 @@ class OptunaSweeper(ResumingSweeper):
         return study
 
     def _tell(self, study: "Study", trial: Any, row: _table.Row) -> None:
-        """Pass a job's metric to the study; a job that failed, or whose metric is NaN, is a failed trial."""
+        """Hand a job's metric to the study; a job that failed, or whose metric is NaN, is a failed trial."""
         metrics = row["metrics"]
         value = metrics.get(self.metric)
         if value is None:
