@@ -1,12 +1,12 @@
-"""The arena, with options that each method's equally many tries on validation images have chosen.
+"""The arena, with options that were chosen by equally many tries for each method on validation images.
 
     python -m benchmarks.arena run=outputs/mine tries=6 each=1                    # edits; an hour or so on two cores
     python -m benchmarks.arena run=outputs/mine study=restoration tries=6 few=4   # degradations; hours
 
-Optuna (``pip install 'spnn[optuna]'``) searches each method's options on the validation split: for the most edits that
-take in whole pictures, ``whole_success`` of ``study=arena``; or, for each degradation, for the largest PSNR of ``few``
-images of ``study=restoration``. Then the test images are seen once, by all methods with what was chosen. Either part
-goes on where it was interrupted. Further words go to ``evaluate.py``.
+Optuna (``pip install 'spnn[optuna]'``) searches each method's options on the validation split. It maximises the share
+of edits that take in whole pictures, ``whole_success`` of ``study=arena``; or, for each degradation, the PSNR of
+``few`` images in ``study=restoration``. Then all methods see the test images once, with the chosen options. Both parts
+can be interrupted and continued. Further words are passed to ``evaluate.py``.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ EDITS = {
     "daps": {"noise": "tag(log,interval(0.03,3))"},
     "resample": {"rate": "tag(log,interval(0.1,100))"},
 }
-"""What is searched of each method; those without options are not among these."""
+"""The options to search for each method; methods without options aren't listed."""
 
 DEGRADATIONS = {
     "dps": {"rate": "tag(log,interval(0.1,10))"},
@@ -49,7 +49,7 @@ DEGRADATIONS = {
 PROBLEMS = "inpainting,super_resolution,deblurring,colorization,nonlinear_blur,high_dynamic_range,jpeg,phase_retrieval"
 
 OWN = {"run": None, "study": "arena", "tries": "6", "each": "1", "few": "4", "budget": "50", "only": PROBLEMS}
-"""Our own words, and what they are if nothing is said."""
+"""Our own options, and their defaults."""
 
 
 def main(words: list[str]) -> None:
@@ -82,8 +82,8 @@ def main(words: list[str]) -> None:
 def searched(
     words: list[str], spaces: dict, objective: str, tries: int, run: str, weights: bytes
 ) -> dict[str, dict[str, str]]:
-    """The best options of each method by a figure: method to option to value."""
-    key = hashlib.sha256(" ".join(words).encode() + weights).hexdigest()[:8]  # another question, other tries
+    """The options of each method that are best by a figure: method to option to value."""
+    key = hashlib.sha256(" ".join(words).encode() + weights).hexdigest()[:8]  # different questions have their own tries
     chosen = {}
     for method, space in spaces.items():
         folder = Path(run, "tuning", f"{method}_{key}")
@@ -97,7 +97,7 @@ def searched(
 
 
 def evaluate(*words: str) -> None:
-    """Run ``evaluate.py``, and show the command."""
+    """Print the command and run ``evaluate.py``."""
     print("\npython evaluate.py", shlex.join(words))
     if status := subprocess.run([sys.executable, "evaluate.py", *words], check=False).returncode:
         raise SystemExit(status)

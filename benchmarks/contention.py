@@ -1,5 +1,5 @@
-"""Steps per second of a training, alone and beside another busy process, with threads that follow the free cores and
-with a fixed number, in one run.
+"""Steps per second of a training, alone and next to another busy process, with threads that follow the free cores and
+with a fixed number of threads, in one run.
 
     python -m benchmarks.contention            # some three minutes
 
@@ -46,14 +46,14 @@ train(config, sys.argv[1])
 
 
 def busy() -> None:
-    """What the other process does."""
+    """The work of the other process."""
     x = torch.randn(1000, 1000)
     while True:
         x = torch.tanh(x @ x / 1000)
 
 
 def rate(seconds: float, threads: int | None) -> float:
-    """Steps per second, over so many seconds."""
+    """Steps per second, measured for this many seconds."""
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     if threads is not None:
         environment["OMP_NUM_THREADS"] = str(threads)

@@ -1,14 +1,14 @@
-"""How fast the library's core is against a literal evaluation of the formulas, in one run on one machine.
+"""How fast the library's core is compared with a literal evaluation of the formulas, in one run on one machine.
 
     python -m benchmarks.core                             # all of it, a quarter of an hour on two cores
     python -m benchmarks.core --sizes 256 --batches 1 4   # some of it
     python -m benchmarks.core --device cuda --precision bf16
 
-Both sides hold the same weights and are timed in turn; each time is the best of several. The literal side
-(``benchmarks/literal.py``) builds ``W`` at each use, passes through the network once for every term, and pays for the
-right-inverse ("cycle") loss that is zero by construction; its Adam is PyTorch's default, ours the fused one. ``floor``
-is the share of the machine's measured rate of matrix products that our side's arithmetic reaches: at 100 % only fewer
-operations could be faster.
+Both sides have the same weights and are timed in turn; each time is the best of several. The literal side
+(``benchmarks/literal.py``) builds ``W`` at each use, passes through the network once for every term, and computes the
+right-inverse ("cycle") loss, which is zero by construction; its Adam is PyTorch's default, ours the fused one.
+``floor`` is the rate of our side's arithmetic, as a share of the machine's measured rate of matrix products: at 100 %,
+only fewer operations could be faster.
 """
 
 import argparse
@@ -37,8 +37,9 @@ CASES = ("forward", "pinv", "NLBP step", "phase-1 step", "phase-2 step")
 
 
 def measure(run: Callable[[], object], budget: float, device: str) -> tuple[float, float | None]:
-    """Seconds of the fastest of at least two runs, of as many as the budget of seconds allows; and MiB that a run needs
-    beyond what it starts from, None where the system doesn't tell. Run once before what is computed only once.
+    """The seconds of the fastest run, out of at least two and as many as the budget of seconds allows; and the MiB that
+    a run needs beyond the memory at its start, None if the system doesn't tell. Call ``run`` once before, so that
+    whatever is computed only once isn't measured.
     """
     times = []
     memory = start_memory(device)
@@ -52,7 +53,7 @@ def measure(run: Callable[[], object], budget: float, device: str) -> tuple[floa
 
 
 def start_memory(device: str) -> Callable[[], float | None]:
-    """Start to watch the peak of memory; the result tells its height in MiB above now."""
+    """Start to watch the peak of memory; call the result for how many MiB it is above the memory now."""
     if device != "cpu":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
@@ -64,7 +65,7 @@ def start_memory(device: str) -> Callable[[], float | None]:
 
     try:
         ctypes.CDLL("libc.so.6").malloc_trim(0)
-        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak
         resident = status("VmRSS")
     except OSError:
         return lambda: None
@@ -83,7 +84,7 @@ def count_flops(run: Callable[[], object]) -> int:
 
 
 def matrix_product_rate(device: str, dtype: torch.dtype, n: int | None = None, budget: float = 1.0) -> float:
-    """Operations per second of the machine's own matrix product, of [n, n]: by default, of large ones."""
+    """Operations per second of the machine's own matrix product, for [n, n] matrices; by default, large ones."""
     n = n or (2048 if device == "cpu" else 8192)
     a, b = torch.randn(2, n, n, device=device, dtype=dtype)
     torch.mm(a, b)
@@ -91,7 +92,7 @@ def matrix_product_rate(device: str, dtype: torch.dtype, n: int | None = None, b
 
 
 def train_step(optimizer: torch.optim.Optimizer, losses: Callable[[], Tensor]) -> Callable[[], Tensor]:
-    """A whole step of training as published: gradient, clipping, update. It returns the loss before it."""
+    """A whole training step as published: gradient, clipping, update. It returns the loss before the update."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
 
     def step() -> Tensor:
@@ -105,13 +106,13 @@ def train_step(optimizer: torch.optim.Optimizer, losses: Callable[[], Tensor]) -
     return step
 
 
-# A rate of 0 leaves the weights as they are, so that every step is the same; it costs what any rate costs.
+# A rate of 0 leaves the weights unchanged, so that every step is the same; it costs the same as any other rate.
 our_adam = partial(torch.optim.Adam, lr=0.0, fused=True)  # as in conf/stage/
 literal_adam = partial(torch.optim.Adam, lr=0.0)
 
 
 def sides(case: str, ours: SPNN, theirs: literal.LiteralSPNN, x: Tensor, y: Tensor) -> tuple[Callable, Callable]:
-    """Our evaluation of a case, and the literal one; both return what they computed."""
+    """Our evaluation of a case, and the literal one; both return their result."""
     if case == "phase-1 step":
         attributes = (y > 0).to(y.dtype)
         stage = TaskStage(ours.requires_grad_(), reconstruction_weight=40, optimizer=our_adam)
@@ -142,7 +143,7 @@ def sides(case: str, ours: SPNN, theirs: literal.LiteralSPNN, x: Tensor, y: Tens
     if case == "pinv":
         return no_grad(partial(ours.pinv, y)), no_grad(partial(theirs.pinv, y))
     with torch.no_grad():
-        target = ours.complete_pinv(y)  # once per target, however many steps follow
+        target = ours.complete_pinv(y)  # computed once per target, for any number of steps
     return no_grad(lambda: ours.back_project(x, target, 0.5)), no_grad(lambda: literal.back_project(theirs, x, y, 0.5))
 
 
@@ -167,7 +168,7 @@ def main() -> None:
         theirs = literal.LiteralSPNN(size).to(device)
         for batch in options.batches:
             for case in options.cases:
-                # The machine's rate at its best: others may use it, too.
+                # The machine's best rate: other processes may be using it, too.
                 rate = max(rate, matrix_product_rate(device, torch.bfloat16 if half else torch.float32))
                 ours = SPNN.from_published(theirs.state_dict()).to(device)
                 ours.requires_grad_(False), theirs.requires_grad_(False)

@@ -1,10 +1,10 @@
-"""Images per second: the readers' decoding and their cache, beside the plain way.
+"""Images per second: the readers' decoding and their cache, compared with the plain way.
 
     python -m benchmarks.data                    # 1024x1024 JPEGs to 256 px, about a minute
 
-The plain way opens, decodes and resizes each file by Pillow in each epoch. All three give batches of uint8 tensors in a
-random order, in one process without loading processes, which speed up each way alike. The images are rendered faces
-with the noise of a camera (flat areas would decode too fast), 95 % quality.
+The plain way opens, decodes and resizes each file with Pillow in each epoch. All three ways give batches of uint8
+tensors in random order, in one process without loading processes, which would speed up all of them equally. The images
+are rendered faces with camera noise (flat areas would decode too fast), saved at 95 % quality.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from spnn.data.module import collate
 
 
 class Plain(Dataset):
-    """A data set as one writes it first."""
+    """A data set as people first write it."""
 
     def __init__(self, paths: list[Path], size: int):
         self.paths, self.size = paths, size
@@ -53,7 +53,7 @@ def write_photographs(folder: Path, count: int, size: int) -> list[Path]:
 
 
 def rate(dataset: Dataset, collate_fn: Callable, batch: int, seconds: float) -> float:
-    """Images per second over whole epochs, the best of them."""
+    """Images per second over a whole epoch, for the best of several epochs."""
     loader = DataLoader(dataset, batch_size=batch, shuffle=True, collate_fn=collate_fn)
     best, end = 0.0, time.perf_counter() + seconds
     while time.perf_counter() < end or best == 0:

@@ -1,9 +1,9 @@
-"""Kill a training again and again at random moments, resume it each time, and hold its weights against an undisturbed
-run's, bit for bit; a training that gets to its end is followed by another, until there were enough kills.
+"""Kill a training again and again at random moments, resume it each time, and compare its weights with those of an
+undisturbed run, bit for bit. When a training gets to its end, another one starts, until there were enough kills.
 
     python -m benchmarks.kills --kills 50
 
-It takes some twenty minutes on two cores. Each fault is named; the exit status is 1 if there was any.
+It takes some twenty minutes on two cores. Each fault is listed; the exit status is 1 if there were any.
 """
 
 import argparse
@@ -42,8 +42,8 @@ def start(folder: Path, *words: str) -> subprocess.Popen:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},  # sums are rounded otherwise by another number of threads
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # which shells switch off in the background
+        env={**os.environ, "OMP_NUM_THREADS": "1"},  # a different number of threads rounds sums differently
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # shells ignore it for background jobs
     )
 
 
@@ -54,7 +54,7 @@ def finished(folder: Path) -> bool:
 def disturbed(
     folder: Path, sent: Counter, kills: int, generator: random.Random, seconds: tuple[float, float]
 ) -> list[str]:
-    """Train with interruptions, while fewer than so many signals were ``sent``; return what went wrong on the way."""
+    """Train with interruptions, as long as fewer than ``kills`` signals were ``sent``; return what went wrong."""
     faults = []
     while not finished(folder):
         words = ("resume=true",) if (folder / "config.yaml").exists() else ()
@@ -74,7 +74,7 @@ def disturbed(
         printed, _ = process.communicate(timeout=1200)
         expected = (
             "Traceback" not in printed or "KeyboardInterrupt" in printed
-        )  # Python's own, before there is a training
+        )  # a traceback of Python's own, before the training begins
         if process.returncode not in (0, 1, 130, 143, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT) or not expected:
             faults.append(f"after {sent.total()} kills, exit status {process.returncode}: {printed[-600:]}")
         if process.returncode and not killed:
@@ -84,7 +84,7 @@ def disturbed(
 
 
 def differing(folder: Path, reference: Path) -> list[str]:
-    """What a run has otherwise than another: weights bit for bit, metrics."""
+    """The weights (bit for bit) and metrics that differ between two runs."""
     found = []
     for stage in STAGES:
         one, other = (load_file(run / stage / "weights.safetensors") for run in (folder, reference))
@@ -110,7 +110,7 @@ def main() -> int:
         raise SystemExit(printed)
     whole = time.perf_counter() - began
     print(f"undisturbed: {whole:.0f} s, {begins:.0f} s of them until it begins", flush=True)
-    ends = begins + 2.5 * (whole - begins) / options.kills  # so that most kills fall into the training
+    ends = begins + 2.5 * (whole - begins) / options.kills  # so that most kills happen during the training
     sent, faults, generator, trainings = Counter(), [], random.Random(options.seed), 0
     while sent.total() < options.kills and not faults:
         trainings += 1

@@ -1,8 +1,8 @@
-"""The formulas of the paper, evaluated as they are written: what the library is measured against, and tested with.
+"""The formulas of the paper, evaluated literally; benchmarks and tests compare the library with this.
 
-Nothing is shared with the library: the published architectures are built from the table of their layers, in the
-published layout of parameters (``SPNN.from_published(literal.state_dict())`` is the same network); ``W`` is built
-anew at each use; each term of a formula is a pass through the network.
+Nothing is shared with the library. The published architectures are built from the table of their layers, with the
+published layout of parameters (``SPNN.from_published(literal.state_dict())`` is the same network); ``W`` is rebuilt
+at each use; each term of a formula is a pass through the network.
 """
 
 import torch
@@ -33,7 +33,7 @@ ARCHITECTURES = {
         *_32,
     ],
     32: _32,
-    # No published one, but small enough for a quick test.
+    # Not a published one, but small enough for a quick test.
     8: [(2, 6, *["c3 8, c3/2 16, T 8, c3"] * 2), (4, None, "c1 64, c1", "c1 64, c1")],
 }
 
@@ -94,7 +94,7 @@ class Block(nn.Module):
 
 
 class LiteralSPNN(nn.Module):
-    """The published network for images of ``size`` pixels and ``outputs`` attributes, its weights all random."""
+    """The published network for images of ``size`` pixels and ``outputs`` attributes, with random weights."""
 
     def __init__(self, size: int, outputs: int = 40):
         super().__init__()
@@ -155,7 +155,7 @@ def task_losses(net: LiteralSPNN, x: Tensor, attributes: Tensor) -> dict[str, Te
 
 
 def inverse_losses(net: LiteralSPNN, x: Tensor) -> dict[str, Tensor]:
-    """Phase 2 as published: distance of the latents to those of zero, reconstruction, and the cycle error."""
+    """Phase 2 as published: distance of the latents from those of zero, reconstruction, and the cycle error."""
     with torch.no_grad():
         y = net(x)
         _, z_zero = net.complete(torch.zeros_like(x[:1]))

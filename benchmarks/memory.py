@@ -1,11 +1,10 @@
-"""How much memory 10,000 samples at 256 px take after they are drawn: collected, looked at, and written down.
+"""How much memory 10,000 samples at 256 px take after they are drawn: stored, collected and measured.
 
     python -m benchmarks.memory                        # some minutes, 16 GB of disk
     python -m benchmarks.memory --count 1000
 
-The samples are made up, as drawing them takes hours, and the operator is a small one. What is counted is memory that
-the system can't take back: images that lie in files, mapped, are none of it. All samples in memory, in float32, would
-be the figure in brackets.
+The samples are made up, as drawing them takes hours, and the operator is a small one. Only memory that the system can't
+take back is counted, so images in mapped files aren't. The figure in brackets is the memory for all samples in float32.
 """
 
 import argparse
@@ -27,13 +26,13 @@ BATCH = 50
 
 
 def held() -> int:
-    """Bytes of memory that only this process has."""
+    """Bytes of anonymous memory of this process, which no file backs."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * int(next(line.split()[1] for line in lines if line.startswith("RssAnon")))
 
 
 class Peak(threading.Thread):
-    """The most that was held at any time."""
+    """Watches the most memory that was held at any time."""
 
     def __init__(self):
         super().__init__(daemon=True)

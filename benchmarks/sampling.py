@@ -1,13 +1,14 @@
-"""What a guided sampling step costs with the published architectures at 256 px, and what a literal one does.
+"""The cost of a guided sampling step with the published architectures at 256 px, ours and a literal one.
 
     python -m benchmarks.sampling                        # a few minutes on two cores
     python -m benchmarks.sampling --device cuda --precision bf16-mixed
 
-The prior is the UNet of DDPM's CelebA-HQ model, the network the published 256-pixel SPNN, both with random weights,
-which cost what trained ones do. The literal side samples one image at a time in float32, as the published code does:
-the prior, one pass of ``g`` for the stop rule, and back-projection by its formula (``benchmarks/literal.py``). Ours
-samples a batch by :class:`~spnn.diffusion.Sampler` with :class:`~spnn.diffusion.BackProjection`. Both sides hold the
-same weights; each time is the best of several runs of a step.
+The prior is the UNet of DDPM's CelebA-HQ model, and the network is the published 256-pixel SPNN. Both have random
+weights, which cost the same as trained ones. The literal side samples one image at a time in float32, as the published
+code does: the prior, one pass of ``g`` for the stop rule, and back-projection by its formula
+(``benchmarks/literal.py``). Our side samples a batch with :class:`~spnn.diffusion.Sampler` and
+:class:`~spnn.diffusion.BackProjection`. Both sides have the same weights; each time is the best of several runs of a
+step.
 """
 
 import argparse
@@ -69,7 +70,7 @@ def main() -> None:
     expected = literal_guidance()
     literal_nlbp = time(literal_guidance)[0]
 
-    # A batch, by the sampler. Moving the weights to channels-last is what `sample.py` does, too.
+    # A batch, by the sampler. `sample.py` moves the weights to channels-last, too.
     prior = prior.to(memory_format=torch.channels_last)
     targets = target.expand(batch, -1)
     guidance = BackProjection(ours, targets, schedule=ConstantStrength(1.0), stop=0.03)

@@ -11,12 +11,12 @@
 #
 # One rule, back-projection, in five steps: a matrix, the same matrix behind a change of coordinates, a coupling block
 # in the plane, a network that reads handwritten digits, and that network inside a diffusion sampler.
-# `docs/concepts.md` explains the mathematics; here it is computed. Run it as a script,
+# `docs/concepts.md` explains the mathematics; here we compute it. Run it as a script,
 #
 #     python examples/from_linear_to_spnn.py [folder] [--quick]
 #
-# or cell by cell in an editor that knows `# %%`, or as a notebook (`jupytext --to notebook`). It takes about a minute
-# on two CPU cores, and leaves four pictures in the folder.
+# or cell by cell in an editor that supports `# %%`, or as a notebook (`jupytext --to notebook`). It takes about a
+# minute on two CPU cores, and writes four pictures to the folder.
 
 # %%
 import argparse
@@ -46,7 +46,7 @@ parser.add_argument("--quick", action="store_true", help="train much too briefly
 arguments = parser.parse_args([] if "ipykernel" in sys.modules else None)  # a notebook's arguments are not ours
 arguments.folder.mkdir(parents=True, exist_ok=True)
 torch.manual_seed(1)
-torch.set_num_threads(1)  # two are no faster on tensors this small, and slower where others use the cores
+torch.set_num_threads(1)  # two are no faster on tensors this small, and slower if other processes use the cores
 
 
 def report(where: str, what: str, value: float | Tensor) -> None:
@@ -57,10 +57,10 @@ def report(where: str, what: str, value: float | Tensor) -> None:
 # %% [markdown]
 # ## 1. A linear operator
 #
-# `A` reads one number from a point of the plane. Infinitely many points give the same reading; Moore and Penrose's
-# pseudo-inverse takes the one nearest to the origin. Back-projection moves a point `x` just as far as it takes to read
-# `y`. Every operator and network of the library is a `Surjection` and works on batches of images: a point is an image
-# of two channels and one pixel.
+# `A` reads one number from a point of the plane. Infinitely many points give the same reading; the Moore-Penrose
+# pseudo-inverse takes the one nearest to the origin. Back-projection moves a point `x` just far enough for its reading
+# to be `y`. Every operator and network of the library is a `Surjection` and works on batches of images: a point is an
+# image with two channels and one pixel.
 
 
 # %%
@@ -70,7 +70,7 @@ def points(*coordinates: tuple[float, float]) -> Tensor:
 
 
 def check(where: str, g: Surjection, x: Tensor, y: Tensor) -> None:
-    """Print the errors of the laws that hold exactly, and of the naive rule, for which they don't."""
+    """Print the errors of the exact laws, and that of the naive rule, which is exact only if ``g`` is linear."""
     half = (g(x) + y) / 2
     report(where, "right inverse: |g(g†(y)) - y|", (g(g.pinv(y)) - y).abs().max())
     report(where, "Penrose 2: |g†(g(g†(y))) - g†(y)|", (g.pinv(g(g.pinv(y))) - g.pinv(y)).abs().max())
@@ -87,9 +87,10 @@ report("linear", "DDNM: |x' - (x + A†(y - Ax))|", (A.back_project(u, y) - (u +
 # %% [markdown]
 # ## 2. The same in other coordinates
 #
-# Let `φ` be a bijection, here one that turns a point around the origin, the farther out the more. `g = A ∘ φ` is not
-# linear in `x`, but it is in `φ(x)`. So its pseudo-inverse is `φ⁻¹ ∘ A†`, and its back-projection is that of `A`, done
-# on `φ(x)`; `Composition` follows from its parts. The naive rule adds in the wrong coordinates, and misses.
+# Let `φ` be a bijection; this one turns a point around the origin, by more the farther out it is. `g = A ∘ φ` is not
+# linear in `x`, but it is linear in `φ(x)`. So its pseudo-inverse is `φ⁻¹ ∘ A†`, and its back-projection is that of
+# `A`, done on `φ(x)`; `Composition` derives both from its parts. The naive rule adds in the wrong coordinates, and
+# misses.
 
 
 # %%
@@ -122,7 +123,7 @@ moved, apart = g.back_project(x, y), swirl.inverse(A.back_project(u, y))
 report("coordinates", "|x' - φ⁻¹(A's back-projection of φ(x))|", (moved - apart).abs().max())
 
 # %% [markdown]
-# Level sets, where the pseudo-inverse leads to, and the way from `x` to `{g = y}`; for `A`, and for `A ∘ φ`:
+# Level sets, the points that the pseudo-inverse returns, and the path from `x` to `{g = y}`, for `A` and for `A ∘ φ`:
 
 # %%
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#AA4499", "#BBBBBB"
@@ -136,7 +137,7 @@ def flat(x: Tensor) -> Tensor:
 def draw_plane(axis: Axes, g: Surjection, x: Tensor, y: Tensor, title: str, places: dict[str, tuple[int, int]]) -> None:
     """Draw a surjection from the plane to a line, and both rules of back-projection, from ``x`` to ``y``.
 
-    ``places`` says where each label goes, in points from its point.
+    ``places`` has the offset of each label from its point, in typographic points.
     """
     span = torch.linspace(-2, 2, 200, dtype=torch.double)
     grid = torch.stack(torch.meshgrid(span, span, indexing="xy"), dim=-1).reshape(-1, 2, 1, 1)
@@ -163,7 +164,7 @@ def draw_plane(axis: Axes, g: Surjection, x: Tensor, y: Tensor, title: str, plac
 
 
 def two_planes() -> tuple[Figure, Iterable[Axes]]:
-    """Two planes side by side, and below them what the lines mean."""
+    """Two planes side by side, with a legend below."""
     figure = Figure(figsize=(8, 4.5), dpi=110, layout="constrained")
     figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
     axes = figure.subplots(1, 2)
@@ -180,7 +181,7 @@ def two_planes() -> tuple[Figure, Iterable[Axes]]:
 
 
 figure, axes = two_planes()
-ABOVE, BELOW, RIGHT = (0, 11), (0, -12), (24, 0)  # of a label, from its point
+ABOVE, BELOW, RIGHT = (0, 11), (0, -12), (24, 0)  # offsets of a label from its point
 places = {"x": ABOVE, "x'": ABOVE, "g†(g(x))": BELOW, "g†(y)": RIGHT}
 draw_plane(axes[0], A, u, y, "g = A, linear", places)
 draw_plane(axes[1], g, x, y, "g = A ∘ φ", places | {"naive": ABOVE})
@@ -189,11 +190,11 @@ figure.savefig(arguments.folder / "plane_coordinates.png")
 # %% [markdown]
 # ## 3. A coupling block
 #
-# A network learns both: what to read, and in which coordinates. A block rotates by `W` and keeps `x0`, rescaled and
-# shifted by what it lets go, `x1`; its completion is `G(x) = (x0 s(x1) + t(x1), x1)`. Phase 1 trains `W`, `s` and `t`
-# to tell how far along an arc a point lies. A pseudo-inverse has to choose `x1` for a given `y`. The natural choice is
-# that of `G(0)`, with nothing to train; phase 2 trains `r(y)` to come back near the data instead. `g` doesn't contain
-# `r`, so the laws hold for both.
+# A network learns both what to read and in which coordinates. A block rotates by `W` and keeps `x0`, which it rescales
+# and shifts depending on the part that it drops, `x1`; its completion is `G(x) = (x0 s(x1) + t(x1), x1)`. Phase 1
+# trains `W`, `s` and `t` to tell how far along an arc a point lies. A pseudo-inverse has to choose `x1` for a given
+# `y`. The natural choice is that of `G(0)`, with nothing to train; phase 2 instead trains `r(y)` to return to points
+# near the data. `g` doesn't contain `r`, so the laws hold for both.
 
 
 # %%
@@ -228,8 +229,8 @@ for name, g in {"natural": natural, "trained r": block}.items():
     report(name, "reconstruction: mean (g†(g(x)) - x)²", (g.pinv(g(arc)) - arc).square().mean())
 
 # %% [markdown]
-# Claim 2: with the natural latents, `x'` is the point of `{g = y}` that is nearest to `x` in the metric of `G`. Of a
-# thousand other points of that set, none is nearer:
+# Claim 2: with the natural latents, `x'` is the point of `{g = y}` that is nearest to `x` in the metric of `G`. We try
+# a thousand other points of that set, and none is nearer:
 
 # %%
 here = natural.complete(x)
@@ -256,9 +257,9 @@ figure.savefig(arguments.folder / "plane_coupling.png")
 # %% [markdown]
 # ## 4. Digits
 #
-# The same with four blocks, from 8x8 pixels to ten logits; pixel-unshuffles turn squares of pixels into channels.
-# Phase 1 learns to tell digits and to come back near the image, as published but for a smaller weight; noise on the
-# images prepares the network for what a sampler will show it. Phase 2 trains the latents alone.
+# The same with four blocks, from 8x8 pixels to ten logits; pixel-unshuffles turn squares of pixels into channels. Phase
+# 1 learns to recognise digits and to reconstruct the image, as published except for a smaller weight; noise on the
+# images prepares the network for the noisy images in a sampler. Phase 2 trains only the latents.
 
 # %%
 source = Digits()
@@ -329,10 +330,11 @@ report("digits", "reconstruction: mean (g†(g(x)) - x)²", (net.pinv(y) - held_
 # %% [markdown]
 # ## 5. Guided sampling
 #
-# An image that is moved to another's logits is read as that digit, but nobody would write it so: the rule asks for the
-# right logits, not for a good picture. A diffusion prior knows what digits look like, and no labels. At each step of
-# sampling it predicts the clean image; guidance back-projects that prediction to the wanted logits; the sampler goes on
-# from there. A judge that guidance never sees, a support vector machine, reads the results.
+# The network reads an image that was moved to another's logits as that other digit, but nobody would write it like
+# that: the rule asks for the right logits, not for a good picture. A diffusion prior knows what digits look like, but
+# no labels. At each sampling step it predicts the clean image; guidance back-projects that prediction to the wanted
+# logits; the sampler continues from there. A judge that guidance never sees, a support vector machine, reads the
+# results.
 
 # %%
 prior = UNetPrior(
@@ -389,8 +391,9 @@ report("guided", "largest |pixel|", guided.abs().max())
 report("guided", "mean |σ(g(sample)) - σ(y)|", (net(guided).sigmoid() - y.sigmoid()).abs().mean())
 
 # %% [markdown]
-# Held-out digits; what the pseudo-inverse makes of their ten logits; the same images moved to the logits of another
-# one; and what the prior draws from the logits. Then how two samples come about, with and without guidance:
+# Held-out digits; the images that the pseudo-inverse makes from their ten logits; the same digits moved to the logits
+# of another one; and the prior's samples, free and guided by the logits. Then, how two samples form with and without
+# guidance:
 
 # %%
 shown = [int((digit == d).nonzero()[0]) for d in range(8)]

@@ -9,14 +9,14 @@
 # %% [markdown]
 # # A session in a notebook
 #
-# What the commands do, in memory: edit faces, sweep a label, solve an inverse problem with an operator of your own,
+# Do what the commands do, but in memory: edit faces, sweep a label, solve an inverse problem with your own operator,
 # look at the figures, save. The models of rendered faces come with the package, so nothing is trained or downloaded.
 # Run it as a script,
 #
 #     python examples/session_in_a_notebook.py [folder] [--quick]
 #
-# or cell by cell in an editor that knows `# %%`, or as a notebook (`jupytext --to notebook`), which shows the pictures
-# below their cells. It takes about a minute on two CPU cores, and leaves the pictures in the folder, too.
+# or cell by cell in an editor that supports `# %%`, or as a notebook (`jupytext --to notebook`), which shows the
+# pictures below their cells. It takes about a minute on two CPU cores, and also writes the pictures to the folder.
 
 # %%
 import argparse
@@ -39,7 +39,7 @@ steps = 5 if arguments.quick else 50
 
 
 def shown(name: str, drawn: Drawn) -> Drawn:
-    """Keep the picture; a notebook shows it where this is a cell's last line."""
+    """Save the picture; a notebook shows it if this is the last line of a cell."""
     drawn.save_overview(arguments.folder / f"{name}.png")
     return drawn
 
@@ -53,7 +53,7 @@ def report(what: str, value: float) -> None:
 # ## Models and held-out images
 #
 # A session has a prior that draws faces, a network `g` that reads 40 labels, and a judge of the same labels that
-# guidance never sees. `y` is what `g` says of the images: a logit for each label.
+# guidance never sees. `y` is the output of `g` for the images: a logit for each label.
 
 # %%
 run = Session.load()
@@ -63,9 +63,9 @@ print(run, *run.models.readout.names[:5], tuple(images.shape), tuple(y.shape), s
 # %% [markdown]
 # ## Edit
 #
-# Set labels, and the picture follows; the others are what they usually are beside these. Each sample is a function of
-# its image, the options and the seed, and is what `spnn sample task=edit` draws. The logits are met; whether the
-# pictures show what was asked, the judge says.
+# Set labels, and the picture follows; the other labels become what they usually are with these. Each sample depends
+# only on its image, the options and the seed, and is the same as `spnn sample task=edit` draws. The logits are met; the
+# judge tells whether the pictures show what was asked for.
 
 # %%
 edited = run.edit(images, {"Smiling": "yes", "Eyeglasses": "yes"}, steps=steps, seed=0)
@@ -86,9 +86,9 @@ shown("sweep", run.sweep(images[:2], {"Smiling": ["1%", "20%", "80%", "99%"]}, s
 # %% [markdown]
 # ## An inverse problem of your own
 #
-# Any measurement with a pseudo-inverse is an operator. This one sees the mean colour of each row of pixels and nothing
-# else; `pinv` spreads it over the row again, which is Moore and Penrose's. The prior supplies the faces: each of the
-# samples has the row means that were measured, and they differ in everything else.
+# Any measurement with a pseudo-inverse is an operator. This one sees only the mean colour of each row of pixels; `pinv`
+# spreads it over the row again, and is the Moore-Penrose inverse. The prior supplies the faces: all samples have the
+# measured row means, and differ in everything else.
 
 
 # %%
@@ -125,8 +125,8 @@ shown("reconstructed", drawn)
 # %% [markdown]
 # ## Save
 #
-# A folder of all models and a card, which `Session.from_pretrained`, and `NLBPPipeline.from_pretrained` for users of
-# diffusers, load again; `run.push_to_hub("owner/name")` publishes it.
+# Save all models and a card in a folder. `Session.from_pretrained` loads it again, as does
+# `NLBPPipeline.from_pretrained` for users of diffusers; `run.push_to_hub("owner/name")` publishes it.
 
 # %%
 saved = arguments.folder / "my-faces"

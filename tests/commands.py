@@ -19,13 +19,13 @@ from spnn.checking import check
 REPOSITORY = Path(__file__).parents[1]
 PAGES = [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 
-# A process that has imported the libraries, from which commands are forked: importing takes longer than most commands.
+# Commands are forked from a process that has imported the libraries: importing takes longer than most commands.
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(["spnn.training", "spnn.sampling", "spnn.evaluation", "spnn.entry"])
 
 
 def command(*words: str, fresh: bool = False) -> subprocess.CompletedProcess:
-    """Run `python <words>`; ``fresh``, in a new interpreter, as those need that start themselves anew."""
+    """Run `python <words>`; with ``fresh``, in a new interpreter, which commands that start themselves again need."""
     if fresh:
         return subprocess.run([sys.executable, *words], cwd=REPOSITORY, capture_output=True, text=True, timeout=600)
     with tempfile.TemporaryDirectory() as folder:
@@ -38,7 +38,7 @@ def command(*words: str, fresh: bool = False) -> subprocess.CompletedProcess:
 
 
 def _run(words: tuple[str, ...], stdout: Path, stderr: Path) -> None:
-    """What a forked process does: be the command."""
+    """Run the command in a forked process."""
     for stream, path in ((1, stdout), (2, stderr)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), stream)
     os.chdir(REPOSITORY)
@@ -56,7 +56,7 @@ def _run(words: tuple[str, ...], stdout: Path, stderr: Path) -> None:
         code = 1
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)  # not what is registered for the end: it would remove what the server has made for all
+    os._exit(code)  # skip exit handlers: they would remove what the server has made for all processes
 
 
 def succeed(*words: str, fresh: bool = False) -> str:
@@ -79,7 +79,7 @@ def configuration(name: str, *overrides: str) -> DictConfig:
 
 
 def check_configuration(name: str, *overrides: str, folder: Path | None = None) -> DictConfig:
-    """What a command is given, after the checks that it begins with; ``folder`` holds further configs."""
+    """The config that a command gets, after the command's first checks; ``folder`` has further configs."""
     searched = [] if folder is None else [f"hydra.searchpath=[file://{folder}]"]
     with initialize_config_dir(str(REPOSITORY / "conf"), version_base="1.3"):
         config = compose(name, [*overrides, *searched], return_hydra_config=True)
@@ -91,7 +91,7 @@ def check_configuration(name: str, *overrides: str, folder: Path | None = None) 
 
 
 def commands_of(page: Path) -> list[list[str]]:
-    """The words of each command in a page's shell blocks; what stands for something of the reader's own is ``x``."""
+    """The words of each command in a page's shell blocks; placeholders for the reader's own values become ``x``."""
     blocks = re.findall(r"^```sh\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     lines = (line for block in blocks for line in block.replace("\\\n", " ").splitlines())
     named = (re.sub(r"<.*?>|\$\(.*?\)", "x", line) for line in lines)

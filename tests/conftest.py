@@ -1,6 +1,6 @@
 import os
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads that wait for each other on busy cores cost most of the time
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads waiting for each other on busy cores take most of the time
 
 import shutil
 from pathlib import Path
@@ -16,8 +16,8 @@ from spnn.settings import settings
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that need the shared run come last, but for the first of them: while one process trains it, the others work
-    on the rest."""
+    """Put files that need the shared run last, except for the first of them: while one process trains the run, the
+    others work on the other files."""
     needing = list(dict.fromkeys(item.path for item in items if "run" in getattr(item, "fixturenames", ())))
     items.sort(key=lambda item: 0 if item.path in needing[:1] else 2 if item.path in needing else 1)
 
@@ -31,13 +31,13 @@ def _as_a_command():
 
 @pytest.fixture(scope="session")
 def reference() -> dict:
-    """Two small published networks with everything that was computed by them."""
+    """Two small published networks and everything that they computed."""
     return torch.load(REPOSITORY / "tests/data/spnn_reference.pt", weights_only=True)
 
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory, worker_id) -> Run:
-    """A run of all stages on digits: trained once for all processes of the tests, each of which has its own copy."""
+    """A run of all stages on digits, trained once for all test processes; each has its own copy."""
     base = tmp_path_factory.getbasetemp()
     trained = Path(base if worker_id == "master" else base.parent, "trained")
     with FileLock(f"{trained}.lock"):

@@ -1,9 +1,9 @@
-"""What holds and how fast it is on a CUDA card, in one file of JSON: laws, steps, sampling, data, memory.
+"""Check exactness and speed on a CUDA card, with one JSON file of results: laws, steps, sampling, data, memory.
 
     python -m benchmarks.gpu                                   # at most eight minutes
     python -m benchmarks.gpu --tiny --output /tmp/tiny.json    # the same with tiny networks; on any CPU, in seconds
 
-A check that fails is said, and the next one goes on; the exit status is then 1.
+If a check fails, it is reported and the next one runs; the exit status is then 1.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from benchmarks.gpu.checks import checks
 from benchmarks.gpu.process import Worker
 from spnn.saving import save_json, to_json
 
-WHOLE = 470.0  # seconds, after which no check goes on
+WHOLE = 470.0  # seconds, after which all checks stop
 
 
 def failures(rows: dict[str, dict]) -> list[str]:
@@ -32,7 +32,7 @@ def failures(rows: dict[str, dict]) -> list[str]:
 
 
 def commit() -> str | None:
-    """The commit of the code, with ``-dirty`` if it was changed; None where there is no repository."""
+    """The commit of the code, with ``-dirty`` if there are changes; None if there is no repository."""
     words = ["git", "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty"]
     done = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True)
     return done.stdout.strip() or None

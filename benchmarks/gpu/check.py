@@ -1,4 +1,4 @@
-"""What a check is: a function that yields rows of figures, each with a name, and how long it may take."""
+"""The base of checks: a check is a function that yields named rows of figures, with a time limit."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,10 +27,10 @@ class Setting:
 
     Attributes:
         device: ``cuda`` or ``cpu``.
-        tiny: Whether networks and images are so small that a CPU needs a second for each check.
-        sizes: Pixels to images in a batch of training.
-        samples: Pixels to images to sample.
-        steps: Of sampling.
+        tiny: Whether networks and images are so small that a CPU needs only a second for each check.
+        sizes: Image size in pixels to the number of images in a training batch.
+        samples: Image size in pixels to the number of images to sample.
+        steps: The number of sampling steps.
         budget: Seconds to repeat a measurement for.
     """
 
@@ -60,8 +60,8 @@ class Check:
 
     Attributes:
         name: Its key in the file.
-        rows: Yields names and figures; a figure ``ok`` that is false is a check that failed.
-        seconds: That it may take; it is ended then, and has failed.
+        rows: Yields names and figures; if a figure ``ok`` is false, the check has failed.
+        seconds: The time limit; a check that takes longer is stopped, and has failed.
     """
 
     name: str
@@ -70,14 +70,14 @@ class Check:
 
 
 def within(error: Tensor | float, bound: float) -> dict:
-    """The figures of an error that has a bound. One that is no number is out of bounds."""
+    """The figures of an error that has a bound. NaN is out of bounds."""
     error = float(error)
     return {"error": error, "bound": bound, "ok": error <= bound}
 
 
 @contextmanager
 def precision(name: str, device: str):
-    """Compute in ``float32`` as the commands do, with products rounded to ``tf32``, or under autocast to ``bf16``."""
+    """Compute in ``float32`` like the commands, with products rounded to ``tf32``, or with autocast to ``bf16``."""
     with settings(), torch.autocast(device, torch.bfloat16, enabled=name == "bf16"):
         if name == "tf32":
             torch.backends.cudnn.allow_tf32 = True
@@ -86,14 +86,14 @@ def precision(name: str, device: str):
 
 
 def network(size: int, device: str = "cpu") -> SPNN:
-    """The published architecture with random weights, the same in each call of a device."""
+    """The published architecture with random weights, the same in each call for a device."""
     torch.manual_seed(0)
-    with torch.device(device):  # there they are drawn in no time
+    with torch.device(device):  # drawing the weights there takes no time
         return SPNN.from_published(LiteralSPNN(size).state_dict()).requires_grad_(False)
 
 
 def unet(size: int) -> UNetPrior:
-    """The prior that ``conf/prior`` has for images of this size, untrained, the same in each call."""
+    """The prior in ``conf/prior`` for images of this size, untrained; the weights are the same in each call."""
     torch.manual_seed(0)
     options = OmegaConf.load(REPOSITORY / f"conf/prior/unet_{'digits' if size == 8 else size}.yaml")
     return instantiate(options, image_shape=(3, size, size)).eval()

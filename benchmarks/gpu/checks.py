@@ -1,4 +1,4 @@
-"""All checks, in their order: what is exact first, then what is fast, then what takes long to compile."""
+"""All checks in their order: first exactness, then speed, then the steps that take long to compile."""
 
 from functools import partial
 
@@ -12,7 +12,7 @@ __all__ = ["checks"]
 
 
 def checks(setting: Setting) -> list[Check]:
-    """The checks of a setting; their seconds add up to less than eight minutes."""
+    """The checks for a setting; their time limits add up to less than eight minutes."""
     return [
         Check("rates", rates, 20),
         Check("laws", laws, 15),

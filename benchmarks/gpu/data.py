@@ -1,4 +1,4 @@
-"""Whether the data path keeps up with training: both in images a second."""
+"""Whether loading data keeps up with training, both measured in images a second."""
 
 import os
 import tempfile
@@ -17,7 +17,7 @@ from spnn.data.module import ImageData, scale_to_unit_range
 
 
 def data(setting: Setting) -> Iterator[tuple[str, dict]]:
-    """The readers' images on the device, decoded or from the cache, beside a step of phase 1."""
+    """How fast readers bring images to the device, decoded or from the cache, compared with a step of phase 1."""
     size = max(setting.sizes)
     batch = setting.sizes[size]
     step = step_rate(size, batch, setting)
@@ -41,7 +41,7 @@ def step_rate(size: int, batch: int, setting: Setting) -> float:
 
 
 def loading_rate(source: ImageFolder, batch: int, setting: Setting) -> float:
-    """Images a second that a training's loader brings to the device, once its processes are at work."""
+    """Images a second that a training's loader brings to the device, once its processes are running."""
     source.prepare()
     workers = 0 if setting.tiny else min(8, os.cpu_count())
     batches = iter(ImageData(source, batch, batches=100_000, num_workers=workers).train_dataloader())

@@ -1,4 +1,4 @@
-"""Whether the device computes what the formulas say: laws, reference tensors, and the CPU's image of the same seed."""
+"""Whether the device's results are right: laws, reference tensors, and the CPU's image for the same seed."""
 
 from collections.abc import Iterator
 
@@ -10,15 +10,16 @@ from spnn import SPNN, Composition, Session, Surjection
 from spnn.diffusion import UNetPrior
 from spnn.operators import AveragePool, Ripple
 
-# Ten times the errors that were found on a CPU, with products' factors rounded by hand for TF32. Rounding breaks the
-# laws only where a sub-network, or W in TF32, sees rounded values: both directions round the same ones alike.
+# Ten times the errors measured on a CPU, where the factors of products were rounded by hand for TF32. Rounding breaks
+# the laws only where a sub-network, or W in TF32, sees rounded values: otherwise both directions round the same values
+# in the same way.
 LAWS = {"float32": 2e-5, "tf32": 1e-2, "bf16": 1e-2}
 REFERENCES = {"float32": 1e-4, "tf32": 2e-2, "bf16": 1e-1}
-IMAGE = 1e-3  # other kernels of the same CPU differ by 6e-6
+IMAGE = 1e-3  # different kernels on the same CPU differ by 6e-6
 
 
 def laws(setting: Setting) -> Iterator[tuple[str, dict]]:
-    """The largest errors of the laws, over the largest value of what they should give."""
+    """The largest errors of the laws, relative to the largest value that they should give."""
     surjections = {f"{size} px": network(size) for size in setting.sizes}
     glass = Composition(Ripple(1.5, 16), AveragePool(4, (3, 32, 32)))
     for name, surjection in {**surjections, "pixels behind glass": glass}.items():
@@ -34,7 +35,7 @@ def laws(setting: Setting) -> Iterator[tuple[str, dict]]:
 
 
 def sides_of_laws(g: Surjection, x: Tensor, y: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-    """Both sides of each law, in whatever precision is set: :func:`spnn.metrics.penrose_errors` never autocasts."""
+    """Both sides of each law, in the precision that is set; :func:`spnn.metrics.penrose_errors` never autocasts."""
     seen, nearest = g(x), g.pinv(y)
     back = g(nearest)
     return {
@@ -47,7 +48,7 @@ def sides_of_laws(g: Surjection, x: Tensor, y: Tensor) -> dict[str, tuple[Tensor
 
 
 def references(setting: Setting) -> Iterator[tuple[str, dict]]:
-    """The largest differences from tensors that the code of the papers computed."""
+    """The largest differences from tensors that were computed by the papers' code."""
     device, folder = setting.device, REPOSITORY / "tests/data"
     for kind in PRECISIONS:
         for mixing, case in torch.load(folder / "spnn_reference.pt", map_location=device, weights_only=True).items():
@@ -70,12 +71,12 @@ def differences(pairs: dict[str, tuple[Tensor, Tensor]], kind: str) -> dict[str,
 
 
 def image(setting: Setting) -> Iterator[tuple[str, dict]]:
-    """The largest difference of a pixel between images of the same seed, of the device and of the CPU."""
+    """The largest difference in a pixel between the device's and the CPU's images for the same seed."""
     size = min(setting.sizes)
     y = torch.randn(2, 40, generator=torch.Generator().manual_seed(0))
     images = []
     for accelerator in ("auto", "cpu"):
-        # No stop rule: an image that is just near enough on one device is just too far on the other.
+        # No stop rule: an image may be just near enough on one device and just too far on the other.
         values = {"trainer.accelerator": accelerator, "trainer.precision": "32-true", "guidance.stop": None}
         session = Session(unet(size), network(size))
         images.append(session.solve(y, guidance="nlbp", steps=min(setting.steps, 10), values=values).images)

@@ -1,4 +1,4 @@
-"""A process in which checks run: one that ends, hangs or spoils the card takes no other check with it."""
+"""Run checks in a separate process, so that a check that crashes, hangs or corrupts the card doesn't affect others."""
 
 import gc
 import multiprocessing
@@ -17,8 +17,8 @@ START = 60.0  # seconds to import the libraries
 
 
 def work(connection: Connection, setting: Setting) -> None:
-    """Run the checks that come, and answer with their rows: ``(name, figures)``, at the end ``(None, error)``."""
-    multiprocessing.set_start_method(None, force=True)  # readers start processes as they do in a command, not as we do
+    """Run the checks that are received, and send their rows: ``(name, figures)``, and at the end ``(None, error)``."""
+    multiprocessing.set_start_method(None, force=True)  # readers start processes as in a command, not the way we do
     connection.send("ready")
     while True:
         check: Check = connection.recv()
@@ -29,18 +29,18 @@ def work(connection: Connection, setting: Setting) -> None:
         except Exception as error:
             connection.send((None, f"{type(error).__name__}: {error}"))
         gc.collect()
-        torch.cuda.empty_cache()  # does nothing where there is no card
+        torch.cuda.empty_cache()  # does nothing if there is no card
 
 
 class Worker(AbstractContextManager):
-    """Runs checks in a process of their own, one after the other. After an error it starts another for the next."""
+    """Runs checks one after the other in a separate process. After an error, it starts a new one for the next check."""
 
     def __init__(self, setting: Setting):
         self.setting, self.process = setting, None
 
     def start(self) -> None:
-        # CUDA doesn't work in what is forked from a process that has looked for a card, and diffusers looks when it is
-        # imported. Without a card, a server imports the libraries once for all.
+        # CUDA doesn't work in a process forked from one that has looked for a card, and diffusers looks when imported.
+        # Without a card, a fork server imports the libraries once for all processes.
         context = multiprocessing.get_context("spawn" if self.setting.device == "cuda" else "forkserver")
         context.set_forkserver_preload(["benchmarks.gpu.checks"])  # no effect on spawned ones
         self.connection, other = context.Pipe()
@@ -53,8 +53,8 @@ class Worker(AbstractContextManager):
     def run(
         self, check: Check, deadline: float, say: Callable[[str, dict], None]
     ) -> tuple[dict[str, dict], str | None]:
-        """A check's rows, as far as they came, and what went wrong; each row is said when it comes. The deadline, by
-        the monotonic clock, ends it earlier than its own seconds may."""
+        """The rows that a check returned, and what went wrong, or None; ``say`` is called with each row when it comes.
+        The deadline, by the monotonic clock, may stop the check before its own time limit."""
         rows, error = {}, "its time was over."
         try:
             if self.process is None:

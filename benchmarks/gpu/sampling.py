@@ -1,4 +1,4 @@
-"""Sampling with untrained weights, which cost what trained ones do, and the memory that each guidance takes."""
+"""Sampling with untrained weights, which cost the same as trained ones, and the memory that each guidance takes."""
 
 import time
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ GUIDANCES = ("none", "nlbp", "gradient", "dps")
 
 
 def draw(session: Session, count: int, steps: int, setting: Setting, **values: str) -> dict:
-    """Seconds and memory of samples by the session, as ``sample.py`` draws them."""
+    """The time and memory to draw samples with the session, as ``sample.py`` draws them."""
     y = torch.randn(count, 40, generator=torch.Generator().manual_seed(0))
     memory, start = start_memory(setting.device), time.perf_counter()
     guidance = values.pop("guidance", "nlbp_gentle")
@@ -24,16 +24,16 @@ def draw(session: Session, count: int, steps: int, setting: Setting, **values: s
 
 
 def sampling(setting: Setting) -> Iterator[tuple[str, dict]]:
-    """Faces guided to forty numbers."""
+    """Draw faces guided to forty numbers."""
     for size, count in setting.samples.items():
         session = Session(unet(size), network(size))
         for precision in ("32-true", "bf16-mixed"):
-            draw(session, count, 1, setting, precision=precision)  # the device's first, which chooses its kernels
+            draw(session, count, 1, setting, precision=precision)  # the first time, the device chooses its kernels
             yield f"{size} px, {precision}", draw(session, count, setting.steps, setting, precision=precision)
 
 
 def gradients(setting: Setting) -> Iterator[tuple[str, dict]]:
-    """Two steps with each guidance: through the prior, ``dps``, activations of the whole UNet are kept."""
+    """Two steps with each guidance; ``dps`` takes gradients through the prior, which keeps its activations."""
     for size, count in setting.samples.items():
         session = Session(unet(size), network(size))
         for guidance in GUIDANCES:

@@ -1,4 +1,4 @@
-"""Steps of training and of back-projection beside the literal evaluation, and the device's own rate."""
+"""Steps of training and of back-projection compared with the literal evaluation, and the device's own rate."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -11,8 +11,8 @@ from benchmarks.gpu.check import PRECISIONS, Setting, network, precision
 from benchmarks.literal import LiteralSPNN
 from spnn.training.run import compile_parts
 
-# Peak operations per second as vendors give them, without sparsity, in float32, TF32 and bfloat16. The first name that
-# the device's contains is taken.
+# Vendors' figures for peak operations per second, without sparsity, in float32, TF32 and bfloat16. The first key that
+# is part of the device's name is used.
 PEAKS = {
     "H100 PCIe": (51e12, 378e12, 756e12),
     "H100 NVL": (60e12, 418e12, 835e12),
@@ -27,7 +27,7 @@ AS_COMMANDS_DO = [("NLBP step", "float32"), ("phase-1 step", "bf16"), ("phase-2 
 
 
 def peak(kind: str, setting: Setting) -> tuple[float, str]:
-    """The device's operations per second in a precision, and where that is from."""
+    """The device's peak operations per second in a precision, and the source of that figure."""
     name = torch.cuda.get_device_name() if setting.device == "cuda" else ""
     for known, rates in PEAKS.items():
         if known in name:
@@ -42,7 +42,7 @@ def measured_peak(kind: str, setting: Setting) -> float:
 
 
 def rates(setting: Setting) -> Iterator[tuple[str, dict]]:
-    """The peak that shares are of, and what a large matrix product reaches."""
+    """The peak rate, which shares refer to, and the rate of a large matrix product."""
     for kind in PRECISIONS:
         value, source = peak(kind, setting)
         measured = measured_peak(kind, setting)
@@ -51,14 +51,14 @@ def rates(setting: Setting) -> Iterator[tuple[str, dict]]:
 
 def timed(step: Callable[[], object], batch: int, kind: str, setting: Setting) -> dict:
     with precision(kind, setting.device):
-        for _ in range(2):  # what is computed only once, and compiled
+        for _ in range(2):  # for whatever is computed or compiled only once
             step()
         seconds, memory = measure(step, setting.budget, setting.device)
     return {"batch": batch, "ms": 1000 * seconds, "peak_mib": memory}
 
 
 def problem(setting: Setting, size: int) -> tuple[LiteralSPNN, Tensor, Tensor]:
-    """The literal network, with the weights that ``network`` draws, images and outputs."""
+    """The literal network, with the same weights as ``network``, and images and outputs."""
     torch.manual_seed(0)
     with torch.device(setting.device):
         batch = setting.sizes[size]
@@ -67,7 +67,7 @@ def problem(setting: Setting, size: int) -> tuple[LiteralSPNN, Tensor, Tensor]:
 
 
 def steps(setting: Setting, size: int) -> Iterator[tuple[str, dict]]:
-    """Milliseconds, peak memory, ratio to the literal side in the same precision, share of the peak."""
+    """Milliseconds, peak memory, ratio to the literal side in the same precision, share of the peak rate."""
     literal, x, y = problem(setting, size)
     peaks = {kind: peak(kind, setting)[0] for kind in ("float32", "bf16")}
     for case, kind in [("phase-1 step", "float32"), ("phase-2 step", "float32"), *AS_COMMANDS_DO]:
@@ -82,14 +82,14 @@ def steps(setting: Setting, size: int) -> Iterator[tuple[str, dict]]:
 
 
 def compiled(setting: Setting, size: int) -> Iterator[tuple[str, dict]]:
-    """The steps that commands take, compiled, and the ratio to those that aren't. Compiling takes up to two minutes."""
+    """The commands' steps, compiled, and the ratio to uncompiled steps. Compiling takes up to two minutes."""
     literal, x, y = problem(setting, size)
     for case, kind in AS_COMMANDS_DO[: 1 if setting.tiny else None]:
-        torch._dynamo.reset()  # else it stops compiling after so many networks
+        torch._dynamo.reset()  # otherwise it stops compiling after several networks
         net = network(size, setting.device)
         step, _ = sides(case, net, literal, x, y)
         plain, start = timed(step, len(x), kind, setting), time.perf_counter()
-        # A CPU traces each sub-network for a second, so one has to do.
+        # A CPU takes a second to trace each sub-network, so compile only one.
         compile_parts(net.parts[1].r, "eager") if setting.tiny else compile_parts(net, True)
         found = timed(step, len(x), kind, setting)
         seconds = time.perf_counter() - start

@@ -1,4 +1,4 @@
-"""Data of a kind of one's own: pictures of a clock's hand, whose label is the direction in which it points."""
+"""Your own kind of data: pictures of a clock's hand, labelled with the direction in which it points."""
 
 import math
 
@@ -11,10 +11,10 @@ from spnn.readout import Readout
 
 
 class Direction(Readout):
-    """A direction as its cosine and sine, which a user sets as an ``angle`` in degrees, clockwise from noon."""
+    """A direction as its cosine and sine; users set it as an ``angle`` in degrees, clockwise from noon."""
 
     noun, keys = "direction", ("angle",)
-    flips = ()  # what a study sets one coordinate to: that makes no sense here
+    flips = ()  # the values that a study sets a single coordinate to, which makes no sense here
 
     def __init__(self, tolerance: float = 10.0):
         super().__init__(("cos", "sin"))
@@ -26,7 +26,7 @@ class Direction(Readout):
     def decode(self, y):  # the network may give a vector of any length
         return F.normalize(y, dim=-1)
 
-    def error(self, found, wanted):  # of the half turn that there is at most; of both coordinates, the same
+    def error(self, found, wanted):  # as a share of half a turn, the largest error; the same for both coordinates
         turn = (found * wanted).sum(-1, keepdim=True).clamp(-1, 1).acos() / math.pi
         return turn.expand_as(found * wanted)
 
@@ -63,6 +63,6 @@ class Clocks(Source):
 
 
 def angle_of(image: torch.Tensor) -> float:
-    """Where the hand of a picture, [1, 16, 16], points, in degrees: for tests."""
+    """The direction of the hand in a picture, [1, 16, 16], in degrees; for tests."""
     ink, at = (image[0] + 1).clamp(min=0), torch.arange(16) - 7.5
     return math.degrees(math.atan2((ink * at).sum(), -(ink.T * at).sum())) % 360

@@ -1,4 +1,4 @@
-"""A tracker of one's own: what is logged, as lines of text in the folder that it is of."""
+"""Your own tracker: it writes what is logged as lines of text to the run's folder."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from spnn.tracking import RunTracker, harmless
 
 
 class Notes(RunTracker):
-    """Pictures and weights are left out; bars become a table, as in every tracker that has none."""
+    """Ignores pictures and weights; bars become a table, as in every tracker without bar charts."""
 
     def __init__(self, save_dir: str):
         self.path = Path(save_dir, "notes.txt")

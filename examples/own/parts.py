@@ -1,4 +1,4 @@
-"""Parts of one's own (an operator, a prior, a guidance, a task), which configs name by `examples.own.parts.<name>`."""
+"""Your own parts (an operator, a prior, a guidance, a task); configs refer to them as `examples.own.parts.<name>`."""
 
 from collections.abc import Callable, Sequence
 
@@ -16,7 +16,7 @@ from spnn.surjection import Completion
 
 
 class SoftSensor(Bijection):
-    r"""A sensor that tells bright tones apart less well: :math:`x \mapsto \mathrm{asinh}(k x) / k`, of each pixel."""
+    r"""A sensor that separates extreme tones less well: :math:`x \mapsto \mathrm{asinh}(k x) / k` for each pixel."""
 
     def __init__(self, k: float):
         super().__init__()
@@ -30,15 +30,15 @@ class SoftSensor(Bijection):
 
 
 def soft_camera(image_shape: Sequence[int], k: float, factor: int) -> Surjection:
-    """Few pixels of such a sensor. Its pseudo-inverse and back-projection follow from those of its two parts."""
+    """A camera with such a sensor and few pixels; its pseudo-inverse and back-projection follow from its two parts."""
     return Composition(SoftSensor(k), AveragePool(factor, image_shape))
 
 
 class WhiteNoise(nn.Module):
-    r"""A prior that knows nothing: pixels are independent, :math:`N(0, 1)`, so the noise in :math:`x_t` is expected to
-    be :math:`\sqrt{1 - \bar\alpha_t}\, x_t`. Any network may stand here."""
+    r"""A prior that knows nothing: pixels are independent and :math:`N(0, 1)`, so the expected noise in :math:`x_t` is
+    :math:`\sqrt{1 - \bar\alpha_t}\, x_t`. Any network could take its place."""
 
-    pretrained = True  # nothing is to be trained, nor can it be
+    pretrained = True  # there is nothing to train
     trainable = False
 
     def __init__(self, image_shape: Sequence[int], schedule: NoiseSchedule):
@@ -51,7 +51,7 @@ class WhiteNoise(nn.Module):
 
 
 class SignGradient(TargetGuidance):
-    """Move each pixel by as much, to where the outputs come nearer to their targets."""
+    """Move all pixels by the same amount, in the direction that brings the outputs nearer to their targets."""
 
     def __init__(self, operator: Surjection, target: Tensor, *, rate: float, **options):
         super().__init__(operator, target, **options)
@@ -66,8 +66,8 @@ class SignGradient(TargetGuidance):
 
 
 class Push(TargetGuidance):
-    """Move each image by a fixed length, along the gradient through the prior of how far its clean image is from the
-    target."""
+    """Move each image by a fixed length towards its target, along the gradient, through the prior, of the distance
+    between the clean image's outputs and the target."""
 
     def __init__(self, operator: Surjection, target: Tensor, *, length: float, **options):
         super().__init__(operator, target, **options)
@@ -82,7 +82,7 @@ class Push(TargetGuidance):
 
 
 def between(config: DictConfig, models: Models, outputs: Callable[[Tensor], Tensor], images: Tensor | None) -> Problem:
-    """A task: images whose outputs lie between those of two held-out ones."""
+    """A task: images whose outputs lie between those of two held-out images."""
     count, share = config.count or 8, config.between.share
     names, images = held_out(models.run.source, config.first, 2 * count)
     first, second = images[:count], images[count:]

@@ -1,4 +1,4 @@
-"""``spnn train | sample | evaluate | runs | ...``: the commands of a checkout's scripts, in any folder."""
+"""``spnn train | sample | evaluate | runs | ...``: the same commands as a checkout's scripts, from any folder."""
 
 import importlib
 import os
@@ -46,7 +46,7 @@ def main() -> int | None:
         return 2
     sys.path.insert(0, os.getcwd())  # as `python train.py` does
     command = importlib.import_module(_MODULES[name]).main
-    own = name in ("edit", "runs", "dashboard", "doctor")  # Hydra's read sys.argv themselves
+    own = name in ("edit", "runs", "dashboard", "doctor")  # Hydra's commands read sys.argv themselves
     return command(sys.argv[2:]) if own else command()
 
 

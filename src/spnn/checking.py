@@ -1,7 +1,7 @@
-"""What Hydra lets pass is found before anything is built or written: misspelt keys, wrong types, unknown targets.
+"""Find mistakes that Hydra doesn't, before anything is built or written: misspelt keys, wrong types, unknown targets.
 
-The reference is what the chosen groups make by themselves, without ``experiment``, ``debug`` and values. Where a config
-names a ``_target_``, that one's signature says which keys there are, and its annotations of which type.
+The reference is the config that the chosen groups give without ``experiment``, ``debug`` and values. If a config names
+a ``_target_``, the target's signature tells which keys are allowed, and its annotations tell their types.
 """
 
 import importlib
@@ -29,31 +29,31 @@ from spnn.signatures import KINDS, MAPPING, NUMBER, WHOLE, kinds, parameters
 
 __all__ = ["check", "hint", "names_of"]
 
-_FILES = ("experiment", "debug")  # groups whose options set values of the others
-# Of any names, null or made by a `_target_`:
+_FILES = ("experiment", "debug")  # groups whose options set values of other groups
+# Mappings with any names, whose values are null or made by a `_target_`:
 _OBJECTS = ("callbacks", "logger", "methods", "problems", "stage.*.callbacks")
-_TRAINER = "stage.*.trainer"  # more arguments of Lightning's
+_TRAINER = "stage.*.trainer"  # further arguments of Lightning's trainer
 _OF_HYDRA = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 _ALSO = {
     "compile": {"text"},
     "study.others": {"text", NUMBER},
     "count": {WHOLE},
     "stage.*.epochs": {WHOLE},
-}  # which the default doesn't show
-_LEFT_OUT = {"data.flip", "data.augment", "data.num_workers"}  # of one's own data, whose config may do without
-_UNKNOWN = object()  # in place of a default
+}  # allowed types that the default doesn't show
+_LEFT_OUT = {"data.flip", "data.augment", "data.num_workers"}  # the config of a user's own data may lack these
+_UNKNOWN = object()  # stands for a missing default
 
 
 def check(config: DictConfig, hydra: HydraConf) -> None:
-    """Compare a composed config with what may stand in it.
+    """Compare a composed config with what it may contain.
 
     Arguments:
-        config: As a command gets it.
+        config: The config as a command gets it.
         hydra: Hydra's own part of it: the overrides, and the options that were chosen.
 
     Raises:
-        InputError: If it has keys that nothing reads, values of another type than the default's or the signature's, or
-            targets that can't be imported; all of them are named.
+        InputError: If it has keys that nothing reads, values whose type differs from the default's or the signature's,
+            or targets that can't be imported; the message names all of them.
     """
     found, reference = plain(config, resolve=False), _reference(config, hydra)
     known = found if reference is config else plain(reference, resolve=False)
@@ -65,14 +65,14 @@ def check(config: DictConfig, hydra: HydraConf) -> None:
 
 
 def hint(error: BaseException | None, name: str, folders: Sequence[Path], words: Sequence[str]) -> str:
-    """What is wrong with a command line that Hydra could not compose, and what its words may have meant: in our words
-    where they are better than Hydra's; empty of another error.
+    """Explain what is wrong with a command line that Hydra could not compose, and what may have been meant, in our own
+    words if they are clearer than Hydra's. Empty for any other error.
 
     Arguments:
-        error: What Hydra raised.
+        error: The error that Hydra raised.
         name: The config's name.
-        folders: Where configs are found, the first before the second.
-        words: The command line's.
+        folders: The folders to search for configs, in this order.
+        words: The words of the command line.
     """
     if isinstance(error, MissingConfigException) and error.options:
         option = str(error.missing_cfg_file).rpartition("/")[2]
@@ -93,27 +93,27 @@ def hint(error: BaseException | None, name: str, folders: Sequence[Path], words:
     words = [word for word in words if "=" in word and not word.startswith(("-", "+"))]
     with searching(folders):
         groups = compose(name, return_hydra_config=True).hydra.runtime.choices
-        chosen = [word.partition(",")[0] for word in words if _key(word) in groups]  # of a sweep, its first option
+        chosen = [word.partition(",")[0] for word in words if _key(word) in groups]  # for a sweep, its first option
         try:
             config = compose(name, chosen, return_hydra_config=True)
         except ConfigCompositionException:
             return hydras
     names = {*names_of(OmegaConf.to_container(config)), *config.hydra.runtime.choices}
     unknown = [key for key in map(_key, words) if key not in names]
-    if not unknown:  # but inside of a value, as in stage.task={batch_sise: 3}
+    if not unknown:  # the mistake is inside a value, as in stage.task={batch_sise: 3}
         unknown = [getattr(error.__cause__, "full_key", None) or ""]
     values = {_key(word): word.partition("=")[2] for word in words}
     return "\n".join(_unknown(key, names, config, values.get(key, "...")) for key in unknown if key) or hydras
 
 
 def _unknown(key: str, names: set[str], config: DictConfig, value: str) -> str:
-    """Say that there is no such option, and what there is."""
+    """A sentence that there is no such option, and which there are."""
     group, _, part = key.rpartition(".")
-    if key in names:  # with what is swept, but Hydra looks at the default first
+    if key in names:  # it exists with a swept choice, but Hydra looks at the default first
         return (
             f"The default {group.partition('.')[0]!r} has no option {key!r}; in a sweep over it write ++{key}={value}."
         )
-    if group in names and OmegaConf.select(config, group) is None:  # a dictionary is still to come
+    if group in names and OmegaConf.select(config, group) is None:  # the option takes a dictionary, but is null so far
         return f"No option {key!r}: write '{group}={{{part}: {value}}}', in quotes."
     if text := nearest_path(key, names):
         return f"No option {key!r}{text}."
@@ -130,16 +130,16 @@ def _key(word: str) -> str:
 
 
 def _reference(config: DictConfig, hydra: HydraConf) -> DictConfig:
-    """What the options that were chosen are by themselves; ``config`` itself if nothing else was said."""
+    """The config of the chosen options alone; ``config`` itself if the command line sets nothing else."""
     name, choices, words = hydra.job.config_name, hydra.runtime.choices, hydra.overrides.task
     wanted = {key: value for key, value in choices.items() if value and key.split("/")[0] not in ("hydra", *_FILES)}
-    groups = {*wanted, "logger"}  # of which several may be chosen; Hydra then has no choice of it
+    groups = {*wanted, "logger"}  # several loggers may be chosen; then Hydra doesn't list a choice for it
     said = [word for word in words if _key(word) in groups and not word.startswith("~")]
     if len(said) == len(words) and not any(choices.get(key) for key in _FILES):
         return config
     try:
         return compose(name, [*said, *(f"{key}={wanted[key]}" for key in wanted.keys() - set(map(_key, said)))])
-    except ConfigCompositionException:  # a file adds groups to the defaults list, perhaps with defaults of their own
+    except ConfigCompositionException:  # a file adds groups to the defaults list, perhaps with their own defaults
         while True:
             there = compose(name, said, return_hydra_config=True).hydra.runtime.choices
             if other := [f"{key}={value}" for key, value in wanted.items() if key in there and there[key] != value]:
@@ -151,26 +151,26 @@ def _reference(config: DictConfig, hydra: HydraConf) -> DictConfig:
 
 
 def names_of(config: Any, prefix: str = "") -> Iterator[str]:
-    """The dotted names of all that a config holds."""
+    """The dotted names of everything in a config."""
     for name, value in config.items() if isinstance(config, dict) else ():
         yield f"{prefix}{name}"
         yield from names_of(value, f"{prefix}{name}.")
 
 
 class _Comparison:
-    """Finds what is wrong with a config.
+    """Finds the mistakes in a config.
 
     Arguments:
-        reference: What it is compared with.
-        words: Of the command line, those that set values.
-        files: The experiment and the debug run that were chosen, which set values, too.
+        reference: The config to compare with.
+        words: The words of the command line that set values.
+        files: The chosen experiment and debug run, which set values, too.
     """
 
     def __init__(self, reference: dict, words: Sequence[str], files: Sequence[str]):
         self.names, self.words, self.files = list(names_of(reference)), words, files
 
     def faults(self, key: str, found: Any, known: Any) -> Iterator[str]:
-        """What is wrong below a value whose default is ``known``."""
+        """Sentences on the mistakes inside a value whose default is ``known``."""
         if isinstance(found, list):
             for place, item in enumerate(found):
                 yield from self.faults(f"{key}[{place}]", item, _UNKNOWN)
@@ -181,7 +181,7 @@ class _Comparison:
             yield from (self._faults_of_call if is_call else self._faults_of_mapping)(key, found, known)
 
     def _faults_of_mapping(self, key: str, found: dict, known: Any) -> Iterator[str]:
-        names = known if isinstance(known, dict) and known else found  # what has no names as yet takes any
+        names = known if isinstance(known, dict) and known else found  # an empty mapping takes any names
         of_objects = any(fnmatchcase(key, pattern) for pattern in _OBJECTS)
         for name, value in found.items():
             full = f"{key}.{name}" if key else str(name)
@@ -209,7 +209,7 @@ class _Comparison:
             if name in taken or takes_more or name in _OF_HYDRA:
                 allowed = kinds(taken[name].annotation) if name in taken else set()
                 if isinstance(value, dict) and "_target_" in value:
-                    allowed = set()  # what it makes is not known
+                    allowed = set()  # the type of the object it makes is not known
                 elif allowed <= {MAPPING}:
                     allowed = {NUMBER if kind == WHOLE else kind for kind in _kind_of(default)}
                 yield from _faults_of_type(full, value, default, allowed)
@@ -221,19 +221,19 @@ class _Comparison:
         return _overlaps(full, [word for word in self.words if word.startswith("+")])
 
     def _origin(self, full: str) -> str:
-        """Where a key comes from that the command line doesn't name, and how to do without it."""
+        """Where a key comes from, if the command line doesn't name it, and how to leave it out."""
         if not self.files or _overlaps(full, self.words):
             return ""
         return f" It is set by {' or '.join(self.files)} for another choice: leave it out by '~{full}'."
 
 
 def _overlaps(full: str, words: Sequence[str]) -> bool:
-    """Whether words of the command line name a key, or what holds it or lies in it."""
+    """Whether words of the command line name a key, or a key that contains it or lies in it."""
     return any(f"{key}.".startswith(f"{full}.") or full.startswith(f"{key}.") for key in map(_key, words))
 
 
 def _reason(target: str) -> BaseException | None:
-    """Why the module of a target can't be imported; `resolve_name` takes one that fails for one that isn't there."""
+    """Why the module of a target can't be imported; `resolve_name` reports a failing module as a missing one."""
     try:
         importlib.import_module(target.rpartition(".")[0])
     except Exception as error:
@@ -243,13 +243,13 @@ def _reason(target: str) -> BaseException | None:
 
 
 def _kind_of(default: Any) -> set[str]:
-    """The kind of a default; empty if it doesn't say."""
+    """The kind of a default, in a set; empty if the default doesn't show it."""
     kind = None if _is_open(default) else KINDS.get(type(default))
     return {kind} if kind else set()
 
 
 def _is_open(value: Any) -> bool:
-    """Whether a value is still to be given or to be looked up."""
+    """Whether a value is still missing, or is an interpolation."""
     return isinstance(value, str) and (value == "???" or "${" in value)
 
 
@@ -263,6 +263,6 @@ def _faults_of_type(full: str, value: Any, default: Any, allowed: set[str]) -> I
 
 
 def _shown(value: Any) -> str:
-    """A value as YAML has it, if it is short."""
+    """A value as JSON, cut if it is long."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 60 else f"{text[:56]} ..."

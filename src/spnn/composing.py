@@ -1,4 +1,4 @@
-"""A command's config from Python: what its command line would compose, without the command."""
+"""Compose a command's config from Python, just as its command line would."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,8 +20,8 @@ def composed(name: str, choices: Sequence[str] = (), values: Mapping[str, Any] |
     """Compose ``conf/<name>.yaml``, and check it as the command does.
 
     Arguments:
-        name: Of the command: train, sample, evaluate.
-        choices: Options of groups, as on the command line: ``guidance=naive``.
+        name: The name of the command: train, sample, evaluate.
+        choices: Choices of groups, as on the command line: ``guidance=naive``.
         values: Full names to values: ``{"sampler.steps": 20}``; None is null.
 
     Raises:
@@ -40,7 +40,7 @@ def composed(name: str, choices: Sequence[str] = (), values: Mapping[str, Any] |
         values = dict(values or {})
         with open_dict(config):
             hydra = config.pop("hydra")
-        hydra.overrides.task += [f"{key}=" for key in values]  # by which the check knows what isn't a default
+        hydra.overrides.task += [f"{key}=" for key in values]  # tells the check which values aren't defaults
         for key, value in values.items():
             _set(config, key, value)
         check(config, hydra)

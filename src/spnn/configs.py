@@ -1,4 +1,4 @@
-"""From configs to objects."""
+"""Turn configs into objects."""
 
 import importlib.util
 import os
@@ -20,7 +20,7 @@ WHERE = (
     "(A module of your own is found beside train.py, in the folder where `spnn` is called, or in one on PYTHONPATH: "
     "PYTHONPATH=<folder>.)"
 )
-"""Where modules are looked for."""
+"""A sentence on where Python looks for modules."""
 
 _TRUSTED = tuple(
     f"{name}."
@@ -46,7 +46,7 @@ def plain(config: DictConfig, *, resolve: bool = True) -> dict[str, Any]:
 
 
 def merged(*configs: DictConfig | dict[str, Any]) -> DictConfig:
-    """Configs over each other, the last one on top."""
+    """Merge configs; later ones take precedence."""
     return cast(DictConfig, OmegaConf.merge(*configs))
 
 
@@ -54,13 +54,13 @@ def instantiate(config: DictConfig, **arguments: Any) -> Any:
     """Call a config's ``_target_`` as Hydra does, with plain lists and dictionaries.
 
     Raises:
-        InputError: If the target raises it, or refuses its arguments: what is wrong with the options is the user's to
-            know, not where.
+        InputError: If the target raises it, or refuses its arguments: users need to know what is wrong with their
+            options, not where in the code.
     """
     try:
         return hydra.utils.instantiate(config, **arguments, _convert_="all")
     except InstantiationException as error:
-        from lightning.fabric.utilities.exceptions import MisconfigurationException  # after PyTorch, for seconds
+        from lightning.fabric.utilities.exceptions import MisconfigurationException  # imports PyTorch, for seconds
 
         cause = error.__cause__
         if isinstance(cause, InputError):
@@ -75,9 +75,9 @@ def instantiate(config: DictConfig, **arguments: Any) -> Any:
 
 
 def check_trust(config: DictConfig, where: object) -> None:
-    """Raise InputError if a run's config, which may be somebody else's, names what no config of ours does: making its
-    objects calls whatever it names. Modules that lie outside of Python's own folders are the user's, and trusted; so
-    are packages in the environment variable ``SPNN_TRUST``, separated by commas."""
+    """Raise InputError if a run's config, which may be somebody else's, names a package that no config of ours does:
+    making its objects calls whatever it names. Modules outside Python's own folders are the user's, and trusted; so are
+    the packages in the environment variable ``SPNN_TRUST``, separated by commas."""
     for target in _targets(OmegaConf.to_container(config)):
         package = target.partition(".")[0]
         if target.startswith(_TRUSTED) or package in os.environ.get("SPNN_TRUST", "").split(","):
@@ -87,7 +87,7 @@ def check_trust(config: DictConfig, where: object) -> None:
         except ValueError:  # such as __main__
             found = None
         places = [found.origin, *(found.submodule_search_locations or [])] if found else []
-        if found and found.origin is None:  # folders without __init__.py, of which several may have the same name
+        if found and found.origin is None:  # folders without __init__.py; several may have the same name
             inner = target.split(".")[1]
             folders = found.submodule_search_locations or []
             places = [place for place in folders if [*Path(place).glob(f"{inner}.py"), *Path(place).glob(inner)]]
@@ -109,18 +109,18 @@ def _targets(config: Any) -> Iterator[str]:
 
 
 def can_train(config: DictConfig) -> bool:
-    """Whether what a model's config makes has anything to train."""
+    """Whether the model that a config makes has anything to train."""
     if "_target_" not in config:
         return False
     target = hydra.utils.get_object(config._target_)
-    return getattr(getattr(target, "__self__", target), "trainable", True)  # of a class, or of a class method's class
+    return getattr(getattr(target, "__self__", target), "trainable", True)  # a class, or a class method's class
 
 
 def needs_training(config: DictConfig) -> bool:
-    """Whether a model's config builds new weights; other configs read or fit them."""
+    """Whether a model's config makes new weights, which must be trained; other configs read or fit them."""
     return not getattr(hydra.utils.get_object(config._target_), "pretrained", True)
 
 
 def blanks(config: Mapping[str, Any], **values: Any) -> dict[str, Any]:
-    """Those of the values that a config leaves open: its keys that are null."""
+    """The values that a config leaves open: those whose key it has as null."""
     return {key: value for key, value in values.items() if key in config and config[key] is None}

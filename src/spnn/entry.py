@@ -1,4 +1,4 @@
-"""What the entry scripts share: Hydra, with errors that a user can mend shown as their message alone."""
+"""The base of the entry scripts: Hydra, with only the message shown for errors that a user can fix."""
 
 import argparse
 import errno
@@ -35,21 +35,22 @@ __all__ = ["entry_point", "job_folder"]
 
 log = logging.getLogger(__name__)
 
-# Without it the kernel maps the memory of each large tensor anew, page by page: a fifth of a training step on CPUs.
+# Without this, the kernel maps fresh memory for each large tensor, page by page: a fifth of a training step on CPUs.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
-# Hydra's own; its parser would take an unknown one for the beginning of one of these.
+# Hydra's own flags; its parser takes an unknown flag for an abbreviation of one of these.
 _FLAGS = {
     "--help", "--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run", "--multirun", "--info",
     "--shell-completion", "--config-path", "--config-name", "--config-dir", "--experimental-rerun"
 }  # fmt: skip
 
-# What a disk that is full, or a folder that must not be written, answers.
+# The errors of a full disk, or of a folder that can't be written to.
 _WRITE_ERRORS = {
     errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC, errno.ENOTDIR, errno.EPERM, errno.EROFS
 }  # fmt: skip
 
-# Hydra finds our options of a launcher beside the plugin's own of that name, and checks ours by them: as it should.
+# Hydra finds our options for a launcher next to the plugin's own with the same name, and checks ours against those.
+# That is intended.
 warnings.filterwarnings("ignore", "(?s).*validated against ConfigStore schema with the same name")
 
 CPUINFO = Path("/proc/cpuinfo")
@@ -57,13 +58,13 @@ CPUINFO = Path("/proc/cpuinfo")
 
 def fast_precision(accelerator: str = "auto") -> str:
     """``bf16-mixed`` where the hardware multiplies bfloat16 faster than float32, else ``32-true``."""
-    import torch  # here, as help does without it
+    import torch  # here, because help doesn't need it
 
     if torch.cuda.is_available() and accelerator != "cpu":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        # Intel's cores have a fast unit for it, AMX, which a virtual machine may hide; their AVX-512 alone is slower in
-        # bfloat16 (a UNet's step takes 1.6 times as long), AMD's is faster.
+        # Intel's cores have a fast unit for it, AMX, which a virtual machine may hide. Their AVX-512 alone is slower in
+        # bfloat16 than in float32 (a UNet's step takes 1.6 times as long); AMD's is faster.
         amd = "AMD" in platform.processor() or (
             CPUINFO.exists() and "AuthenticAMD" in CPUINFO.read_text(encoding="utf-8")
         )
@@ -72,20 +73,20 @@ def fast_precision(accelerator: str = "auto") -> str:
 
 
 def started() -> str:
-    """When the command was started, the same in the processes that it starts on several devices."""
+    """When the command was started; the same in the processes that it starts for several devices."""
     return os.environ.setdefault("SPNN_STARTED", datetime.now().strftime("%Y-%m-%d_%H-%M-%S"))
 
 
 def cores(most: int) -> int:
-    """How many cores this process may use, at most ``most``."""
+    """The number of cores that this process may use, at most ``most``."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(most, allowed)
 
 
 def job_name(overrides: str, sweep: str = "") -> str:
-    """A folder's name for a multirun's job below ``sweep``: its options, so the same job has the same name another
-    time; of letters, digits, dots, dashes and underscores, so it goes back into a command line as it is. A folder that
-    an earlier version has made keeps its name."""
+    """The name of the folder of a multirun's job below ``sweep``. It is made from the options, so the same job has the
+    same name next time, and has only letters, digits, dots, dashes and underscores, so it needs no quotes on a command
+    line. A folder made by an earlier version keeps its name."""
     earlier = folder_name(overrides, kept=",=")
     return earlier if (Path(sweep) / earlier).exists() else folder_name(overrides)
 
@@ -94,14 +95,14 @@ OmegaConf.register_new_resolver("job_name", job_name)
 OmegaConf.register_new_resolver("fast_precision", fast_precision)
 OmegaConf.register_new_resolver("started", started)
 OmegaConf.register_new_resolver("cores", cores)
-OmegaConf.register_new_resolver("menu", lambda script: menu(script).replace("$", "$$"))  # of a string.Template
+OmegaConf.register_new_resolver("menu", lambda script: menu(script).replace("$", "$$"))  # for string.Template
 OmegaConf.register_new_resolver("program", program)
 OmegaConf.register_new_resolver("home", home)
 OmegaConf.register_new_resolver("or", lambda *values: next((value for value in values if value is not None), None))
 
 
 def job_folder(config: DictConfig) -> str:
-    """Where a command's results go: ``config.folder``, or a multirun's folder for this job."""
+    """The folder for a command's results: ``config.folder``, or the folder of this job in a multirun."""
     hydra_config = HydraConfig.get()
     return hydra_config.runtime.output_dir if hydra_config.mode == RunMode.MULTIRUN else config.folder
 
@@ -120,7 +121,7 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
                     raise SystemExit(f"no flag {word}: options are written without dashes, such as experiment=digits.")
             folders, given = config_folders(), _given_folder(words)
             words = _swept_below(_without_nulls(list(map(_quoted, words)), given + folders))
-            for stream in (sys.stdout, sys.stderr):  # which may know fewer letters than names have
+            for stream in (sys.stdout, sys.stderr):  # their encodings may lack characters that are in names
                 if isinstance(stream, io.TextIOWrapper):
                     stream.reconfigure(errors="backslashreplace")
             for own in given or folders[:-1]:
@@ -130,7 +131,7 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
             main = folders[-1 if given else 0]
             run = hydra.main(config_path=str(main), config_name=config_name, version_base="1.3")(job)
             sys.argv = [program, *(f"--config-dir={folder}" for folder in folders[1:] if not given), *words]
-            os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises what it would else print
+            os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise errors instead of printing them
             try:
                 run()
             except Exception as error:
@@ -147,7 +148,7 @@ def entry_point(config_name: str) -> Callable[[Callable[[DictConfig], Any]], Cal
 
 
 def _given_folder(words: list[str]) -> list[Path]:
-    """The folder of configs that a command line adds, if any; then ``conf/`` here isn't searched."""
+    """The folder of configs that the command line adds, if any; if there is one, ``conf/`` here isn't searched."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config-dir", "-cd", type=Path)
     given = parser.parse_known_args(words)[0].config_dir
@@ -155,10 +156,10 @@ def _given_folder(words: list[str]) -> list[Path]:
 
 
 def _without_nulls(words: list[str], folders: list[Path]) -> list[str]:
-    """Words of a command line that choose nothing, which Hydra has no word for, as it understands them.
+    """Translate or drop words of a command line that choose no option of a group, which Hydra can't express.
 
     Raises:
-        SystemExit: If a group must have a choice.
+        SystemExit: If the group must have a choice.
     """
     kept = []
     for word in words:
@@ -167,7 +168,7 @@ def _without_nulls(words: list[str], folders: list[Path]) -> list[str]:
             kept.append("logger=none")
         elif choice != "null" or not any((folder / group.partition("@")[0]).is_dir() for folder in folders):
             kept.append(word)
-        elif group not in ("experiment", "debug"):  # which nothing is chosen of by default
+        elif group not in ("experiment", "debug"):  # these have no choice by default
             also = "; a part of it is switched off by its name, such as callbacks.pictures=null" * (
                 group == "callbacks"
             )
@@ -176,7 +177,7 @@ def _without_nulls(words: list[str], folders: list[Path]) -> list[str]:
 
 
 def _quoted(word: str) -> str:
-    """A word of a command line, in quotes if its value is a path that Hydra would read otherwise, such as
+    """A word of a command line, with its value in quotes if that is a path that Hydra would misread, such as
     ``run=outputs/digits/seed=1``."""
     option, _, value = word.partition("=")
     plain = re.fullmatch(r"[\w./\\:+-]*", value) or value[:1] in "'\"[{"
@@ -186,22 +187,22 @@ def _quoted(word: str) -> str:
 
 
 def _swept_below(words: list[str]) -> list[str]:
-    """Words of a command line; a multirun's ``folder`` is the one that its jobs' folders lie in.
+    """The words of a command line; in a multirun, ``folder`` becomes the folder that contains the jobs' folders.
 
     Raises:
-        SystemExit: If it names several.
+        SystemExit: If several folders are given.
     """
     flags = [word for word in words if word in ("-m", "--multirun")]
     if not flags:
         return words
-    words = [*flags, *(word for word in words if word not in flags)]  # behind options, Hydra's parser refuses it
+    words = [*flags, *(word for word in words if word not in flags)]  # Hydra's parser refuses them after options
     if several := [word for word in words if re.match(r"folder=[^'\"]*,", word)]:
         raise SystemExit(f"{several[0]}: each job of a multirun has a folder of its own below `folder`; give one.")
     return [re.sub(r"^folder=", "hydra.sweep.dir=", word) for word in words]
 
 
 def _check_yaml(folder: Path) -> None:
-    """End with one sentence if a config in the folder isn't YAML, which Hydra answers with its own stack."""
+    """Exit with one sentence if a config in the folder isn't valid YAML; Hydra would show a traceback."""
     for path in sorted(folder.rglob("*.yaml")):
         try:
             yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -210,13 +211,14 @@ def _check_yaml(folder: Path) -> None:
 
 
 class Job:
-    """What Hydra calls with a composed config. A class, which the processes of any launcher import by its name.
+    """The function that Hydra calls with a composed config. It is a class so that the processes of any launcher can
+    import it by name.
 
     Arguments:
         function: Does the work.
-        script: The script that it is the main function of.
+        script: The script whose main function it is.
         words: The whole command line, for the record and for the processes that Lightning starts with it.
-        full_error: Whether a user's mistakes are to be raised, too.
+        full_error: Whether to raise a user's mistakes as full errors, too.
     """
 
     def __init__(self, function: Callable[[DictConfig], Any], script: str, words: list[str], full_error: bool):
@@ -226,26 +228,26 @@ class Job:
     def __call__(self, config: DictConfig) -> Any:
         if not self.full_error:
             os.environ.pop("HYDRA_FULL_ERROR", None)
-        sys.argv = self.words  # Hydra has parsed its part of it
+        sys.argv = self.words  # Hydra has parsed its part
         logging.captureWarnings(True)
         try:
             return with_readable_errors(self.function, config, self.script)
         except Exception as error:
             readable, failure = isinstance(error, CompactHydraException), error
         if readable and not self.full_error and HydraConfig.get().mode != RunMode.MULTIRUN:
-            raise SystemExit(str(failure))  # without what Hydra would print around it
+            raise SystemExit(str(failure))  # without the text that Hydra prints around it
         raise failure
 
 
 def with_readable_errors(function: Callable[[DictConfig], Any], config: DictConfig, script: str) -> Any:
-    """Call ``function(config)``; what a user can mend becomes an error that Hydra prints without a traceback."""
+    """Call ``function(config)``; errors that a user can fix become ones that Hydra prints without a traceback."""
     try:
         check(config, HydraConfig.get())
         return function(config)
     except (InputError, NonFiniteLossError) as error:
         raise CompactHydraException(str(error)) from error
     except (KeyboardInterrupt, SystemExit) as error:
-        if KeyboardInterrupt in (type(error), type(error.__context__)):  # after which Lightning exits with 1
+        if KeyboardInterrupt in (type(error), type(error.__context__)):  # Lightning turns it into an exit with 1
             raise SystemExit(128 + signal.SIGINT) from None
         raise
     except OSError as error:
@@ -256,6 +258,6 @@ def with_readable_errors(function: Callable[[DictConfig], Any], config: DictConf
             f"can't write to {place}: {error.strerror}. Free space, or choose another `folder`."
         ) from error
     except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
-        # What stands before and in the lines below names OmegaConf's types.
+        # The text before that, and the lines after it, only name OmegaConf's types.
         what = "Missing" + str(error).partition("\n")[0].rpartition("Missing")[2]
         raise CompactHydraException(f"{what}; see `{program(script)} --help`.") from None

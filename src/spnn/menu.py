@@ -1,6 +1,6 @@
-"""What can be chosen: read from the comments of ``conf/``, for ``--help``.
+"""The choices that ``--help`` shows, read from the comments in ``conf/``.
 
-A group's sentence is the comment on its line in a ``defaults`` list, an option's the first one of its file.
+A group's sentence is the comment on its line in a ``defaults`` list; an option's is the first sentence of its file.
 """
 
 import re
@@ -27,7 +27,7 @@ _SENTENCE = re.compile(r".*?\.(?= [A-Z]|$)")
 
 @dataclass
 class Place:
-    """Where a script uses a group: the word to override it by, the option that it has by default, a sentence."""
+    """Where a script uses a group: the word that overrides it, its default option, and a sentence."""
 
     word: str
     default: str | None
@@ -43,13 +43,13 @@ class Group:
 
     @property
     def options(self) -> list[Path]:
-        """The files of its options."""
+        """The files of the group's options."""
         return find_all(config_folders(), f"{self.name}/*.yaml")
 
 
 def program(script: str, *words: str) -> str:
-    """How a command is called, with words of its command line: in a checkout by its script, else by what is
-    installed."""
+    """How to call a command, with words of its command line: by its script in a checkout, otherwise by the installed
+    ``spnn``."""
     here = CONFIGS.parent == Path.cwd() and Path(f"{script}.py").exists()
     called = f"python {script}.py" if here else f"spnn {script}"
     return f"{called} {shlex.join(words)}".rstrip()
@@ -68,13 +68,13 @@ def sentence(path: Path) -> str:
 
 
 def own_options(script: str) -> list[tuple[str, str, str]]:
-    """The options of a script itself: name, default, comment."""
+    """A script's own options, outside of groups: name, default, comment."""
     text = _main(script).read_text(encoding="utf-8").partition("\nhydra:")[0]
     return [match for match in _OPTION.findall(text) if match[0] != "defaults"]
 
 
 def groups(script: str) -> list[Group]:
-    """The groups that a script's ``defaults`` name, and those that their options name in turn."""
+    """The groups in a script's ``defaults``, and the groups in the ``defaults`` of their options, and so on."""
     found: dict[str, Group] = {}
     for _, name, package, default, comment in _defaults(_main(script)):
         word = f"{name}@{package}" if package else name
@@ -91,13 +91,13 @@ def _main(script: str) -> Path:
 
 
 def _defaults(path: Path) -> list[tuple[str, ...]]:
-    """What a file's ``defaults`` choose: ``/`` if it is said from the root, group, package, option, comment."""
+    """The entries of a file's ``defaults``: ``/`` if the group's path is absolute, group, package, option, comment."""
     block = _DEFAULTS.search(path.read_text(encoding="utf-8"))
     return _DEFAULT.findall(block[1]) if block else []
 
 
 def _add_inner(group: Group, found: dict[str, Group]) -> None:
-    """Add the groups that the options of one name; their defaults differ by option, so none is said."""
+    """Add the groups in the ``defaults`` of a group's options; their default differs by option, so none is shown."""
     _, _, package = group.places[0].word.partition("@")
     for path in group.options:
         for root, name, inner_package, _, comment in _defaults(path):

@@ -6,5 +6,5 @@ __all__ = ["rank"]
 
 
 def rank() -> int:
-    """The number of this process among all that a command runs in, as Lightning counts them; 0 is the first."""
+    """The number of this process among all processes of a command, as Lightning counts them; 0 is the first."""
     return rank_zero_only.rank  # type: ignore[attr-defined]  # an attribute of a function

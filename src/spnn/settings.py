@@ -1,4 +1,4 @@
-"""What holds while a command, or a session's method, is at work: the device, threads, full precision, and a quiet
+"""Settings while a command, or a session's method, is at work: the device, threads, full precision, and a quiet
 Lightning."""
 
 import functools
@@ -17,8 +17,8 @@ from spnn.threads import free_cores
 
 __all__ = ["at_work", "settings", "working_device"]
 
-# What these say doesn't hold for batches that are one indexing of an array, or for a log that is continued, or is said
-# better by the config.
+# These warnings don't apply to batches that are read by one indexing of an array, or to a log that is continued, or the
+# config already makes the point better.
 _IRRELEVANT_WARNINGS = [
     ".*isinstance.treespec, LeafSpec.*",
     ".*does not have many workers.*",
@@ -33,7 +33,7 @@ _device: ContextVar[torch.device | None] = ContextVar("device", default=None)
 
 
 def working_device() -> torch.device:
-    """Where this process computes: as the trainer of a command that is at work says, or else the fastest device."""
+    """The device that this process computes on: that of the command's trainer, or else the fastest device."""
     return _device.get() or _device_of("auto", "auto")
 
 
@@ -41,7 +41,7 @@ def _device_of(accelerator: str, devices: Any) -> torch.device:
     found = torch.accelerator.current_accelerator(check_available=True)
     if found is None or accelerator == "cpu":
         return torch.device("cpu")
-    if isinstance(devices, str) and "," in devices:  # a list as Lightning writes it, too: "1," is the second alone
+    if isinstance(devices, str) and "," in devices:  # Lightning's way to write a list: "1," is the second device only
         devices = [int(device) for device in devices.split(",") if device.strip()]
     rank = int(os.environ.get("LOCAL_RANK", 0))
     listed = not isinstance(devices, int | str) and devices is not None
@@ -50,8 +50,8 @@ def _device_of(accelerator: str, devices: Any) -> torch.device:
 
 @contextmanager
 def settings(trainer: DictConfig | None = None) -> Iterator[None]:
-    """Compute where a trainer's config says, in full precision where that is asked for, as rounding to TF32 would break
-    ``g g† = identity``; without Lightning's tips and irrelevant warnings. All is as before at the end."""
+    """Compute on the device of a trainer's config, without Lightning's tips and irrelevant warnings. If full precision
+    is asked for, TF32 is off, as its rounding would break ``g g† = identity``. Everything is restored at the end."""
     token = _device.set(None if trainer is None else _device_of(trainer.accelerator, trainer.devices))
     threads = torch.get_num_threads()
     if "OMP_NUM_THREADS" not in os.environ:
@@ -73,7 +73,7 @@ def settings(trainer: DictConfig | None = None) -> Iterator[None]:
 
 
 def at_work(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of a command's config, under the :func:`settings` of its trainer."""
+    """Wrap a function of a command's config so that it runs with the :func:`settings` of its trainer."""
 
     @functools.wraps(function)
     def within(config: DictConfig, *arguments: Any, **options: Any) -> Any:
@@ -88,7 +88,7 @@ def _full_precision() -> Iterator[None]:
     backends = torch.backends
     try:
         before = backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
-    except RuntimeError:  # PyTorch refuses to mix these with its newer options, which somebody has set
+    except RuntimeError:  # somebody has set PyTorch's newer options, and it refuses to mix these with them
         parts = backends.cudnn.conv, backends.cuda.matmul  # type: ignore[attr-defined]  # torch makes it of a string
         options = [(part, part.fp32_precision) for part in parts]
         try:

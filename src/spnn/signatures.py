@@ -1,4 +1,4 @@
-"""What a config's targets take: the names of their arguments, and the kinds of value that these may have."""
+"""What a config's targets accept: the names of their arguments, and the kinds of value that these may have."""
 
 import inspect
 import os
@@ -11,19 +11,19 @@ __all__ = ["KINDS", "MAPPING", "NUMBER", "WHOLE", "kinds", "parameters"]
 
 WHOLE, NUMBER, MAPPING = "a whole number", "a number", "a mapping"
 KINDS = {bool: "true or false", int: WHOLE, float: NUMBER, str: "text", list: "a list", dict: MAPPING}
-"""What a config's values are, in words."""
+"""The kinds of a config's values, in words."""
 
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 def parameters(target: Callable) -> tuple[dict[str, inspect.Parameter], bool]:
-    """What a target takes by name, and whether it takes other names, too.
+    """The arguments that a target takes by name, and whether it takes any other names, too.
 
-    The ``**options`` of this package's classes are their base's; a class that hands ``**`` to something else says to
-    what by ``keywords_of``.
+    The ``**options`` of this package's classes are the arguments of their base class; a class that passes ``**`` to
+    something else names that in ``keywords_of``.
 
     Raises:
-        TypeError: If it can't be called.
+        TypeError: If the target can't be called.
     """
     calls = [target]
     if isinstance(target, type):
@@ -33,9 +33,9 @@ def parameters(target: Callable) -> tuple[dict[str, inspect.Parameter], bool]:
     for call in calls:
         try:
             every = inspect.signature(call, eval_str=True).parameters
-        except ValueError:  # of a builtin that has none
+        except ValueError:  # a builtin without a signature
             return found, True
-        except NameError:  # an annotation that only type checkers import
+        except NameError:  # an annotation uses a name that only type checkers import
             every = inspect.signature(call).parameters
         named = {name: one for name, one in every.items() if one.kind in _NAMED and name != "self"}
         more = [name for name, one in every.items() if one.kind == one.VAR_KEYWORD]
@@ -49,9 +49,9 @@ def parameters(target: Callable) -> tuple[dict[str, inspect.Parameter], bool]:
 
 
 def kinds(annotation: Any) -> set[str]:
-    """The kinds of value, of :data:`KINDS`, that an annotation allows; empty if it doesn't say.
+    """The kinds of value, from :data:`KINDS`, that an annotation allows; empty if that is unclear.
 
-    An object is made from a mapping with its ``_target_``, so a class allows that.
+    An object is made from a mapping with its ``_target_``, so a class allows a mapping.
     """
     if get_origin(annotation) in (Union, types.UnionType):
         every = [kinds(member) for member in get_args(annotation) if member is not types.NoneType]
@@ -67,7 +67,7 @@ def kinds(annotation: Any) -> set[str]:
         return set()
     if issubclass(kind, os.PathLike):
         return {"text"}
-    members = {name for plain, name in KINDS.items() if issubclass(plain, kind)}  # as an int is a numbers.Number
+    members = {name for plain, name in KINDS.items() if issubclass(plain, kind)}  # an int is a numbers.Number
     if len(members) == len(KINDS):
         return set()
     return {"a list"} if "a list" in members else members or {MAPPING}

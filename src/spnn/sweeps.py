@@ -1,4 +1,4 @@
-"""What the table of all jobs at the end of a multirun looks like on the screen."""
+"""Show the table of all jobs on the screen at the end of a multirun."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,11 +9,11 @@ __all__ = ["format_metric", "show"]
 
 
 def show(jobs: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
-    """Print the table, by order of the plugin ``resuming_sweeps``.
+    """Print the table; the plugin ``resuming_sweeps`` calls this.
 
     Arguments:
-        jobs: Each with its ``name``, ``metrics`` and ``error``.
-        columns: The metrics to show: name to title; a title that ends in ``%`` shows a share of one in per cent.
+        jobs: The jobs, each with its ``name``, ``metrics`` and ``error``.
+        columns: The metrics to show: name to title. If a title ends in ``%``, a share of one is shown in per cent.
     """
     names = {name for job in jobs for name in job["metrics"]}
     shown = {name: title for name, title in columns.items() if name in names}
@@ -25,7 +25,7 @@ def show(jobs: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> None:
 
 
 def format_metric(value: float | None, title: str) -> str:
-    """A metric in a table's cell: in per cent where the column's title ends so; empty for None."""
+    """A metric as text in a table's cell: in per cent if the column's title ends in ``%``; empty for None."""
     if value is None:
         return ""
     if title.endswith("%"):

@@ -12,8 +12,8 @@ __all__ = ["print_rows"]
 
 
 def print_rows(titles: Sequence[str], rows: Sequence[Sequence[str]], caption: str | None = None) -> None:
-    """Print a table in the terminal's width; a log file or a pipe has room for wide ones. One that is too wide, but has
-    few rows, is turned: a line for each column."""
+    """Print a table in the terminal's width, or in 160 characters to a log file or a pipe. A table that is too wide but
+    has few rows is transposed: one line for each column."""
     console = Console(width=None if sys.stdout.isatty() else 160)
     table = _table(titles, rows, caption)
     wide = console.measure(table, options=console.options.update(width=10_000)).maximum > console.width

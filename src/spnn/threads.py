@@ -1,8 +1,8 @@
-"""How many threads compute: as many as there are cores that are really free.
+"""Choose the number of threads: as many as there are cores that are really free.
 
-PyTorch's threads wait for each other at every small operation. Where another process keeps a core busy, each of these
-waits lasts until the system gives a core back, and steps take many times as long as with fewer threads. A number that
-``OMP_NUM_THREADS`` says is left alone.
+PyTorch's threads wait for each other at every small operation. If another process keeps a core busy, each of these
+waits lasts until the system gives a core back, and steps take many times as long as with fewer threads. If
+``OMP_NUM_THREADS`` is set, the number of threads is left alone.
 """
 
 import logging
@@ -15,17 +15,17 @@ __all__ = ["FollowingThreads", "free_cores"]
 
 log = logging.getLogger(__name__)
 
-_ALL = torch.get_num_threads()  # when nothing has been changed yet
+_ALL = torch.get_num_threads()  # before anything has changed it
 _WINDOW = 8  # steps that are averaged
-_SLOW = 1.8  # times the fastest steps so far, from which on other numbers are tried
-_PATIENCE = 60  # seconds until what was worse is tried again
+_SLOW = 1.8  # if steps take this many times as long as the fastest so far, another number is tried
+_PATIENCE = 60  # seconds from one trial to the next
 
 
 def free_cores(mine: int = 0) -> int:
-    """Cores that this process may use and that others leave free, by the mean of the last minute; at least 1.
+    """The number of cores that this process may use and others leave free, averaged over the last minute; at least 1.
 
     Arguments:
-        mine: Threads of this process that were busy in that minute.
+        mine: The number of this process's threads that were busy in that minute.
     """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
@@ -34,11 +34,11 @@ def free_cores(mine: int = 0) -> int:
 
 
 class FollowingThreads:
-    """Changes PyTorch's number of threads while steps are made: fewer when steps become much slower than they were or
-    others keep the cores busy, if that is faster; and all again, if that is.
+    """Changes PyTorch's number of threads while steps are made. If steps become much slower, or other processes keep
+    the cores busy, it tries fewer threads; later it tries all of them again. It keeps a change only if that is faster.
 
     Arguments:
-        most: The largest number; None for PyTorch's own, or for none to be changed where ``OMP_NUM_THREADS`` says it.
+        most: The largest number; None for PyTorch's own number, or to change nothing if ``OMP_NUM_THREADS`` is set.
     """
 
     def __init__(self, most: int | None = None):
@@ -46,13 +46,13 @@ class FollowingThreads:
         self.count = torch.get_num_threads()
         self.most, self.seconds, self.steps = most or _ALL, 0.0, 0
         self.fastest: float | None = None
-        """Seconds per step, of the fastest window."""
+        """Seconds per step in the fastest window."""
         self.before: tuple[int, float] | None = None
-        """The number and the seconds that a trial is compared with."""
+        """The number of threads and the seconds per step that a trial is compared with."""
         self.tried = -float("inf")
 
     def step(self, seconds: float) -> None:
-        """Count a step that took so long, and change the number if need be."""
+        """Count a step that took this long, and change the number of threads if need be."""
         if self.fixed or self.most == 1:
             return
         self.seconds, self.steps = self.seconds + seconds, self.steps + 1

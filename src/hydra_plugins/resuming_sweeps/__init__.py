@@ -1,11 +1,11 @@
-"""Sweeps that go on: Hydra's plugin, for any Hydra project. It imports nothing of spnn.
+"""Sweeps that can be resumed: a Hydra plugin for any Hydra project. It imports nothing from spnn.
 
-``hydra/sweeper=resuming`` and ``hydra/sweeper=resuming_optuna`` are all that a project needs. A ``--multirun`` that was
-interrupted then goes on by the same command: jobs that are done are left as they are, those that failed or were killed
-are run again, and at the end there is one table of all.
+A project only needs ``hydra/sweeper=resuming`` or ``hydra/sweeper=resuming_optuna``. The same command then continues an
+interrupted ``--multirun``: finished jobs are left alone, jobs that failed or were killed are run again, and at the end
+there is one table of all jobs.
 
-Hydra imports and executes the modules here at each start, but those whose names begin with an underscore: these hold
-what must be there once, such as classes that launchers pickle, and what is slow to import, such as Optuna.
+Hydra imports and executes the modules here at each start, except those whose names begin with an underscore. These hold
+what must exist only once, such as classes that launchers pickle, and what is slow to import, such as Optuna.
 """
 
 from hydra_plugins.resuming_sweeps._jobs import folder_name

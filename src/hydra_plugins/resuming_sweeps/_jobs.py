@@ -1,12 +1,12 @@
-"""A job of a sweep: what defines it, and the record of how it ended, which it writes itself.
+"""A job of a sweep: what defines it, and the record of how it ended, which the job itself writes.
 
 ``job.json`` in a job's folder is ::
 
     {"status": "running" | "finished" | "failed", "error": null, "metrics": {"result": 0.3},
      "overrides": ["lr=0.1", "seed=1"], "config": {...}}
 
-The job writes it in its own process, whichever launcher has started that, so it is there even if the sweep was killed
-before the launcher has returned. While it runs, the job holds a lock beside its folder, which the system releases
+The job writes it in its own process, whichever launcher has started it, so the record exists even if the sweep is
+killed before the launcher returns. While it runs, the job holds a lock next to its folder, which the system releases
 however the process ends.
 """
 
@@ -36,20 +36,21 @@ __all__ = ["AGAIN", "Job", "Recorded", "folder_name", "is_first_process", "place
 log = logging.getLogger(__name__)
 
 AGAIN = "RESUMING_SWEEPS_JOB"
-"""Says to processes that a job starts with its own command line, as Lightning does for more devices, whose they are."""
+"""Tells the processes that a job starts with its own command line, as Lightning does for more devices, which job they
+belong to."""
 
-# What Lightning leaves in the environment.
+# Variables that Lightning leaves in the environment.
 _OF_LIGHTNING = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 _RANKS = ("LOCAL_RANK", "SLURM_PROCID", "SUBMITIT_LOCAL_GLOBALID")
 
 
 def folder_name(overrides: str, kept: str = "") -> str:
-    """A folder's name made of overrides with commas between them: of letters, digits, dots, dashes and underscores, so
-    it goes back into a command line as it is. A long one is cut, and ends in a hash.
+    """A folder's name made from overrides with commas between them. It has only letters, digits, dots, dashes and
+    underscores, so it needs no quotes on a command line. A long name is cut, and ends in a hash.
 
     Arguments:
         overrides: Such as ``lr=0.1,seed=1``.
-        kept: The signs, of ``=`` and ``,``, that are kept too.
+        kept: Which of ``=`` and ``,`` to keep, too.
     """
     text = overrides if kept else overrides.replace("=", "-").replace(",", "__")
     name = re.sub(rf"[^\w.{kept}+-]+", "_", text).strip("_") or "defaults"
@@ -57,13 +58,13 @@ def folder_name(overrides: str, kept: str = "") -> str:
 
 
 def placed(overrides: Sequence[str], sweep: str | Path, job: str) -> list[str]:
-    """A job's overrides with those that say to Hydra where its folder is."""
+    """A job's overrides, and those that tell Hydra where its folder is."""
     places = {"hydra.sweep.dir": str(sweep), "hydra.sweep.subdir": job}
     return [*overrides, *(f"{key}={QuotedString(text, Quote.single).with_quotes()}" for key, text in places.items())]
 
 
 def is_first_process() -> bool:
-    """Whether this is the one of a job's processes that writes: Slurm, submitit and Lightning may start several."""
+    """Whether this is the one process of a job that writes; Slurm, submitit and Lightning may start several."""
     return not any(int(os.environ.get(name) or 0) for name in _RANKS)
 
 
@@ -72,9 +73,9 @@ class Job:
     """What defines a job.
 
     Arguments:
-        overrides: Of its task, in any order.
-        config: Its composed config, with interpolations as they stand.
-        whole: Whether another config makes it another job, or other overrides alone.
+        overrides: The overrides of its task, in any order.
+        config: Its composed config, with interpolations unresolved.
+        whole: Whether a different config makes it a different job; if False, only different overrides do.
     """
 
     overrides: list[str]
@@ -83,19 +84,19 @@ class Job:
 
     @classmethod
     def of(cls, config: DictConfig, overrides: Sequence[str], whole: bool) -> "Job":
-        """The job of a composed config; Hydra's own part of it doesn't count."""
+        """The job of a composed config; Hydra's own part of the config doesn't count."""
         content = _plain(OmegaConf.to_container(config))
         content.pop("hydra", None)
         return cls(list(overrides), content, whole)
 
     @property
     def key(self) -> str:
-        """The same for the same job."""
+        """A hash that is the same for the same job."""
         parts = [sorted(self.overrides), self.config if self.whole else None]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def is_of(self, record: Mapping[str, Any]) -> bool:
-        """Whether a record is this job's."""
+        """Whether a record belongs to this job."""
         return Job(record["overrides"], record["config"], self.whole).key == self.key
 
     def is_done(self, record: Mapping[str, Any] | None) -> bool:
@@ -104,15 +105,15 @@ class Job:
 
 
 class Recorded:
-    """A task function whose outcome is written to ``job.json``. A class, which the processes of any launcher import by
-    its name.
+    """A task function whose outcome is written to ``job.json``. It is a class so that the processes of any launcher can
+    import it by name.
 
     Arguments:
         function: The task function.
-        whole: As of :class:`Job`.
-        rerun: Whether to run what is finished, too.
-        claims: Whether a record says at once whose the folder is; otherwise the task finds it without one, and may look
-            there for what it has written before.
+        whole: As for :class:`Job`.
+        rerun: Whether to run finished jobs, too.
+        claims: Whether a record is written at the start, so that it is clear whose the folder is. Otherwise the task
+            finds its folder without a record, and may look there for its earlier results.
     """
 
     def __init__(self, function: TaskFunction, whole: bool, rerun: bool, claims: bool):
@@ -125,7 +126,7 @@ class Recorded:
         folder, job = Path(hydra.runtime.output_dir), Job.of(config, hydra.overrides.task, self.whole)
         with _alone(folder):
             earlier = read(folder)
-            if earlier and job.is_done(earlier) and not self.rerun:  # by another process, while this one waited
+            if earlier and job.is_done(earlier) and not self.rerun:  # another process did it while this one waited
                 return earlier["metrics"].get("result", earlier["metrics"])
             _set_aside(folder, earlier)
             if self.claims:
@@ -138,7 +139,7 @@ class Recorded:
                 log.error("failed: %s", error, exc_info=None if readable else error)
                 message = str(error) if readable and str(error) else f"{type(error).__name__}: {error}"
                 _write(folder, job, "failed", error=message)
-                raise RuntimeError(message) from None  # of a class that every process can unpickle
+                raise RuntimeError(message) from None  # a class that every process can unpickle
             metrics = _plain(result)
             metrics = metrics if isinstance(metrics, dict) else {} if result is None else {"result": metrics}
             _write(folder, job, "finished", metrics=metrics)
@@ -167,7 +168,7 @@ def read(folder: Path) -> dict[str, Any] | None:
 
 
 def _set_aside(folder: Path, record: Mapping[str, Any] | None) -> None:
-    """Take an earlier record out of the way; one with a result is kept, under its time."""
+    """Remove an earlier record; one with a result is kept, with its time added to its name."""
     path = folder / "job.json"
     if record and record["status"] == "finished":
         path.rename(path.with_stem(f"job_{datetime.fromtimestamp(path.stat().st_mtime):%Y-%m-%d_%H-%M-%S}"))
@@ -185,7 +186,7 @@ def _write(folder: Path, job: Job, status: str, error: str | None = None, metric
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Let no other process run this job; wait for one that does, such as one that a killed sweep has left behind."""
+    """Let no other process run this job; wait if one does, such as a process that a killed sweep has left behind."""
     lock = FileLock(folder.with_name(f".{folder.name}.job.lock"))
     try:
         lock.acquire(blocking=False)
@@ -200,8 +201,8 @@ def _alone(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _known_to_processes(sweep: str, overrides: Sequence[str]) -> Iterator[None]:
-    """Say to the processes that a job starts with its own command line that they belong to this job. What they share is
-    gone when the job ends: else the next one in this process would take itself for one that was started so, too."""
+    """Tell the processes that a job starts with its own command line that they belong to this job. What they share is
+    removed when the job ends; otherwise the next job in this process would think that it was started like that, too."""
     before, grouped = os.environ.copy(), _grouped()
     os.environ[AGAIN] = json.dumps([sweep, overrides])
     try:
@@ -215,13 +216,13 @@ def _known_to_processes(sweep: str, overrides: Sequence[str]) -> Iterator[None]:
 
 
 def _grouped() -> Any:
-    """Torch's module of process groups if it has been imported and this process is in one."""
+    """Torch's module ``distributed`` if it has been imported and this process is in a process group, else None."""
     distributed = sys.modules.get("torch.distributed")
     return distributed if distributed and distributed.is_available() and distributed.is_initialized() else None
 
 
 def _plain(value: Any) -> Any:
-    """A value as JSON has it: numbers of NumPy or Torch as Python's, None for NaN and infinity, text for the rest."""
+    """A value for JSON: NumPy's and Torch's numbers become Python's, NaN and infinity become None, the rest text."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,5 +1,5 @@
-"""What the sweeper asks of Optuna. Hydra doesn't look for plugins in a module whose name begins with an underscore, so
-Optuna is imported by those that use it alone."""
+"""The sweeper's use of Optuna. Hydra doesn't look for plugins in a module whose name begins with an underscore, so
+Optuna is only imported when it is used."""
 
 import math
 from typing import Any, Literal
@@ -16,7 +16,7 @@ __all__ = ["again", "distribution", "finished", "open_study"]
 
 
 def open_study(storage: str, name: str, direction: Literal["minimize", "maximize"]) -> Study:
-    """The study of that name, a new one if there is none.
+    """The study with this name; a new one if there is none.
 
     Raises:
         CompactHydraException: If the database can't be read.
@@ -32,12 +32,12 @@ def open_study(storage: str, name: str, direction: Literal["minimize", "maximize
 
 
 def finished(study: Study) -> list[FrozenTrial]:
-    """The trials that came to an end with a value."""
+    """The trials that finished with a value."""
     return study.get_trials(states=[TrialState.COMPLETE])
 
 
 def distribution(override: Override) -> BaseDistribution:
-    """Optuna's distribution of what an override sweeps over."""
+    """Optuna's distribution for the values that an override sweeps over."""
     value = override.value()
     if isinstance(value, IntervalSweep) and value.start is not None and value.end is not None:
         start, end, log_scale = value.start, value.end, "log" in value.tags
@@ -56,11 +56,12 @@ def distribution(override: Override) -> BaseDistribution:
 
 
 def again(study: Study, space: dict[str, BaseDistribution]) -> int:
-    """Put what was interrupted, and what failed and wasn't repeated since, first in line; return how many."""
+    """Put trials that were interrupted, or failed and haven't been repeated since, first in the queue; return how many
+    trials are waiting."""
     settled: list[dict[str, Any] | None] = [trial.params for trial in finished(study)]
     settled += [t.system_attrs.get("fixed_params") for t in study.get_trials(states=[TrialState.WAITING])]
     failed = study.get_trials(states=[TrialState.FAIL])
-    interrupted = study.get_trials(states=[TrialState.RUNNING])  # by the end of the command that ran them
+    interrupted = study.get_trials(states=[TrialState.RUNNING])  # the command that ran them has ended
     for trial in interrupted:
         study.tell(trial.number, state=TrialState.FAIL)
     for trial in [*interrupted, *failed]:

@@ -1,4 +1,4 @@
-"""The table at the end of a sweep: the options that vary and the metrics of each job, as CSV and Markdown."""
+"""The table at the end of a sweep: each job's metrics and the options that vary, as CSV and Markdown."""
 
 import csv
 import math
@@ -9,15 +9,15 @@ from typing import Any
 __all__ = ["Row", "known", "write"]
 
 Row = dict[str, Any]
-"""Of a job: ``overrides`` (a list), ``metrics`` (by name), ``error`` (None if it has finished) and ``folder``; in the
-table also ``name``, the overrides that not all jobs have."""
+"""A job's row: ``overrides`` (a list), ``metrics`` (by name), ``error`` (None if it has finished) and ``folder``; in
+the table also ``name``, the overrides that not all jobs have."""
 
 
 def write(rows: Sequence[Row], path: Path, best: str | None) -> list[Row]:
-    """Write the rows to ``path.csv`` and ``path.md``; return them as sorted: by the metric ``best``, the largest first,
-    or the smallest if it is written with a minus; None keeps their order."""
+    """Write the rows to ``path.csv`` and ``path.md``, and return them sorted by the metric ``best``: the largest first,
+    or the smallest first if the name has a minus. None keeps their order."""
     common = set.intersection(*(set(row["overrides"]) for row in rows)) if len(rows) > 1 else set()
-    varying = [[word for word in row["overrides"] if word not in common] for row in rows]  # the others say nothing
+    varying = [[word for word in row["overrides"] if word not in common] for row in rows]  # common ones tell nothing
     rows = [row | {"name": " ".join(words)} for row, words in zip(rows, varying, strict=True)]
     if best is not None:
         rows.sort(key=lambda row: _place(row["metrics"].get(best.removeprefix("-")), best[0] == "-"))
@@ -38,7 +38,7 @@ def write(rows: Sequence[Row], path: Path, best: str | None) -> list[Row]:
 
 
 def known(metrics: Iterable[str]) -> str:
-    """Names of metrics, for a message: not those of parts, such as ``task/accuracy/<label>``."""
+    """Names of metrics for a message, without those of parts, such as ``task/accuracy/<label>``."""
     return ", ".join(name for name in metrics if name.count("/") < 2)
 
 

@@ -1,4 +1,4 @@
-"""A sweep over all that the command line lists, which goes on where it was interrupted."""
+"""A sweep over everything that the command line lists, which continues where it was interrupted."""
 
 import json
 import logging
@@ -52,10 +52,10 @@ class Placed:
     """A job and its folder.
 
     Arguments:
-        job: What defines it.
-        folder: Where its record is.
+        job: What defines the job.
+        folder: The folder with its record.
         words: The overrides that it is launched with.
-        done: Whether there is nothing left to do.
+        done: Whether the job is already finished.
     """
 
     job: Job
@@ -68,22 +68,22 @@ class ResumingSweeper(BasicSweeper):
     """Hydra's sweeper.
 
     Arguments:
-        max_batch_size: Jobs that are handed to the launcher together; None for all.
-        params: What is swept or set, beside what the command line says.
-        folder: The sweep's folder, the same each time; each job's is named by its overrides below it. On the command
-            line ``hydra.sweep.dir`` says it, too. None leaves both folders to Hydra's ``hydra.sweep``, which must then
-            name the same job alike each time.
-        whole_config: Whether a job is run again when its composed config is another than when it finished, beside the
-            earlier one; otherwise when its overrides are.
-        rerun: Whether to run what is finished again, too.
-        best: The metric that sorts the table, with a minus if less of it is better; a job that returns one number has
+        max_batch_size: The number of jobs passed to the launcher together; None for all.
+        params: Options to sweep or set, in addition to the command line.
+        folder: The sweep's folder, the same each time; below it, each job has a folder named after its overrides. On
+            the command line, ``hydra.sweep.dir`` sets it, too. None leaves both folders to Hydra's ``hydra.sweep``,
+            which must then give the same job the same folder each time.
+        whole_config: Whether a finished job is run again, in another folder, if its composed config has changed since;
+            otherwise only different overrides make it a new job.
+        rerun: Whether to run finished jobs again, too.
+        best: The metric that sorts the table, with a minus if less is better; a job that returns one number has
             the metric ``result``.
-        table: The table's name in the sweep's folder.
+        table: The name of the table's files in the sweep's folder.
         show: Config of a function that shows the table on the screen, called with its rows as ``jobs``; see
-            :data:`_table.Row`. None logs it as Markdown.
+            :data:`_table.Row`. None logs the table as Markdown.
     """
 
-    # Hydra sets them before it calls `sweep`.
+    # Set by Hydra before it calls `sweep`.
     config: DictConfig
     hydra_context: HydraContext
     launcher: Launcher
@@ -113,7 +113,7 @@ class ResumingSweeper(BasicSweeper):
         super().setup(hydra_context=hydra_context, task_function=recorded, config=config)
 
     def sweep(self, arguments: list[str]) -> Any:
-        if AGAIN in os.environ and not is_first_process():  # one more process of a single job
+        if AGAIN in os.environ and not is_first_process():  # this is a further process of a single job
             folder, words = json.loads(os.environ[AGAIN])
             with read_write(self.config):
                 self.config.hydra.sweep.dir = folder
@@ -132,7 +132,7 @@ class ResumingSweeper(BasicSweeper):
             self._conclude(rows)
 
     def _run(self, overrides: Sequence[Override]) -> list[_table.Row]:
-        """Run what isn't done yet; a row of the table for each job."""
+        """Run the jobs that aren't done yet; return a row of the table for each job."""
         if intervals := [str(word.input_line) for word in overrides if isinstance(word.value(), IntervalSweep)]:
             raise CompactHydraException(
                 f"{', '.join(intervals)}: this sweep runs all that is listed, and an interval has no end of values. "
@@ -146,10 +146,10 @@ class ResumingSweeper(BasicSweeper):
         return [self._row(place) for place in _each_once(places)]
 
     def _place(self, batch: Sequence[Sequence[str]], first: int = 0) -> list[Placed]:
-        """Compose jobs, the first of that number, and find their folders and whether they are done.
+        """Compose jobs, numbered from ``first``, and find their folders and whether they are done.
 
         Raises:
-            CompactHydraException: If a config can't be composed, a record can't be read, or two have one folder.
+            CompactHydraException: If a config can't be composed, a record can't be read, or two jobs share a folder.
         """
         found: list[Placed] = []
         jobs_of: dict[str, str] = {}
@@ -168,7 +168,7 @@ class ResumingSweeper(BasicSweeper):
         return found
 
     def _own_folder(self, job: Job, jobs_of: Mapping[str, str]) -> str:
-        """A job's folder: named by its overrides; by its config as well if that is another job's."""
+        """The name of a job's folder: its overrides, plus a hash of its config if another job has that folder."""
         name = folder_name(",".join(sorted(job.overrides)))
         own = f"{name}-{job.key[:8]}"
         if (self.folder / own).exists():
@@ -182,7 +182,7 @@ class ResumingSweeper(BasicSweeper):
         return own
 
     def _launch(self, places: Sequence[Placed], first: int) -> None:
-        """Run those that aren't done. One that fails ends no other, nor does a launcher that loses one."""
+        """Run the jobs that aren't done. The others continue if one fails, or if the launcher loses one."""
         left = _each_once(place for place in places if not place.done)
         if done := len(_each_once(places)) - len(left):
             log.info("%d of %d jobs are done already", done, done + len(left))
@@ -196,7 +196,7 @@ class ResumingSweeper(BasicSweeper):
             log.error("the launcher has ended early: %s", error, exc_info=error)
 
     def _row(self, place: Placed) -> _table.Row:
-        """How a job stands."""
+        """A job's row: its record, or its status if it has none."""
         record = read(place.folder)
         if record is None or not place.job.is_of(record):
             record = {"status": "waiting", "error": "not begun, or interrupted", "metrics": {}}
@@ -205,7 +205,7 @@ class ResumingSweeper(BasicSweeper):
         return {**record, "overrides": place.job.overrides, "folder": str(place.folder)}
 
     def _conclude(self, rows: Sequence[_table.Row]) -> None:
-        """Write the table, show it, and name what failed.
+        """Write the table, show it, and name the jobs that failed.
 
         Raises:
             SystemExit: If a job has failed.
@@ -234,9 +234,9 @@ def _each_once(places: Iterable[Placed]) -> list[Placed]:
 
 
 def _subdir(config: DictConfig) -> str:
-    """The folder of a job below its sweep's, by Hydra's own options."""
+    """The folder of a job below its sweep's, according to Hydra's own options."""
     before = HydraConfig.instance().cfg
-    HydraConfig.instance().set_config(config)  # which `${hydra:...}` reads
+    HydraConfig.instance().set_config(config)  # `${hydra:...}` reads it
     try:
         return str(config.hydra.sweep.subdir)
     finally:
@@ -244,7 +244,7 @@ def _subdir(config: DictConfig) -> str:
 
 
 def _differences(before: Any, now: Any, name: str = "") -> list[str]:
-    """The names of what differs between two configs."""
+    """The names of the options that differ between two configs."""
     if isinstance(before, dict) and isinstance(now, dict):
         keys = [key for key in before | now if before.get(key) != now.get(key) or (key in before) != (key in now)]
         return [found for key in keys for found in _differences(before.get(key), now.get(key), f"{name}.{key}")]

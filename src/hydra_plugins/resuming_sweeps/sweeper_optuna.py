@@ -1,12 +1,12 @@
 """A sweep whose jobs Optuna chooses, in a study that outlives the command.
 
-What is searched is said in Hydra's own grammar: ``lr=interval(1e-4,1e-2)`` (a number in between; of integers with
-``int(...)``; on a logarithmic scale with ``tag(log, interval(...))``), ``width=range(16,65,16)``,
+The search space is written in Hydra's own grammar: ``lr=interval(1e-4,1e-2)`` (a number in between; ``int(...)`` for
+integers, ``tag(log, interval(...))`` for a logarithmic scale), ``width=range(16,65,16)``,
 ``mixing=cayley,householder``.
 
-The same command goes on until there are ``n_trials`` finished trials. First come those that were interrupted or that
-failed, with the values that they had, so that their jobs have the folders that they had, and continue there; of one
-whose job had finished, the study is told the result.
+Running the same command again continues the search until there are ``n_trials`` finished trials. Trials that were
+interrupted or failed come first, with the same values as before, so that their jobs have the same folders and continue
+there; if such a job had finished, the study only gets its result.
 """
 
 import logging
@@ -54,20 +54,20 @@ class OptunaSweeper(ResumingSweeper):
     """Hydra's sweeper.
 
     Arguments:
-        objective: The metric that jobs return, to be large; ``-name`` if it is to be small. A job that returns one
+        objective: The metric that jobs return and that is maximised; ``-name`` to minimise it. A job that returns one
             number has the metric ``result``.
-        direction: ``maximize`` or ``minimize``, instead of the minus; then the objective is ``result`` by default.
-        n_trials: Finished trials in all.
-        n_jobs: Trials that are chosen, and launched, together.
-        study_name: Of the study in its storage.
+        direction: ``maximize`` or ``minimize``, instead of the minus; then the default objective is ``result``.
+        n_trials: The total number of finished trials.
+        n_jobs: The number of trials that are chosen and launched together.
+        study_name: The name of the study in its storage.
         storage: A database's URL; None for ``optuna_<study_name>.db`` in the sweep's folder.
-        sampler: Config of an Optuna sampler, which takes a seed.
-        seed: Of the sampler, if its config has none.
+        sampler: Config of an Optuna sampler that takes a seed.
+        seed: The sampler's seed, if its config has none.
         **options: Those of :class:`ResumingSweeper`.
 
     Raises:
-        CompactHydraException: If it isn't said what is to be large or small. When it sweeps, if Optuna isn't installed,
-            nothing is searched, or the jobs don't return the metric.
+        CompactHydraException: If neither an objective nor a direction is given. When sweeping, if Optuna isn't
+            installed, there is nothing to search, or the jobs don't return the metric.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class OptunaSweeper(ResumingSweeper):
         log.info(
             "study %s: %d of %d trials are finished, %d are tried again", self.study_name, done, self.n_trials, waiting
         )
-        # What is tried again costs no new trial its place: it may fail for good.
+        # Trials that are tried again don't take the places of new ones: they may fail every time.
         attempts = self.n_trials - done + waiting
         exhausted = False
         while attempts > 0 and not exhausted and (left := self.n_trials - len(studies.finished(study))) > 0:
@@ -133,7 +133,7 @@ class OptunaSweeper(ResumingSweeper):
     def _study(self) -> "Study":
         storage = self.storage or f"sqlite:///{self.folder / f'optuna_{self.study_name}.db'}"
         study = self.studies.open_study(storage, self.study_name, self.direction)
-        # With the same seed a sampler would begin with the values that it began with before.
+        # With the same seed, the sampler would begin with the same values as before.
         study.sampler = hydra.utils.instantiate(self.sampler, _partial_=True)(seed=self.seed + len(study.trials))
         return study
 
@@ -159,7 +159,7 @@ class OptunaSweeper(ResumingSweeper):
         return exhausted
 
     def _rows(self, study: "Study", ran: Sequence[Placed]) -> list[_table.Row]:
-        """The jobs of all finished trials, earlier commands' too, and what else this command ran."""
+        """The jobs of all finished trials, including those of earlier commands, and any other jobs of this command."""
         rows, finished = {place.folder: self._row(place) for place in ran}, self.studies.finished(study)
         for trial in finished:
             folder = self.folder / trial.user_attrs.get("folder", "")

@@ -1,4 +1,4 @@
-"""Evaluation: studies of a run, their tables and figures, and the report."""
+"""Evaluation: studies of a run, with tables, figures and a report."""
 
 from spnn.evaluation.run import evaluate
 

@@ -1,4 +1,4 @@
-"""Methods with equal effort: how many steps each takes within a budget, and which is best at what."""
+"""Compare methods at equal effort: how many steps each takes within a budget, and which is best at what."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,11 +17,11 @@ from spnn.sampling.models import Models
 __all__ = ["Contest", "Plan", "best", "curves", "guided", "within_interval", "words"]
 
 _SAMPLERS = {"resample": {"eta": 0.0}}
-_TRIED = (10, 20)  # steps, between which and beyond the effort grows in a line
+_TRIED = (10, 20)  # numbers of steps that are tried; the effort is taken to be linear in the number
 
 
 class Plan(NamedTuple):
-    """How a method samples within a budget: the sampler, how many steps it takes, and what an image costs."""
+    """How a method samples within a budget: the sampler, its number of steps, and the cost of an image."""
 
     sampler: Sampler
     steps: int
@@ -29,17 +29,17 @@ class Plan(NamedTuple):
 
 
 class Contest:
-    """Guidances that may all ask the prior as often for an image, the *budget*. How many steps of the sampler that
-    makes depends on what a step costs, and a chain besides. Gradients through the prior are counted apart; each takes
-    about two evaluations more.
+    """Compares guidances that may all evaluate the prior equally often for an image; that number is the *budget*. How
+    many sampling steps a method gets depends on what each step costs, and what it needs besides the steps. Gradients
+    through the prior are counted separately; each takes about as long as two more evaluations.
 
     Arguments:
-        budgets: Evaluations of the prior for an image: one number or several.
-        methods: Which of the config's are compared; None for all.
+        budgets: Evaluations of the prior for an image, one or more numbers.
+        methods: The config's methods to compare; None for all.
         samplers: Method to options of the sampler that it is meant for; None for ``{resample: {eta: 0}}``.
 
     Raises:
-        InputError: If a budget is no whole number of at least 1.
+        InputError: If a budget is not a whole number of at least 1.
     """
 
     def __init__(
@@ -54,10 +54,10 @@ class Contest:
         self.samplers = _SAMPLERS if samplers is None else samplers
 
     def names(self, study: Study) -> list[str]:
-        """The methods that are compared.
+        """The methods to compare.
 
         Raises:
-            InputError: If one is unknown, there is none, or the sampler would start from images.
+            InputError: If one is unknown, there are none, or the sampler would start from images.
         """
         only = list(study.guidances if self.only is None else self.only)
         if unknown := [name for name in only if name not in study.guidances]:
@@ -74,21 +74,21 @@ class Contest:
         """How a method samples within each budget.
 
         Arguments:
-            study: Whose sampler it is.
-            name: Of the method.
-            guidance: Makes it.
+            study: The study that provides the sampler.
+            name: The method's name.
+            guidance: Makes the method's guidance.
             models: The prior and the operator.
             y: A target, [1, ...].
 
         Raises:
-            InputError: If a budget is too small for a step.
+            InputError: If a budget is too small for even one step.
         """
 
         def sampler(steps: int) -> Sampler:
             return study.sampler(**self.samplers.get(name) or {}, steps=steps)
 
         tried = [effort(models, sampler(steps), guidance, y) for steps in _TRIED]
-        # Evaluations and gradients: besides the steps, and of each.
+        # Evaluations and gradients: those besides the steps, and those of each step.
         lines = [_line(getattr(tried[0], key), getattr(tried[1], key)) for key in ("evaluations", "gradients")]
         plans = {}
         for budget in self.budgets:
@@ -98,7 +98,7 @@ class Contest:
         return plans
 
     def _steps(self, budget: int, name: str, besides: float, each: float) -> int:
-        """The most steps that a budget allows, of so many evaluations each, and some besides."""
+        """The most steps that a budget allows, at ``each`` evaluations a step and ``besides`` more in all."""
         steps = math.floor((budget - besides) / each)
         if steps < 1:
             raise InputError(
@@ -108,19 +108,19 @@ class Contest:
         return steps
 
     def largest(self, entries: Iterable[dict]) -> list[dict]:
-        """Those of the largest budget."""
+        """The entries of the largest budget."""
         return [entry for entry in entries if entry["budget"] == self.budgets[-1]]
 
     def tables(
         self, entries: list[dict], columns: dict[str, str], timed: Mapping[str, str], problem: str | None = None
     ) -> list[Table]:
-        """One for each budget, the largest first, and one for equal time.
+        """One table for each budget, the largest first, and one at equal time.
 
         Arguments:
-            entries: As of :func:`_at_equal_time`, with ``budget``.
-            columns: Of the budgets' tables: key to title.
-            timed: Of that of equal time.
-            problem: Which one the entries are of, where there are several.
+            entries: As for :func:`_at_equal_time`, with ``budget``.
+            columns: The columns of the budgets' tables: key to title.
+            timed: The columns of the table at equal time.
+            problem: The problem of the entries, if there are several problems.
         """
         suffix, title = (f"_{problem}", f"{words(problem)}: at most") if problem else ("", "At most")
         tables = []
@@ -134,21 +134,21 @@ class Contest:
 
 
 def words(problem: str) -> str:
-    """A problem's name as the beginning of a text."""
+    """A problem's name, written to begin a text."""
     return problem.replace("_", " ").capitalize()
 
 
 def guided(entries: Sequence[dict]) -> list[dict]:
-    """Those of methods other than ``none``, if there are others."""
+    """The entries of methods other than ``none``, if there are any."""
     return [entry for entry in entries if entry["guidance"] != "none"] or list(entries)
 
 
 def best(entries: Sequence[dict], aims: Sequence[tuple[str, str, Callable, str]]) -> str:
-    """Which methods are best at what; several, where they are equal as shown.
+    """Which methods are best at what; several methods share a place if their figures look equal when written.
 
     Arguments:
-        entries: Of the methods; those of ``none`` are left out.
-        aims: Key of a figure, what it shows, ``max`` or ``min``, and how it is written.
+        entries: The methods' entries; those of ``none`` are left out.
+        aims: For each aim, the key of a figure, what it shows, ``max`` or ``min``, and the figure's format.
     """
     said, entries = [], guided(entries)
     for key, what, better, form in aims:
@@ -167,7 +167,7 @@ def within_interval(entries: Sequence[dict], key: str) -> str:
 
 
 def curves(entries: Sequence[dict], x: str, y: str, scale: float = 1.0) -> dict[str, tuple[list[float], list[float]]]:
-    """Method to the places ``x`` and the values ``y``, times a scale, of its entries that have both."""
+    """Method to the ``x`` and the ``y``, times a scale, of those of its entries that have both."""
     known = _by_method([entry for entry in entries if None not in (entry.get(x), entry.get(y))])
     return {method: ([e[x] for e in own], [scale * e[y] for e in own]) for method, own in known.items()}
 
@@ -180,14 +180,15 @@ def _by_method(entries: Sequence[dict]) -> dict[str, list[dict]]:
 
 
 def _at_equal_time(entries: Sequence[dict], keys: Mapping[str, str], name: str, title: str) -> Table | None:
-    """What methods reach in the time that the first one takes for its largest budget, by interpolation between their
-    own budgets; nothing where that is less than their smallest one's.
+    """What methods reach in the time that the first one takes for its largest budget, interpolated between their own
+    budgets; empty for a method whose smallest budget takes longer.
 
     Arguments:
-        entries: With ``guidance`` and ``seconds_per_image``, a method's from its smallest budget to its largest.
-        keys: Of figures, to titles.
-        name: Of the table.
-        title: What its title begins with, before the time.
+        entries: With ``guidance`` and ``seconds_per_image``; a method's entries go from its smallest budget to its
+            largest.
+        keys: Keys of figures to their titles.
+        name: The table's name.
+        title: The beginning of its title, before the time.
     """
     by_method = _by_method(entries)
     few = len(by_method) < 2 or any(len(own) < 2 for own in by_method.values())
@@ -201,13 +202,13 @@ def _at_equal_time(entries: Sequence[dict], keys: Mapping[str, str], name: str, 
 
 
 def _line(few: float, more: float) -> tuple[float, float]:
-    """What is taken besides the steps, and by each of them, if those that were tried took so much."""
+    """What is needed besides the steps, and for each step, given what the two tried numbers of steps needed."""
     low, high = _TRIED
     each = (more - few) / (high - low)
     return few - low * each, each
 
 
 def _between(times: list[float], values: list[float | None], time: float) -> float | None:
-    """The value at a time, between those that are known; after the last, the last."""
+    """The value at a time, interpolated between the known ones; after the last time, the last value."""
     known = [value for value in values if value is not None]
     return None if len(known) < len(values) or time < times[0] else float(np.interp(time, times, known))

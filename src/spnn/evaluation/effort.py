@@ -1,5 +1,4 @@
-"""What a guided sampler costs: how often it asks the prior, how often for a gradient through it, and what is kept for
-that."""
+"""The cost of a guided sampler: evaluations of the prior, gradients through it, and the memory kept for these."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,8 +18,8 @@ __all__ = ["Effort", "effort"]
 
 @dataclass
 class Effort:
-    """Of a sample: evaluations of the prior, gradients through it, and the memory that an evaluation keeps for its
-    gradient, besides the weights, in MiB; 0 where no gradient is taken."""
+    """The cost of a sample: evaluations of the prior, gradients through it, and the memory in MiB, without the weights,
+    that an evaluation keeps for its gradient; 0 if no gradient is taken."""
 
     evaluations: int = 0
     gradients: int = 0
@@ -28,7 +27,7 @@ class Effort:
 
 
 def effort(models: Models, sampler: Sampler, guidance: Callable[..., Guidance | None], y: Tensor) -> Effort:
-    """Draw an image for a target ``y`` [1, ...] with a prior that costs nothing, and count what that takes."""
+    """Count the cost of an image for a target ``y`` [1, ...], drawn with a stand-in prior that costs nothing."""
     prior = models.prior.cpu()
     core = prior.prior if isinstance(prior, LatentPrior) else prior
     counted = _Counted(core)
@@ -41,7 +40,7 @@ def effort(models: Models, sampler: Sampler, guidance: Callable[..., Guidance | 
 
 
 class _Counted(ImagePrior):
-    """A prior that halves images, and counts how often it is asked."""
+    """A stand-in prior that halves images, and counts its evaluations and the gradients through it."""
 
     def __init__(self, prior: ImagePrior):
         super().__init__()
@@ -59,7 +58,7 @@ class _Counted(ImagePrior):
 
 
 def _kept_bytes(prior: ImagePrior) -> int:
-    """What autograd keeps of an evaluation, each storage once, but for the weights."""
+    """The bytes that autograd keeps for an evaluation, without the weights; each storage is counted once."""
     kept: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
@@ -69,7 +68,7 @@ def _kept_bytes(prior: ImagePrior) -> int:
 
     x = torch.zeros(1, *prior.image_shape, requires_grad=True)
     with torch.enable_grad(), saved_tensors_hooks(pack, lambda tensor: tensor):
-        found = prior(x, torch.zeros(1, dtype=torch.long))  # while it lives, no address is used twice
+        found = prior(x, torch.zeros(1, dtype=torch.long))  # while this is alive, no address is reused
     for weight in prior.parameters():
         kept.pop(weight.untyped_storage().data_ptr(), None)
     del found

@@ -1,6 +1,6 @@
-"""Findings as PNGs: bars, curves, coloured matrices, and vectors of labels beside their images.
+"""Draw findings as PNGs: bars, curves, coloured matrices, and vectors of labels next to their images.
 
-Colours are Okabe and Ito's, or scales that the colour-blind can read.
+Colours are Okabe and Ito's, or scales that colour-blind people can read.
 """
 
 import textwrap
@@ -33,11 +33,11 @@ def save_figure(part: Bars | Lines | Matrix | Pictures | Vectors, folder: Path) 
     return path
 
 
-_HALF_LINE = 50  # letters of a legend that two columns have room for
+_HALF_LINE = 50  # the longest legend text, in characters, that fits two columns
 
 
 def draw(*parts: Bars | Lines | Matrix | Vectors) -> Figure:
-    """The drawing of a chart; of curves, several beside each other."""
+    """Draw a chart, or several charts of curves side by side."""
     drawn_by: dict[type, Callable[..., Figure]] = {Bars: _bars, Lines: _lines, Matrix: _matrix, Vectors: _vectors}
     return drawn_by[type(parts[0])](*parts)
 
@@ -45,7 +45,7 @@ def draw(*parts: Bars | Lines | Matrix | Vectors) -> Figure:
 def _bars(bars: Bars) -> Figure:
     factor = 100 if bars.percent else 1
     thickness = 0.84 / len(bars.series)
-    places = np.arange(len(bars.labels))[::-1]  # the first on top
+    places = np.arange(len(bars.labels))[::-1]  # the first label on top
     figure = Figure(figsize=(7.5, 1.4 + max(0.26, 0.08 * len(bars.series)) * len(bars.labels)), dpi=120)
     figure.set_layout_engine("constrained")
     axis = figure.subplots()
@@ -69,7 +69,7 @@ def _bars(bars: Bars) -> Figure:
 
 
 def _lines(*curves: Lines) -> Figure:
-    """Drawings of curves, several beside each other."""
+    """Draw charts of curves side by side."""
     columns = min(3, len(curves))
     rows = -(-len(curves) // columns)
     width, height = (6, 3.8) if columns == 1 else (4 * columns, 2.6 * rows)
@@ -81,7 +81,7 @@ def _lines(*curves: Lines) -> Figure:
 
 def _curves(axis: Axes, lines: Lines) -> None:
     for i, (name, (x, y)) in enumerate(lines.series.items()):
-        turn = i // len(_COLOURS)  # not by colour alone; and when all are taken, with other marks, hollow ones
+        turn = i // len(_COLOURS)  # markers differ, too, and when the colours run out, markers become hollow
         marker = _MARKERS[(i + 3 * turn) % len(_MARKERS)] if len(x) < 40 else None
         style: dict[str, Any] = {"linestyle": "--" if i % 2 else "-", "color": _COLOURS[i % len(_COLOURS)]}
         style |= {"linestyle": ":", "markerfacecolor": "none"} if turn else {}
@@ -148,7 +148,7 @@ def _vectors(vectors: Vectors) -> Figure:
 
 
 def _squares(axis: Axes, probability: Tensor, reference: Tensor, columns: int) -> None:
-    """A square per label, from violet (absent, low) to orange (present, high); framed where it differs from another."""
+    """A square per label, from violet (absent, low) to orange (present, high); framed where the reference differs."""
     count = len(probability)
     rows = -(-count // columns)
     values = np.full(rows * columns, np.nan)

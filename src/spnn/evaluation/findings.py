@@ -1,4 +1,4 @@
-"""What a study found: tables, charts and pictures, as data. The files and the report are made from them."""
+"""What a study found: tables, charts and pictures, as data from which the files and the report are made."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,10 +13,10 @@ class Table:
     """Rows of named values.
 
     Attributes:
-        name: Of its files.
+        name: The name of its files.
         caption: What it shows.
-        columns: The values to show: key to title. A title that ends in ``%`` shows a share of one in per cent.
-        rows: Key to a number, a text, or a pair of numbers, an interval. Keys without a column are in the CSV alone.
+        columns: The values to show: key to title. If a title ends in ``%``, a share of one is shown in per cent.
+        rows: Key to a number, a text, or an interval (a pair of numbers). Keys without a column are only in the CSV.
     """
 
     name: str
@@ -26,13 +26,13 @@ class Table:
 
 
 def with_values(columns: dict[str, str], rows: list[dict]) -> dict[str, str]:
-    """The columns of which some row has a value."""
+    """The columns in which at least one row has a value."""
     return {key: name for key, name in columns.items() if any(row.get(key) is not None for row in rows)}
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """What becomes a PNG: the name of its file; what it shows, with its unit."""
+    """A part that becomes a PNG: the name of its file; and a title, what it shows, with the unit."""
 
     name: str
     title: str
@@ -40,8 +40,8 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Bars(Drawing):
-    """A group of bars for each label, one of each series (name to values, one for each label); in per cent, of shares
-    of one, or as they are."""
+    """A group of bars for each label, with one bar from each series (name to values, one for each label). With
+    ``percent``, values are shares of one, shown in per cent."""
 
     labels: Sequence[str]
     series: Mapping[str, Sequence[float | None]]
@@ -50,8 +50,8 @@ class Bars(Drawing):
 
 @dataclass(frozen=True)
 class Lines(Drawing):
-    """Curves: the title of the horizontal axis; name to the places and the values of a curve's points; whether an axis
-    is logarithmic."""
+    """Curves: the title of the horizontal axis; name to the x and the y of a curve's points; whether each axis is
+    logarithmic."""
 
     x: str
     series: Mapping[str, tuple[Sequence[float], Sequence[float]]]
@@ -61,7 +61,7 @@ class Lines(Drawing):
 
 @dataclass(frozen=True)
 class Matrix(Drawing):
-    """A table of numbers, coloured by size: labels; [rows][columns] shares of one, None where there is none."""
+    """A table of numbers, coloured by size: labels of both; shares of one, [rows][columns], None for a gap."""
 
     rows: Sequence[str]
     columns: Sequence[str]
@@ -70,8 +70,8 @@ class Matrix(Drawing):
 
 @dataclass(frozen=True)
 class Pictures(Drawing):
-    """Images under each other: label of a row to images, [N, C, H, W] in [-1, 1], all rows of N; a text under each of
-    the N columns."""
+    """Rows of images: a row's label to its images, [N, C, H, W] in [-1, 1], N the same in all rows; and a text under
+    each of the N columns."""
 
     rows: dict[str, Tensor]
     captions: Sequence[str]
@@ -79,8 +79,8 @@ class Pictures(Drawing):
 
 @dataclass(frozen=True)
 class Vectors(Drawing):
-    """Images beside their labels, as a grid of small squares (the paper's Figure 2): label to images, [N, C, H, W]
-    in [-1, 1], and their probabilities, [N, K]; names of the K labels."""
+    """Images next to their labels, as a grid of small squares (the paper's Figure 2): label to images, [N, C, H, W]
+    in [-1, 1], and their probabilities, [N, K]; and the names of the K labels."""
 
     rows: dict[str, tuple[Tensor, Tensor]]
     names: Sequence[str]
@@ -94,11 +94,11 @@ class Findings:
     """All that a study found.
 
     Attributes:
-        title: Of the study.
+        title: The study's title.
         compared: What was compared with what, in a sentence or two.
-        entries: What goes into ``metrics.json``: a dictionary per method or setting.
-        verdicts: What the numbers say, in sentences made from them.
-        parts: Tables, charts and pictures, in the order to show them.
+        entries: The content of ``metrics.json``: a dictionary per method or setting.
+        verdicts: Sentences, generated from the numbers, that say what these show.
+        parts: Tables, charts and pictures, in the order in which to show them.
     """
 
     title: str

@@ -1,7 +1,7 @@
 """The independent judge: a plain classifier, trained on the same labels, that guidance never sees.
 
-Agreement judged by the network that guided the sampling rewards images that fool that network. A judge of another
-architecture, trained on its own, is not fooled by the same.
+If the network that guided the sampling also judges agreement, images that fool this network score well. A judge with
+another architecture, trained separately, is not fooled by the same images.
 """
 
 from collections.abc import Sequence
@@ -14,18 +14,18 @@ from spnn.errors import InputError
 
 __all__ = ["AttributeCNN", "MapCNN", "attribute_resnet18"]
 
-_SMALL = 64  # pixels: below, the first layers of ResNet would throw most of the image away
+_SMALL = 64  # pixels, up to which the first layers of ResNet would throw most of the image away
 
 
 class AttributeCNN(nn.Sequential):
-    """Convolutions of stride 2, then one linear layer on all that is left: [B, C, H, W] -> [B, outputs].
+    """Convolutions of stride 2, then one linear layer on all remaining values: [B, C, H, W] -> [B, outputs].
 
-    There is no global pooling: in aligned images, the place of a detail says which label it belongs to.
+    There is no global pooling: in aligned images, the position of a detail tells which label it belongs to.
 
     Arguments:
         image_shape: (C, H, W).
         outputs: Number of logits.
-        widths: Channels of the convolutions.
+        widths: Channels of each convolution.
     """
 
     def __init__(self, image_shape: Sequence[int], outputs: int, widths: Sequence[int]):
@@ -38,15 +38,16 @@ class AttributeCNN(nn.Sequential):
 
 
 class MapCNN(nn.Sequential):
-    """Convolutions of stride 2 down to a grid of cells, then dilated ones, which see ever more of the picture, and one
-    linear layer in each cell: [B, C, H, W] -> [B, outputs], as many maps as there are outputs in a cell, row by row.
+    """Convolutions of stride 2 down to a grid of cells, then dilated ones, which see more and more of the picture, and
+    one linear layer in each cell: [B, C, H, W] -> [B, outputs]. The outputs are maps, one for each output of a cell,
+    with each map row by row.
 
     Arguments:
         image_shape: (C, H, W).
         outputs: Number of outputs.
-        grid: Cells down and across; the picture's size over a power of two.
+        grid: Number of cells down and across: the picture's size divided by a power of two.
         width: Channels of the convolutions.
-        dilations: Of the dilated convolutions.
+        dilations: Dilations of the dilated convolutions.
 
     Raises:
         InputError: If the grid doesn't fit the picture or the outputs.
@@ -72,8 +73,8 @@ class MapCNN(nn.Sequential):
 def attribute_resnet18(image_shape: Sequence[int], outputs: int) -> nn.Module:
     """ResNet-18 with new weights: [B, C, H, W] -> [B, outputs].
 
-    For images of at most 64 pixels it begins with a 3x3 convolution of stride 1 instead of a 7x7 one of stride 2 and a
-    maximum over 3x3, as is usual for small images. It ends in the mean over all positions.
+    For images of at most 64 pixels, it begins with a 3x3 convolution of stride 1 instead of a 7x7 one of stride 2 and a
+    3x3 max pooling, as is usual for small images. It ends with the mean over all positions.
 
     Arguments:
         image_shape: (C, H, W).

@@ -1,4 +1,4 @@
-"""The report: one page about a run and all its studies, in one file that needs no other."""
+"""The report: one page about a run and all its studies, in one self-contained file."""
 
 import base64
 import csv
@@ -28,8 +28,8 @@ def save_report(run: Path, evaluation: Path, path: Path) -> None:
 
     Arguments:
         run: The run's folder.
-        evaluation: The folder with its studies: each one in a folder with ``findings.json``.
-        path: The HTML file; it is made anew from what is there, and needs no other file.
+        evaluation: The folder of its studies; each is in a subfolder with ``findings.json``.
+        path: The HTML file, which is rebuilt from all studies that are there, and needs no other file.
     """
     config = read_config(run / "config.yaml")
     settings = {
@@ -51,7 +51,7 @@ def save_report(run: Path, evaluation: Path, path: Path) -> None:
 
 
 def training_curves(file: Path) -> list[Lines]:
-    """Every metric of a stage's ``metrics.csv`` that was logged in training or validation, against the step."""
+    """Each metric in a stage's ``metrics.csv`` that was logged in training or validation, against the step."""
     by_metric: dict[str, dict[str, tuple[list[float], list[float]]]] = {}
     with file.open(newline="", encoding="utf-8") as lines:
         rows = list(csv.DictReader(lines))
@@ -83,7 +83,7 @@ def _settings(config: DictConfig) -> Table:
 
 
 def _call(config: DictConfig) -> str:
-    """A config's target and its plain options, in a line."""
+    """A config's target and its plain options, in one line."""
     options = [
         f"{key} {value if not OmegaConf.is_config(value) else OmegaConf.to_container(value)}"
         for key, value in zip(map(str, config), config.values(), strict=True)
@@ -140,7 +140,7 @@ def _image(part: dict[str, Any], kind: str, png: bytes) -> dict[str, Any]:
 
 
 def _table(table: Table) -> dict[str, Any]:
-    """A table; columns of texts are set to the left, those of numbers to the right."""
+    """A table; columns of text are left-aligned, columns of numbers right-aligned."""
     kinds = ["text" if any(isinstance(row.get(key), str) for row in table.rows) else "" for key in table.columns]
     head = list(zip(table.columns.values(), kinds, strict=True))
     rows = [list(zip(texts, kinds, strict=True)) for texts in cells(table)]

@@ -1,4 +1,4 @@
-"""What a study leaves in its folder: ``metrics.json``, ``findings.json``, tables and figures."""
+"""The files that a study writes to its folder: ``metrics.json``, ``findings.json``, tables and figures."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ __all__ = ["save_findings", "track"]
 
 
 def save_findings(findings: Findings, folder: Path) -> None:
-    """Write all files of a study. ``findings.json`` has all that the report shows, but for the images: these are in the
-    PNGs."""
+    """Write all files of a study. ``findings.json`` has everything that the report shows, except the images, which are
+    in the PNGs."""
     folder.mkdir(parents=True, exist_ok=True)
     parts = []
     for part in findings.parts:
@@ -37,7 +37,7 @@ def save_findings(findings: Findings, folder: Path) -> None:
 
 
 def track(loggers: Sequence[Logger], findings: Findings, folder: Path) -> None:
-    """Show loggers what a study found: its numbers, figures, tables, and bars of each label."""
+    """Send a study's findings to the loggers: numbers, figures, tables, and bars for each label."""
     for entry in findings.entries:
         texts = [str(value) for value in entry.values() if isinstance(value, str)]
         numbers = {key: float(value) for key, value in entry.items() if isinstance(value, int | float)}

@@ -42,10 +42,10 @@ _MARKER = "evaluate.yaml"
 def evaluate(config: DictConfig) -> list[dict]:
     """Run ``config.study``; return its entries, a dictionary per method or setting.
 
-    The study's folder, ``config.folder/<study>``, gets its samples, tables and figures, see
-    :mod:`spnn.evaluation.results`; the reconstruction's entries go to ``config.folder/metrics.json``, too. An
-    interrupted study of the same is continued; earlier results are kept under their time. At the end all studies that
-    are in ``config.folder`` are put on one page, ``config.report``.
+    Samples, tables and figures go to the study's folder, ``config.folder/<study>``, see
+    :mod:`spnn.evaluation.results`; the reconstruction's entries also go to ``config.folder/metrics.json``. An
+    interrupted study with the same options is continued; other earlier results are kept, with their time in the name.
+    At the end, all studies in ``config.folder`` are put on one page, ``config.report``.
 
     Raises:
         InputError: If the run is unknown or lacks a model, or an option can't be met.
@@ -60,7 +60,7 @@ def evaluate(config: DictConfig) -> list[dict]:
     with alone_in(folder) if rank() == 0 else nullcontext():
         samples, stores = _sample(study, requests, models, folder, top)
         if torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()  # the first process goes on alone: its metrics wait for no other
+            torch.distributed.destroy_process_group()  # the first process continues alone; metrics mustn't wait
         if rank() != 0:
             return []
         findings = study.conclude(samples)
@@ -90,9 +90,9 @@ def conclude(study: Study, models: Models, config: DictConfig) -> Findings:
     """Run a study in memory.
 
     Arguments:
-        study: Not begun.
-        models: Those of a run.
-        config: Of ``evaluate.py``; its folder and loggers are left alone.
+        study: A study that hasn't begun.
+        models: A run's models.
+        config: A config of ``evaluate.py``; its folder and loggers aren't used.
     """
     check_common(config, "count", "resamples")
     requests = _begin(study, models, config)
@@ -100,7 +100,7 @@ def conclude(study: Study, models: Models, config: DictConfig) -> Findings:
 
 
 def _begin(study: Study, models: Models, config: DictConfig) -> dict[str, Request]:
-    """What the study asks for, all of which can be drawn."""
+    """The study's requests, after a check that all of them can be drawn."""
     study.begin(Subject(models, config.count, config.resamples, config.split), config)
     requests = {
         name: replace(request, sampler=request.sampler or study.sampler()) for name, request in study.requests().items()
@@ -116,7 +116,7 @@ def _begin(study: Study, models: Models, config: DictConfig) -> dict[str, Reques
 def _sample(
     study: Study, requests: dict[str, Request], models: Models, folder: Path, top: Path
 ) -> tuple[dict[str, Samples], list[SampleStore]]:
-    """Sample all that is asked for; only the first process gets it."""
+    """Draw all requested samples; only the first process gets them."""
     config = study.config
     stores = {name: SampleStore(folder / name, request.names) for name, request in requests.items()}
     whole = SampleStore(folder, [])
@@ -125,7 +125,7 @@ def _sample(
     weights = {"weights": models.fingerprint()}
     whole.open(config, _MARKER, {"y": study.subject.y} | weights)
     for name, store in stores.items():
-        # Of its own method alone: others may be added before an interrupted study goes on.
+        # Record only the options of its own method: others may be added before an interrupted study is continued.
         own = [config.methods[method] for method, made in study.guidances.items() if made is requests[name].guidance]
         asked = merged({"guidance": own or config.methods}, config)
         store.open(asked, _MARKER, requests[name].rows() | weights)
@@ -135,7 +135,7 @@ def _sample(
 def _draw_all(
     study: Study, requests: dict[str, Request], models: Models, stores: Mapping[str, MemoryStore]
 ) -> dict[str, Samples]:
-    """Sample what the stores lack, in memory where there are none; nothing in a process that doesn't write."""
+    """Draw the samples that the stores lack, in memory if there are none; empty in a process that doesn't write."""
     drawn = {}
     for name, request in requests.items():
         found = _draw(study, name, request, models, stores.get(name) or MemoryStore(request.names))
@@ -145,7 +145,7 @@ def _draw_all(
 
 
 def _draw(study: Study, name: str, request: Request, models: Models, store: MemoryStore) -> Samples | None:
-    """Sample what the store lacks; None in a process that doesn't write."""
+    """Draw the samples that the store lacks; None in a process that doesn't write."""
     before, start = len(store.missing()), time.perf_counter()
     writes = generate(models, request, store, study.config, f"{study.name} {name}", frames_of="outputs")
     seconds = time.perf_counter() - start
@@ -158,13 +158,13 @@ def _draw(study: Study, name: str, request: Request, models: Models, store: Memo
 def _described(
     study: Study, requests: dict[str, Request], samples: dict[str, Samples], folder: Path
 ) -> list[dict[str, Any]]:
-    """A row per sample, some of each method: the picture, what was wanted and what was achieved."""
+    """Rows for a few samples of each method: the picture, what was wanted and what was achieved."""
     if not study.config.get("logger"):
         return []
     rows = []
     for name, request in requests.items():
         if request.operator is not None or request.y is None:
-            continue  # no labels, but a measurement
+            continue  # its outputs are measurements, not labels
         few = min(len(request.names), study.config.shown)
         y = outputs_of(study.subject.operator, samples[name].images[:few])
         for i in range(few):

@@ -1,4 +1,4 @@
-"""What a study is: samples that it asks for, and what it finds in them."""
+"""The base of studies: the samples that a study requests, and what it finds in them."""
 
 import pkgutil
 from abc import ABC, abstractmethod
@@ -23,12 +23,12 @@ __all__ = ["Request", "Samples", "Study"]
 
 @dataclass(frozen=True)
 class Samples:
-    """What came of a request.
+    """The samples of a request.
 
     Attributes:
         images: [N, C, H, W].
-        outputs: The operator's outputs along the trajectory, [N, frames, K], if they were asked for.
-        seconds: How long it took; None where some were there from an interrupted evaluation.
+        outputs: The operator's outputs along the trajectory, [N, frames, K], if they were requested.
+        seconds: How long sampling took; None if some samples are from an interrupted evaluation.
     """
 
     images: Tensor
@@ -37,25 +37,25 @@ class Samples:
 
     @property
     def seconds_per_image(self) -> float | None:
-        """How long an image took, if that is known."""
+        """Seconds for an image, if known."""
         return None if self.seconds is None else self.seconds / len(self.images)
 
 
 class Study(ABC):
-    """A study. Its options are the arguments of its class, in ``conf/study/<name>.yaml``; those that all studies share
-    are in ``conf/evaluate.yaml``. A subclass implements :meth:`requests` and :meth:`conclude`.
+    """A study. Its options are the arguments of its class, in ``conf/study/<name>.yaml``; options that all studies
+    share are in ``conf/evaluate.yaml``. A subclass implements :meth:`requests` and :meth:`conclude`.
     """
 
     name: ClassVar[str]
-    """Of the folder that its results go to."""
+    """The name of the folder for its results."""
 
     def begin(self, subject: Subject, config: DictConfig) -> None:
-        """Take what is studied, and the options that all studies share."""
+        """Set the subject, and the options that all studies share."""
         self.subject, self.config = subject, config
         self.guidances = {name: instantiate(guidance) for name, guidance in (config.methods or {}).items()}
 
     def sampler(self, **options: Any) -> Sampler:
-        """The sampler that the config names, with other options.
+        """The sampler that the config names, with these options changed.
 
         Raises:
             InputError: If it has no such option.
@@ -66,24 +66,24 @@ class Study(ABC):
         return instantiate(self.config.sampler, schedule=self.subject.models.prior.schedule, **options)
 
     def methods(self) -> dict[str, Callable[..., Guidance | None]]:
-        """The guidances that are compared."""
+        """The guidances to compare."""
         return self.guidances
 
     def seeds(self, copies: int = 1) -> Tensor:
-        """Seeds of ``copies`` samples of each held-out image, [N, copies]: all methods start from the same noise."""
+        """Seeds for ``copies`` samples of each held-out image, [N, copies]; all methods start from the same noise."""
         return seeds(self.config.seed, len(self.subject.names), copies)
 
     @abstractmethod
     def requests(self) -> dict[str, Request]:
-        """What is to be sampled: name to request. The same in every process.
+        """The samples to draw: name to request. They must be the same in every process.
 
         Raises:
-            InputError: If an option can't be met; nothing is written then.
+            InputError: If an option can't be met; nothing has been written then.
         """
 
     @abstractmethod
     def conclude(self, samples: Mapping[str, Samples]) -> Findings:
-        """What the samples show. Called in one process only."""
+        """Draw conclusions from the samples. Called in one process only."""
 
     def findings(
         self,
@@ -94,6 +94,6 @@ class Study(ABC):
         verdicts: list[str],
         parts: Sequence[Part],
     ) -> Findings:
-        """Findings whose first part is a table of the entries, but for columns that no entry has."""
+        """Findings whose first part is a table of the entries, without columns in which no entry has a value."""
         table = Table("table", title, with_values(columns, entries), entries)
         return Findings(title, compared, entries, verdicts, [table, *parts])

@@ -1,4 +1,4 @@
-"""What a study looks at: a run's models, held-out images, and what each classifier sees in them."""
+"""The subject of a study: a run's models, held-out images, and what each classifier sees in them."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -25,9 +25,9 @@ from spnn.outputs import MOST, TrainingOutputs, outputs_of
 from spnn.sampling.images import held_out
 from spnn.sampling.models import Models
 
-ENOUGH = 50  # images, for their Fréchet distance to say something
-_NAMED = 100  # outputs in a chart
-_REAL = 2000  # images that samples are compared with as a set
+ENOUGH = 50  # images for a meaningful Fréchet distance
+_NAMED = 100  # the most outputs that charts show one by one
+_REAL = 2000  # the most real images that a set of samples is compared with
 
 __all__ = ["ENOUGH", "Subject", "means"]
 
@@ -37,12 +37,12 @@ class Subject:
 
     Arguments:
         models: Its models; the operator must be the run's own.
-        count: Held-out images, the first of the split; None for 100, or all that there are.
-        resamples: Sets of images drawn for a confidence interval.
-        split: Whose images are held out: ``test``, or ``val`` to choose options by, with nothing of the test split.
+        count: The number of held-out images, the first of the split; None for 100, or all if there are fewer.
+        resamples: The number of sets of images drawn for a confidence interval.
+        split: The split of the held-out images: ``test``, or ``val`` to choose options without seeing any test images.
 
     Raises:
-        InputError: If there is no run, the operator wasn't trained on its labels, or there are fewer images.
+        InputError: If there is no run, the operator wasn't trained on its labels, or there are too few images.
     """
 
     def __init__(self, models: Models, count: int | None, resamples: int, split: Split = "test"):
@@ -61,16 +61,16 @@ class Subject:
                 f"the operator's outputs are compared with the labels of the run's images, but {self.run.folder} has "
                 f"no label {some_of(unknown)}: study a run that was trained on the same labels."
             )
-        self._columns = [known.index(name) for name in self.readout.names]  # whose order may be another
+        self._columns = [known.index(name) for name in self.readout.names]  # the order may differ
         # [N], and [N, C, H, W] in [-1, 1]
         self.names, self.images = held_out(self.source, 0, count, usual=100, split=split)
 
     @property
     def training_outputs(self) -> TrainingOutputs:
-        """What the network's outputs of training images look like.
+        """Statistics of the network's outputs on training images.
 
         Raises:
-            InputError: If they are too many to be described, or no run trained it.
+            InputError: If there are too many outputs for statistics, or no run trained the network.
         """
         if (found := self.models.training_outputs) is None:
             raise InputError(
@@ -81,7 +81,7 @@ class Subject:
 
     @property
     def drawn_by_name(self) -> bool:
-        """Whether there are few enough outputs for charts that have each by its name."""
+        """Whether there are few enough outputs for charts that show each by name."""
         return len(self.readout.names) <= _NAMED
 
     @property
@@ -100,8 +100,8 @@ class Subject:
 
     @cached_property
     def _others(self) -> list[tuple[LabelledImages, range]]:
-        """Data sets and places of real images that are not held out here: of the same split, and, where these are fewer
-        than the held-out ones of the test split, of the validation split, too."""
+        """Data sets and indices of real images that are not held out here. They are from the same split; if the test
+        split has fewer left than are held out, they are from the validation split, too."""
         count, own, val = len(self.images), self.source.split(self.split), self.source.split("val")
         left = [(own, range(count, len(own))[:_REAL])]
         if len(own) >= 2 * count or self.split == "val":
@@ -110,31 +110,31 @@ class Subject:
 
     @cached_property
     def real(self) -> Tensor:
-        """Other real images to compare sets of samples with, at most 2,000, [M, C, H, W] in [-1, 1]: none of those that
-        are held out here, nor any of the training split."""
+        """Other real images to compare sets of samples with, at most 2,000, [M, C, H, W] in [-1, 1]. None of them are
+        held out here or from the training split."""
         images = [dataset[index]["image"] for dataset, places in self._others for index in places]
         return scale_to_unit_range(torch.stack(images))
 
     @cached_property
     def real_labels(self) -> Tensor:
-        """Their labels, [M, K]."""
+        """The labels of :attr:`real`, [M, K]."""
         return torch.cat([self._labels(dataset)[list(places)] for dataset, places in self._others])
 
     @cached_property
     def real_judged(self) -> Tensor:
-        """What the most trusted classifier sees in them, [M, K]."""
+        """The most trusted classifier's outputs for :attr:`real`, [M, K]."""
         return outputs_of(self.networks[self.most_trusted], self.real)
 
     @cached_property
     def balanced_accuracy(self) -> Tensor:
-        """How well the most trusted classifier recognises each label of real images, [K]; those that have it weigh
-        like those that don't. Of a number, how often it is right within its tolerance."""
+        """How well the most trusted classifier recognises each label in real images, [K]; images with the label and
+        images without it get equal weight. For a number, the share that it gets right within the tolerance."""
         found = agreement(self.readout.decode(self.real_judged), self.real_labels, readout=self.readout)
         return found.get("balanced_agreement", found["agreement"]).float()
 
     @property
     def networks(self) -> dict[str, nn.Module]:
-        """Prefix of a metric's name to the classifier that it is by: the guiding network, and the judge if there is."""
+        """Prefix of a metric's name to the classifier behind it: the guiding network, and the judge if there is one."""
         judge = self.models.judge
         return {"": self.operator} | ({} if judge is None else {"judge_": judge})
 
@@ -149,7 +149,7 @@ class Subject:
 
     @property
     def y(self) -> Tensor:
-        """The guiding network's outputs of the held-out images, [N, K]."""
+        """The guiding network's outputs for the held-out images, [N, K]."""
         return self.seen[""]
 
     @property
@@ -159,16 +159,16 @@ class Subject:
 
     @staticmethod
     def classifier(prefix: str) -> str:
-        """What the classifier of a prefix is called."""
+        """The name, in texts, of the classifier with a prefix."""
         return "judge" if prefix else "guiding network"
 
     @property
     def judged_by(self) -> str:
-        """What the most trusted classifier is called."""
+        """The name, in texts, of the most trusted classifier."""
         return self.classifier(self.most_trusted)
 
     def decoded(self, seen: dict[str, Tensor]) -> dict[str, Tensor]:
-        """What the outputs of each classifier say, [N, K]."""
+        """The decoded outputs of each classifier, [N, K]."""
         return {prefix: self.readout.decode(y) for prefix, y in seen.items()}
 
     def wholeness_of_each(self, images: Tensor) -> dict[str, Tensor]:
@@ -177,21 +177,22 @@ class Subject:
 
     @cached_property
     def wholeness_of_real(self) -> dict[str, float]:
-        """Their means over other real images."""
+        """The means of these over other real images."""
         return {name: values.mean().item() for name, values in self.wholeness_of_each(self.real).items()}
 
     def realism(self, images: Tensor, unedited: Tensor | None = None, matched: Sequence[int] = ()) -> dict[str, float]:
-        """How samples look as a set, beside real images.
+        """How samples look as a set, compared with real images.
 
         Arguments:
             images: The samples, [N, C, H, W].
-            unedited: Samples that nothing was changed of, to hold edited ones against.
-            matched: Places among the real images of some that show what the edits set.
+            unedited: Samples drawn without any edit, to compare edited ones with.
+            matched: Indices of real images that show what the edits set.
 
         Returns:
             ``saturated``, ``fine_energy``, their ``real_`` counterparts and ``fine_energy_ratio``; with a judge and
-            more than one image ``judge_frechet`` and ``judge_kernel``, and, of as many images, the same of the unedited
-            and of the matched ones, as ``unedited_judge_frechet`` and so on, of ``compared_images`` each.
+            more than one image, also ``judge_frechet`` and ``judge_kernel``. With ``unedited``, there are the same
+            distances for the unedited and the matched images, as ``unedited_judge_frechet`` and so on; then each is
+            computed from ``compared_images`` images.
         """
         found = {name: values.mean().item() for name, values in self.wholeness_of_each(images).items()}
         found |= {f"real_{name}": value for name, value in self.wholeness_of_real.items()}
@@ -203,7 +204,7 @@ class Subject:
         judged = {prefix: outputs_of(self.models.judge, x) for prefix, x in (("", images), ("unedited_", unedited))}
         if len(matched) > 1:
             judged["matched_"] = self.real_judged[list(matched)]
-        count = min(map(len, judged.values()))  # Fréchet distances of other numbers are not to be compared
+        count = min(map(len, judged.values()))  # Fréchet distances of different numbers of images aren't comparable
         found["compared_images"] = count
         for prefix, y in judged.items() if count > 1 else ():
             some = y[torch.randperm(len(y), generator=torch.Generator().manual_seed(0))[:count]]
@@ -213,7 +214,7 @@ class Subject:
 
     @staticmethod
     def verdict(found: dict) -> str | None:
-        """A sentence if :meth:`realism` found the pictures to be unlike real ones."""
+        """A sentence on how the pictures differ from real ones, if :meth:`realism` found that they do."""
         real = {name: found[f"real_{name}"] for name in ("saturated", "fine_energy")}
         expected = [found[key] for key in ("unedited_judge_frechet", "matched_judge_frechet") if key in found]
         enough = found.get("compared_images", 0) >= ENOUGH
@@ -221,17 +222,17 @@ class Subject:
 
     @cached_property
     def baseline(self) -> Tensor:
-        """The best answer without any image, by the training images' labels: decoded, [K]."""
+        """The best answer without seeing any image, from the training images' labels: decoded, [K]."""
         return self.readout.baseline(self._labels(self.source.split("train")))
 
     def right(self, seen: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Where each classifier sees the same in samples, outputs [N, K], as in the held-out images: masks."""
+        """Masks of where each classifier sees the same in samples, outputs [N, K], as in the held-out images."""
         wanted = self.decoded(self.seen)
         return {prefix: self.readout.agrees(y, wanted[prefix]) for prefix, y in self.decoded(seen).items()}
 
     def scores(self, found: dict[str, Tensor]) -> dict[str, float]:
-        """The readout's own score, such as ``iou``, of what each classifier sees in samples, decoded [N, K], by the
-        held-out images' labels: ``<prefix><score>``, the mean over what is scored."""
+        """The readout's own score, such as ``iou``, of what each classifier sees in samples, decoded [N, K], against
+        the held-out images' labels: ``<prefix><score>``, the mean over the scored parts."""
         scores = {}
         for prefix, values in found.items():
             metric = self.readout.metric()
@@ -246,7 +247,7 @@ class Subject:
 
         Returns:
             ``<prefix>agreement``, ``<prefix>balanced_agreement``, ``<prefix>mae``, [K] each, against the classifier's
-            own view, ``<prefix>label_agreement`` and so on against the labels; and ``<name>_interval`` of each, [2].
+            own view; ``<prefix>label_agreement`` and so on against the labels; and ``<name>_interval`` for each, [2].
         """
         compared: dict[str, Tensor] = {}
         for prefix, values in found.items():
@@ -257,5 +258,5 @@ class Subject:
 
 
 def means(values: dict[str, Tensor]) -> dict[str, float | list[float]]:
-    """Means over coordinates of what :meth:`Subject.compare` returns, and the intervals as they are."""
+    """The results of :meth:`Subject.compare`, averaged over coordinates; the intervals are unchanged."""
     return {key: v.tolist() if key.endswith("_interval") else v.nanmean().item() for key, v in values.items()}

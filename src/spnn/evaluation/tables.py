@@ -13,12 +13,12 @@ __all__ = ["cells", "print_table", "save_table", "split_pairs"]
 
 
 def cells(table: Table) -> list[list[str]]:
-    """The texts of a table's cells, by row."""
+    """The text of a table's cells, row by row."""
     return [[_text(row.get(key), title) for key, title in table.columns.items()] for row in table.rows]
 
 
 def split_pairs(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Rows in which each pair of numbers under ``key`` stands as ``key_low`` and ``key_high``."""
+    """Rows with each pair of numbers, ``key``, split into ``key_low`` and ``key_high``."""
     pairs = {key for row in rows for key, value in row.items() if _is_pair(value)}
     split: list[dict[str, Any]] = [{} for _ in rows]
     for row, values in zip(rows, split, strict=True):
@@ -31,7 +31,7 @@ def split_pairs(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def save_table(table: Table, folder: Path) -> None:
-    """Write ``<name>.csv`` with all values, and ``<name>.md`` and ``<name>.tex`` with those that have a column."""
+    """Write ``<name>.csv`` with all values, and ``<name>.md`` and ``<name>.tex`` with the values that have a column."""
     rows = split_pairs(table.rows)
     with (folder / f"{table.name}.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(dict.fromkeys(key for row in rows for key in row)))

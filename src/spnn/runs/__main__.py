@@ -1,4 +1,4 @@
-"""`python -m spnn.runs`: list runs, find the best, show one, compare two, pack one to hand it on."""
+"""`python -m spnn.runs`: list runs, find the best, show one, compare two, pack one to share it."""
 
 import argparse
 import sys
@@ -36,7 +36,7 @@ def main(words: Sequence[str] | None = None) -> int:
         elif options.command == "show":
             _print_run(Listed(options.run))
         elif options.command == "pack":
-            from spnn.runs.pack import pack  # which needs PyTorch, as lists don't
+            from spnn.runs.pack import pack  # here, because it needs PyTorch and lists don't
 
             print(f"packed: {pack(Run(options.run), options.folder)}")
         else:

@@ -1,4 +1,4 @@
-"""Folders of results: what may be written to, and what is kept."""
+"""Folders of results: which may be written to, and how earlier results are kept."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ __all__ = ["alone_in", "check_results_folder", "fresh_folder"]
 
 
 def check_results_folder(folder: str | Path, marker: str) -> Path:
-    """Return the folder if results can go there: it is new, or holds earlier results, known by the file ``marker``.
+    """Return the folder if results can go there: it is new or empty, or the file ``marker`` shows earlier results.
 
     Raises:
         InputError: If it holds anything else.
@@ -27,7 +27,7 @@ def check_results_folder(folder: str | Path, marker: str) -> Path:
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Keep other processes' results out of a folder.
+    """Keep other processes from writing results to a folder.
 
     Raises:
         InputError: If another process is writing there.
@@ -49,7 +49,7 @@ def alone_in(folder: Path) -> Iterator[None]:
 
 
 def fresh_folder(folder: Path) -> None:
-    """Make an empty folder; one that is already there is kept under a name with the time of its last change."""
+    """Make an empty folder; an existing one is kept, with the time of its last change added to its name."""
     folder = folder.resolve()  # "." has no name to change
     if folder.exists() and any(folder.iterdir()):
         stamp = datetime.fromtimestamp(folder.stat().st_mtime).strftime("%Y-%m-%d_%H-%M-%S")

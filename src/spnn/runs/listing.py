@@ -38,7 +38,7 @@ class Listed(Run):
 
     @cached_property
     def figures(self) -> dict[str, float]:
-        """All numbers of ``metrics.json``, ``stage/metric``, and of the evaluation, ``evaluation/method/metric``."""
+        """All numbers in ``metrics.json``, as ``stage/metric``, and the evaluation's, ``evaluation/method/metric``."""
         found: dict[str, float] = {}
         for stage, metrics in self.all_metrics().items():
             found |= {f"{stage}/{name}": value for name, value in metrics.items()}
@@ -50,24 +50,24 @@ class Listed(Run):
 
     @property
     def means(self) -> dict[str, float]:
-        """The figures of all labels together, ``stage/metric``."""
+        """The figures over all labels together, as ``stage/metric``."""
         return {name: value for name, value in self.figures.items() if name.count("/") == 1}
 
     @property
     def began(self) -> datetime:
-        """When it was first started."""
+        """When the run was first started."""
         return datetime.fromisoformat(self.record["starts"][0]["began"])
 
     @property
     def seconds(self) -> float:
-        """How long its processes have run; of one that was killed, not its last."""
+        """The total time that the run's processes have run; the time of a process that was killed isn't counted."""
         now = datetime.now().astimezone().isoformat() if self.record["status"] == "running" else None
         spans = [(start["began"], start["ended"] or now or start["began"]) for start in self.record["starts"]]
         return sum((datetime.fromisoformat(b) - datetime.fromisoformat(a)).total_seconds() for a, b in spans)
 
     @cached_property
     def values(self) -> dict[str, Any]:
-        """What conditions and columns can name: ``folder``, ``status``, ``began``, options, metrics."""
+        """The values that conditions and columns can name: ``folder``, ``status``, ``began``, options, metrics."""
         described = {
             "folder": str(self.folder),
             "status": self.record["status"],
@@ -92,7 +92,7 @@ class Condition:
             raise InputError(f"{text!r} compares with {self.value!r}, which is not a number.")
 
     def holds(self, run: Listed) -> bool:
-        """Whether a run meets it; not if it has no such value."""
+        """Whether a run meets the condition; False if the run has no such value."""
         if self.name not in run.values:
             return False
         value = run.values[self.name]
@@ -107,10 +107,10 @@ class Condition:
 
 
 def find_runs(root: str | Path, conditions: Sequence[str] = ()) -> list[Listed]:
-    """The runs anywhere below a folder that meet all conditions, the newest first.
+    """The runs anywhere below a folder that meet all conditions, newest first.
 
     Raises:
-        InputError: If a condition can't be read, or names what no run has.
+        InputError: If a condition can't be read, or uses a name that no run has.
     """
     parsed = [Condition(text) for text in conditions]
     runs = [Listed(path.parent) for path in Path(root).glob("**/run.json") if (path.parent / "config.yaml").exists()]
@@ -121,10 +121,10 @@ def find_runs(root: str | Path, conditions: Sequence[str] = ()) -> list[Listed]:
 
 
 def best_first(runs: Sequence[Listed], metric: str) -> list[Listed]:
-    """Sort runs by a metric, ``-name`` if less of it is better; those without it are left out.
+    """Sort runs by a metric, ``-name`` if less is better; runs without it are left out.
 
     Raises:
-        InputError: If none has it.
+        InputError: If no run has it.
     """
     name, sign = metric.removeprefix("-"), 1 if metric.startswith("-") else -1
     _check_known(name, runs)
@@ -135,7 +135,7 @@ def best_first(runs: Sequence[Listed], metric: str) -> list[Listed]:
 
 
 def compare(first: Listed, second: Listed) -> tuple[dict[str, tuple[Any, Any]], dict[str, tuple[Any, Any]]]:
-    """Options that two runs have otherwise, and the metrics that either has: name to both values, None for none."""
+    """The options that differ between two runs, and all metrics of either: name to both values, None if missing."""
     options, others = flat(first.options), flat(second.options)
     names = sorted(options.keys() | others.keys())
     different = {name: (options.get(name), others.get(name)) for name in names if options.get(name) != others.get(name)}

@@ -1,4 +1,4 @@
-"""Pack a run to be handed on: what sampling, editing and evaluating need, in half precision, with a card of facts."""
+"""Pack a run to share it: all that sampling, editing and evaluation need, in half precision, with a model card."""
 
 import json
 import re
@@ -23,14 +23,14 @@ _OF_A_MACHINE = ("host", "process", "job", "system")
 
 
 def pack(run: Run, folder: str | Path) -> Path:
-    """Copy a run without its checkpoints, pictures and samples: 16 bits a weight, and a card, ``README.md``.
+    """Copy a run without its checkpoints, pictures and samples, with 16 bits a weight and a card, ``README.md``.
 
     Arguments:
-        run: The run; what it has trained is packed.
-        folder: Where to; its last part becomes the run's name.
+        run: The run; the models that it has trained are packed.
+        folder: The folder to make; its last part becomes the run's name.
 
     Raises:
-        InputError: If the folder exists, or the run has trained nothing.
+        InputError: If the folder already exists, or the run has trained nothing.
     """
     folder = Path(folder)
     rows = (stages_of(run.config, model) for model in ("surjection", "prior", "judge"))
@@ -63,7 +63,7 @@ def pack(run: Run, folder: str | Path) -> Path:
 
 
 def card(run: Run, name: str) -> str:
-    """What a reader wants to know of a run before using it, as Markdown: data, how it was made, figures, limits."""
+    """A Markdown card of what to know about a run before using it: data, how it was made, figures, limits."""
     source, metrics = run.source, run.all_metrics()
     stages = [stage for stage in run.config.stage if stage in metrics]
     channels, height, width = source.image_shape
@@ -162,7 +162,7 @@ def _figures(metrics: dict[str, dict[str, float]], stages: list[str]) -> list[st
 
 
 def _reconstruction(file: Path) -> list[str]:
-    """A row for each guidance that the reconstruction study compared."""
+    """One row for each guidance that the reconstruction study compared."""
     entries = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
     rows = []
     for entry in entries:

@@ -1,12 +1,12 @@
-"""How a run came about and how it stands: ``run.json`` in its folder.
+"""How a run was started and what its status is: ``run.json`` in its folder.
 
 ::
 
     {"status": "running" | "finished" | "failed" | "interrupted", "stage": "prior", "reason": null,
      "starts": [{"began": ..., "ended": ..., "command": ..., "overrides": [...], "git": {...}, "environment": {...}}]}
 
-While a process trains, it holds a lock in the folder, which the system releases however the process ends: a run that
-says ``running`` and whose lock is free was killed.
+While a process trains, it holds a lock in the folder, and the system releases the lock however the process ends. So if
+a run's status is ``running`` but its lock is free, it was killed.
 """
 
 import json
@@ -32,7 +32,7 @@ from spnn.saving import replacing
 
 __all__ = ["Record", "environment", "read_status"]
 
-_REPOSITORY = Path(__file__).resolve().parents[3]  # of a checkout
+_REPOSITORY = Path(__file__).resolve().parents[3]  # in a checkout
 
 
 class Record(AbstractContextManager):
@@ -40,8 +40,8 @@ class Record(AbstractContextManager):
 
     Arguments:
         folder: The run's folder.
-        overrides: What was said on the command line.
-        interruptions: Errors that mean the end of the process, not of the work.
+        overrides: The overrides on the command line.
+        interruptions: Errors that mean that the process was ended, not that the work failed.
 
     Raises:
         InputError: On entering, if another process is training in that folder.
@@ -54,7 +54,7 @@ class Record(AbstractContextManager):
         self._lock = FileLock(self.folder / ".lock", timeout=2)
 
     def claim(self) -> None:
-        """Keep other processes out of the folder; nothing else in it is touched.
+        """Lock other processes out of the folder, and touch nothing else in it.
 
         Raises:
             InputError: If another process is training there.
@@ -105,7 +105,7 @@ class Record(AbstractContextManager):
                 self._write(status="interrupted", reason="ended by a signal")
         except OSError:
             if error is None:
-                raise  # else what ended the run is the error to show, such as a full disk
+                raise  # otherwise show the error that ended the run, such as a full disk
         finally:
             self._lock.release()
 
@@ -115,8 +115,8 @@ class Record(AbstractContextManager):
             unfinished.write_text(json.dumps(self._content, indent=2) + "\n", encoding="utf-8")
 
     def _git_state(self, number: int) -> dict[str, Any] | None:
-        """Commit and branch of the code; what is not committed goes to ``changes_<number>.diff``."""
-        if _git("rev-parse", "--show-toplevel") != str(_REPOSITORY):  # none, or one around a virtual environment
+        """Commit and branch of the code; uncommitted changes go to ``changes_<number>.diff``."""
+        if _git("rev-parse", "--show-toplevel") != str(_REPOSITORY):  # none, or one that a virtual environment is in
             return None
         commit = _git("rev-parse", "HEAD")
         if commit is None:
@@ -133,7 +133,8 @@ class Record(AbstractContextManager):
 
 
 def read_status(folder: str | Path) -> dict[str, Any]:
-    """What ``run.json`` says; ``interrupted`` where it says ``running`` but no process does. Empty if there is none."""
+    """The content of ``run.json``, with status ``interrupted`` if it says ``running`` but no process holds the lock;
+    empty if there is no file."""
     content = _read(Path(folder))
     if content.get("status") == "running" and not _is_locked(Path(folder)):
         content |= {"status": "interrupted", "reason": "the process was killed"}
@@ -144,7 +145,7 @@ def _is_locked(folder: Path) -> bool:
     lock = FileLock(folder / ".lock", blocking=False)
     try:
         lock.acquire()
-    except OSError:  # it has timed out, or the folder is somebody else's: take its word
+    except OSError:  # the lock is taken, or the folder is somebody else's: believe the file
         return True
     lock.release()
     return False
@@ -160,7 +161,7 @@ def _now() -> str:
 
 
 def _git(*words: str) -> str | None:
-    """What git prints of the repository that this code is in; None where there is none."""
+    """The output of git in the repository of this code; None if there is none."""
     try:
         done = subprocess.run(["git", *words], cwd=_REPOSITORY, capture_output=True, timeout=20)
     except (OSError, subprocess.SubprocessError):
@@ -169,8 +170,8 @@ def _git(*words: str) -> str | None:
 
 
 def environment() -> dict[str, Any]:
-    """Machine and versions."""
-    import torch  # here, as a list of runs reads records without it
+    """The machine and the versions of packages."""
+    import torch  # here, because listing runs reads records without it
 
     cuda = torch.cuda.is_available()
     return {
@@ -186,11 +187,11 @@ def environment() -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    """Of this package and those that it needs."""
+    """The versions of this package and of those it needs."""
     found = {}
     try:
         needed = requires("spnn") or []
-    except PackageNotFoundError:  # it lies on PYTHONPATH, and isn't installed
+    except PackageNotFoundError:  # it is on PYTHONPATH but not installed
         needed = ["torch", "lightning", "hydra-core"]
     for requirement in ("spnn", *needed):
         if "extra ==" not in requirement:

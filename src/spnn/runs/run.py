@@ -17,7 +17,7 @@ from spnn.menu import program
 from spnn.runs.embedded import embedded_runs, folder_of
 from spnn.saving import replacing, save_json
 
-# What needs PyTorch is imported where it is used: a list of runs does without it.
+# Modules that need PyTorch are imported where they are used, because listing runs doesn't need it.
 if TYPE_CHECKING:
     from torch import nn
 
@@ -28,17 +28,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Run", "flat", "noisy_judge_of", "stages_of", "trained_by"]
 
-_TRAINS = {"task": "surjection", "inverse": "surjection", "prior": "prior", "judge": "judge"}  # of the stages here
-_SECTION_OF = {"surjection": "network", "prior": "prior", "judge": "judge"}  # of the config, that builds the model
+_TRAINS = {"task": "surjection", "inverse": "surjection", "prior": "prior", "judge": "judge"}  # for our own stages
+_SECTION_OF = {"surjection": "network", "prior": "prior", "judge": "judge"}  # the config's section for each model
 
 _UNKNOWN = object()
 _OF_THE_PLACE = ("root", "cache", "cache_folder", "on_bad_image")  # options of sources
-_OF_LABELS = ("labels", "grid", "readout", "classes")  # others, which a prior knows nothing of
+_OF_LABELS = ("labels", "grid", "readout", "classes")  # more options of sources, which don't matter to a prior
 
 
 def stages_of(config: DictConfig, model: str) -> list[str]:
-    """The stages that train a model, last first: those of ``stages`` in their order come after those that were run
-    earlier."""
+    """The stages that train a model, last one first. The stages in ``stages``, in their order, come after those that
+    were run earlier."""
     row = [name for name in config.stage if trained_by(config, name) == model]
     return [*(name for name in row if name not in config.stages), *(name for name in config.stages if name in row)][
         ::-1
@@ -51,10 +51,10 @@ def trained_by(config: DictConfig, stage: str) -> str:
 
 
 def noisy_judge_of(run: str | Path | None) -> "nn.Module":
-    """The classifier of noisy images that a run has trained in place of a judge, with the ``names`` of its labels.
+    """The classifier of noisy images that a run has trained in place of a judge; its labels are in ``names``.
 
     Raises:
-        InputError: If there is no such run, or it has none.
+        InputError: If there is no such run, or it has no such classifier.
     """
     how = f"{program('train')} from_run=<run> folder=<another> stages=[judge] stage@stage.judge=judge_noisy"
     if run is None:
@@ -68,15 +68,15 @@ def noisy_judge_of(run: str | Path | None) -> "nn.Module":
 
 
 def _what(config: DictConfig, section: str, model: str) -> dict[str, Any]:
-    """A section's options by their dotted names, but those that don't change what a model learns: where and how data
-    lie; to a prior, what labels say."""
+    """A section's options by their dotted names, without those that don't change what a model learns: where and how
+    data are stored and, for a prior, the options of labels."""
     options = plain(OmegaConf.select(config, section))
     without_effect = (*_OF_THE_PLACE, *(_OF_LABELS if (model, section) == ("prior", "data.source") else ()))
     return flat({key: value for key, value in options.items() if key not in without_effect}, section)
 
 
 def _differing(then: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Options by their dotted names that have changed, as text."""
+    """The options that have changed, by their dotted names, as text."""
     return [
         f"{key}={then.get(key, '(none)')}, now {now.get(key, '(none)')}"
         for key in sorted(then.keys() | now.keys())
@@ -100,7 +100,7 @@ class Run:
 
     Arguments:
         folder: The run's folder, or the name of a run that comes with the package.
-        config: Its options; by default those that the folder holds.
+        config: Its options; by default, those stored in the folder.
 
     Raises:
         InputError: If there is no run in that folder.
@@ -123,17 +123,17 @@ class Run:
 
     @classmethod
     def create(cls, folder: str | Path, config: DictConfig, earlier: "Run | None" = None) -> "Run":
-        """Make a run's folder and write its config; take from an ``earlier`` run what ``config.stages`` don't train.
+        """Make a run's folder and write its config; copy from an ``earlier`` run what ``config.stages`` don't train.
 
         Raises:
-            InputError: If the folder holds what a run has trained already, or the earlier run's options are others.
+            InputError: If the folder already holds something that a run trained, or the earlier run's options differ.
         """
         folder = Path(folder)
-        files = ("weights.safetensors", "checkpoints/*")  # of stages that got somewhere; others may be tried again
+        files = ("weights.safetensors", "checkpoints/*")  # a stage without these may be tried again
         if any(True for stage in config.stage for file in files for _ in (folder / stage).glob(file)):
             raise InputError(f"{folder} holds a run already, which would be overwritten: choose another `folder`.")
         folder.mkdir(parents=True, exist_ok=True)
-        with replacing(folder / "config.yaml") as unfinished:  # there at last: other processes wait for it
+        with replacing(folder / "config.yaml") as unfinished:  # appears last: other processes wait for it
             OmegaConf.save(OmegaConf.merge(config, {"folder": str(folder)}), unfinished, resolve=True)
             run = cls(folder, read_config(unfinished))
             if earlier is not None:
@@ -145,7 +145,7 @@ class Run:
         """The run that another process, perhaps on another node, is making in a folder.
 
         Raises:
-            InputError: If it isn't there after so many seconds.
+            InputError: If it isn't there after this many seconds.
         """
         end = time.monotonic() + seconds
         while not (Path(folder) / "config.yaml").exists() and time.monotonic() < end:
@@ -154,25 +154,25 @@ class Run:
 
     @property
     def title(self) -> str:
-        """What the run is called where its folder's place isn't seen."""
+        """The run's name where its folder's path isn't shown."""
         return f"{self.config.name}/{self.folder.resolve().name}"
 
     @cached_property
     def source(self) -> "Source":
-        """The source of images that the run was trained on. Its labels' names, and their order, are the run's, whatever
-        the data's table says by now."""
+        """The image source that the run was trained on. The names and order of its labels are those at training time,
+        even if the data's table has changed since."""
         source = instantiate(self.config.data.source)
         if (names := self.folder / "labels.json").exists():
             source.recall(json.loads(names.read_text(encoding="utf-8")))
         return source
 
     def keep_labels(self, source: "Source") -> None:
-        """Use a source, and write down what its labels are."""
+        """Use a source, and save what its labels are."""
         self.source = source
         save_json(source.facts(), self.folder / "labels.json")
 
     def move_data(self, root: str) -> None:
-        """Say where the data are now."""
+        """Set where the data are now."""
         for key in ("data.root", "data.source.root"):
             if OmegaConf.select(self.config, key, default=_UNKNOWN) is not _UNKNOWN:
                 OmegaConf.update(self.config, key, root)
@@ -193,7 +193,7 @@ class Run:
         )
 
     def build(self, model: str) -> Any:
-        """Build the run's ``surjection``, ``prior`` or ``judge`` with new weights, or those that its config names."""
+        """Build the run's ``surjection``, ``prior`` or ``judge`` with new weights, or the weights its config names."""
         from spnn.networks import SPNN
 
         section = self.config[_SECTION_OF[model]]
@@ -213,23 +213,23 @@ class Run:
         return instantiate(config, image_shape=self.source.image_shape, **blank, **arguments)
 
     def surjection(self) -> "Surjection":
-        """The trained surjection: after phase 2 if that has been run, else after phase 1."""
+        """The trained surjection: from phase 2 if that has been run, else from phase 1."""
         return self._trained("surjection")
 
     def prior(self) -> "ImagePrior":
-        """The trained prior; if none was trained, the ready one that the config names."""
+        """The trained prior; if none was trained, the pretrained one that the config names."""
         config = self.config.prior
         if not self.has("prior") and "_target_" in config and not needs_training(config):
             return self.build("prior").eval().requires_grad_(False)
         return self._trained("prior")
 
     def judge(self) -> "nn.Module | None":
-        """The independent judge; None if the run hasn't trained one, or it is a classifier of noisy images."""
+        """The independent judge; None if the run hasn't trained one, or has trained a classifier of noisy images."""
         return self._trained("judge") if self.has("judge") and not self.has_noisy_judge else None
 
     @property
     def has_noisy_judge(self) -> bool:
-        """Whether the run's judge was trained on noisy images, to guide and not to judge."""
+        """Whether the run's judge was trained on noisy images, for guidance and not for judging."""
         made = pkgutil.resolve_name(self.config.stage.judge.module._target_) if "judge" in self.config.stage else None
         return getattr(made, "of_noisy_images", False)
 
@@ -251,8 +251,8 @@ class Run:
 
     @cached_property
     def training_outputs(self) -> "TrainingOutputs | None":
-        """What the trained surjection's outputs of training images look like: what phase 1 wrote, or, in a run from
-        before it did, computed anew; None of more than :data:`~spnn.outputs.MOST`."""
+        """Statistics of the trained surjection's outputs on training images, as phase 1 saved them; computed now if
+        the run is older than that file. None for more than :data:`~spnn.outputs.MOST` outputs."""
         from spnn.outputs import MOST, TrainingOutputs
 
         if (found := self.kept_training_outputs) is not None or len(self.source.label_names) > MOST:
@@ -262,7 +262,7 @@ class Run:
 
     @property
     def kept_training_outputs(self) -> "TrainingOutputs | None":
-        """The same, as far as it can be had without looking at the images."""
+        """The same statistics if phase 1 saved them, else None; never looks at the images."""
         from spnn.outputs import TrainingOutputs
 
         path = self.training_outputs_file
@@ -270,7 +270,7 @@ class Run:
 
     @property
     def training_outputs_file(self) -> Path:
-        """Where phase 1 writes them. Phase 2 changes no output."""
+        """The file where phase 1 saves them. Phase 2 changes no output."""
         return self.folder / "task" / "training_outputs.safetensors"
 
     def weights(self, stage: str) -> Path:
@@ -309,11 +309,11 @@ class Run:
         return pkgutil.resolve_name(self.config.stage[stage].module._target_).continues
 
     def take_weights_from(self, other: "Run", but: Collection[str] = ()) -> None:
-        """Copy what ``other`` has trained, so that this folder stands alone; not the stages ``but``, to be run anew,
-        nor what went on from one that starts anew.
+        """Copy the weights that ``other`` has trained, so that this folder needs no other. The stages in ``but``, which
+        will be run again, aren't copied; if one of them starts from new weights, no stage of its model is copied.
 
         Raises:
-            InputError: If this run's options build another model than the weights are of.
+            InputError: If this run's options build a different model from the one that was trained.
         """
         for model in _SECTION_OF:
             stages = stages_of(self.config, model)
@@ -357,7 +357,7 @@ class Run:
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
     def differences(self, config: DictConfig, but: Callable[[str], bool]) -> list[str]:
-        """Options that this run has otherwise than ``config``, as text, but for those whose dotted name is ``but``."""
+        """The options that differ between this run and ``config``, as text; ``but`` tells which names to skip."""
         mine, other = (
             {key: value for key, value in flat(plain(c)).items() if not but(key)} for c in (self.config, config)
         )

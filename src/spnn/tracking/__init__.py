@@ -1,4 +1,4 @@
-"""Experiment tracking: Lightning's loggers, several at once; trackers get pictures, tables and files, too."""
+"""Experiment tracking: one or more of Lightning's loggers; trackers also get pictures, tables and files."""
 
 from spnn.tracking.harmless import harmless
 from spnn.tracking.loggers import log_bars, log_picture, log_table, log_weights, tracking

@@ -1,4 +1,4 @@
-"""A workspace and a report in W&B that show what a run logs, made by code, with the package wandb-workspaces."""
+"""Create a workspace and a report in W&B that show what a run logs, using the package wandb-workspaces."""
 
 from typing import Any
 
@@ -16,12 +16,12 @@ _STEP = "trainer/global_step"
 
 
 def workspace(run: Run, *, entity: str, project: str | None = None) -> Any:
-    """A view of sections of losses, scores, pictures and samples, of the W&B runs of one run's folder.
+    """A workspace with sections for losses, scores, pictures and samples, of the W&B runs of one run's folder.
 
     Arguments:
-        run: The run; its config says what it is called in W&B, and what its labels are.
+        run: The run; its config has its name in W&B and its labels.
         entity: The user or team in W&B.
-        project: In W&B; None for that of the run's logger, else ``spnn``.
+        project: The project in W&B; None for that of the run's logger if it has one, else ``spnn``.
 
     Raises:
         InputError: If wandb-workspaces isn't installed.
@@ -39,15 +39,15 @@ def workspace(run: Run, *, entity: str, project: str | None = None) -> Any:
 
 
 def report(run: Run, *, entity: str, project: str | None = None) -> Any:
-    """A page to share: the run's figures as a table, then the panels of :func:`workspace`; arguments and errors as
-    there."""
+    """A page to share: the run's figures as a table, then the panels of :func:`workspace`. Arguments and errors are the
+    same as there."""
     parts = _panels(run)
     import wandb_workspaces.reports.v2 as reports
 
     rows = [f"| `{name}` | {value:.4g} |" for name, value in Listed(run.folder).means.items()]
     blocks: list[Any] = [reports.MarkdownBlock(text="\n".join(["| figure | value |", "| --- | ---: |", *rows]))]
     for name, panels in parts.items():
-        runs = reports.Runset(name=run.title, filters=_filter(run))  # of the report's own project
+        runs = reports.Runset(name=run.title, filters=_filter(run))  # in the report's own project
         blocks += [reports.H2(text=name), reports.PanelGrid(runsets=[runs], panels=panels)]
     return reports.Report(entity=entity, project=project or _project(run), title=run.title, blocks=blocks)
 

@@ -1,4 +1,4 @@
-"""Tracking stops nothing: what it fails in is said once, and the work goes on."""
+"""Tracking never stops the work: a failure is reported once, and the work continues."""
 
 import functools
 import logging
@@ -11,8 +11,8 @@ log = logging.getLogger(__name__)
 
 
 def harmless(function: Callable[..., None]) -> Callable[..., None]:
-    """A function that shows something, which may fail: a full disk, a home that can't be written, a server that is
-    gone."""
+    """Wrap a function that shows something, so that its errors are only logged: a full disk, a home folder that can't
+    be written to, a server that is gone."""
 
     @functools.wraps(function)
     def attempt(*arguments: Any, **options: Any) -> None:
@@ -27,5 +27,5 @@ def harmless(function: Callable[..., None]) -> Callable[..., None]:
 
 @functools.cache
 def say_once(message: str, level: int = logging.INFO) -> None:
-    """Say something once in a process."""
+    """Log a message only once in a process."""
     log.log(level, "%s", message)

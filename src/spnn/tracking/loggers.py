@@ -1,4 +1,4 @@
-"""What is tracked, whatever the loggers: metrics go to all of them, pictures, tables and files to trackers."""
+"""What is tracked, with any loggers: metrics go to all of them; pictures, tables and files only to trackers."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,15 +23,15 @@ __all__ = ["log_bars", "log_picture", "log_table", "log_weights", "tracking"]
 def tracking(
     configs: DictConfig | None, folder: Path, *, config: DictConfig, group: str, job: str, steps: int = 0
 ) -> Iterator[list[Logger]]:
-    """Make loggers, and end what they log in good order, also after an error.
+    """Make loggers, and finish them properly, even after an error.
 
     Arguments:
-        configs: A logger's config by name; one that is null was switched off. None for no logger.
-        folder: Where they write.
-        config: All options of what is tracked, for those that show them.
-        group: What belongs together, such as a run's stages.
-        job: What is tracked: a stage, or a sampling.
-        steps: How many steps were made before, of a training that goes on.
+        configs: Name to a logger's config; null switches a logger off. None for no logger.
+        folder: The folder that they write to.
+        config: All options of the work that is tracked, for loggers that show them.
+        group: The name of what belongs together, such as a run's stages.
+        job: The work that is tracked: a stage, or a sampling.
+        steps: The number of steps made before, if a training is resumed.
     """
     filled = {"group": group, "job": job, "sweep": _sweep(), "steps": steps, "purge_step": steps or None}
     loggers = [
@@ -55,8 +55,8 @@ def log_picture(loggers: Iterable[Logger], name: str, path: Path, step: int | No
 
 
 def log_table(loggers: Iterable[Logger], name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Show rows of named values; a path is that of a picture. Columns are what any row has; a tracker's have one type:
-    one with several here, not counting gaps, becomes text."""
+    """Show rows of named values; a path stands for a picture. There is a column for each name in any row. Trackers need
+    one type per column, so a column of several types, not counting gaps, becomes text."""
     columns = {}
     for column in dict.fromkeys(key for row in rows for key in row):
         cells = [row.get(column) for row in rows]
@@ -67,13 +67,13 @@ def log_table(loggers: Iterable[Logger], name: str, rows: Sequence[Mapping[str, 
 
 
 def log_bars(loggers: Iterable[Logger], name: str, values: Mapping[str, float | None]) -> None:
-    """Show a bar chart: a name to a value."""
+    """Show a bar chart of values by name."""
     if values:
         _each(loggers, "log_bars", name, values)
 
 
 def log_weights(loggers: Iterable[Logger], name: str, files: Sequence[Path], metrics: Mapping[str, float]) -> None:
-    """Hand weights to those trackers that are told to keep them."""
+    """Pass weights to the trackers that are set to keep them."""
     keeping = [tracker for tracker in _trackers(loggers) if tracker.artifacts]
     _each(keeping, "log_weights", re.sub(r"[^\w.-]", "-", name), files, metrics)
 
@@ -89,7 +89,7 @@ def _trackers(loggers: Iterable[object]) -> list[Tracker]:
 
 
 def _sweep() -> str | None:
-    """The folder's name of the multirun whose job this is, if it is one's."""
+    """The name of the multirun's folder if this is a job of one, else None."""
     if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
         return None
     return Path(HydraConfig.get().sweep.dir).resolve().name

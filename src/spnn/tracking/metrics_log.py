@@ -1,4 +1,4 @@
-"""``metrics.csv``: what a stage measures, step by step."""
+"""``metrics.csv``: a stage's metrics, step by step."""
 
 import csv
 from collections.abc import Sequence
@@ -14,11 +14,12 @@ __all__ = ["MetricsLog"]
 
 
 class MetricsLog(CSVLogger):
-    """Lightning's CSV logger, but a file that is there is continued, not deleted.
+    """Lightning's CSV logger, except that it continues an existing file instead of deleting it.
 
     Arguments:
         save_dir: The stage's folder.
-        steps: How many steps were made before; later rows are of a training that was interrupted, and are made anew.
+        steps: The number of steps made before. Rows from later steps, left by an interrupted training, are dropped:
+            these steps are made again.
     """
 
     def __init__(self, save_dir: str | Path, steps: int = 0):
@@ -34,7 +35,7 @@ class MetricsLog(CSVLogger):
 
 
 class _Writer(ExperimentWriter):
-    """Lightning's writer, but the rows that are there are never without a file, whenever the process is killed."""
+    """Lightning's writer, except that earlier rows are always in a file, whenever the process is killed."""
 
     def __init__(self, folder: str, steps: int):
         super().__init__(folder)
@@ -42,7 +43,7 @@ class _Writer(ExperimentWriter):
         if not self.path.exists():
             return
         with self.path.open(newline="", encoding="utf-8") as file:
-            table = csv.DictReader([line for line in file if line.endswith("\n")])  # a kill can cut the last one
+            table = csv.DictReader([line for line in file if line.endswith("\n")])  # a kill can cut off the last line
         rows = [row for row in table if (row.get("step") or "").isdecimal() and int(row["step"]) < steps]
         if rows:
             self.metrics_keys = list(table.fieldnames or ())
@@ -51,7 +52,7 @@ class _Writer(ExperimentWriter):
             self.path.unlink()
 
     def _check_log_dir_exists(self) -> None:
-        """Lightning's deletes the file."""
+        """Do nothing, as Lightning's version deletes the file."""
 
     def _rewrite_with_new_header(self, fieldnames: Sequence[str]) -> None:
         with self.path.open(newline="", encoding="utf-8") as file:

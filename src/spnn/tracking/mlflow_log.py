@@ -1,6 +1,6 @@
-"""MLflow: a local database by default, or a server, by Lightning's logger.
+"""MLflow, through Lightning's logger: a local database by default, or a server.
 
-Steps that are made again after an interruption are there twice, with the same values.
+Steps that are made again after an interruption are logged twice, with the same values.
 """
 
 import os
@@ -19,8 +19,8 @@ from spnn.tracking.tracker import RunTracker, check_installed, kept_id, run_titl
 __all__ = ["MlflowLog"]
 
 _SQLITE = "sqlite:///"
-# Said where it isn't set: no usage statistics, no word of each table that is created, and a server that is gone is
-# waited for seconds, not minutes.
+# Set unless the user has set it: no usage statistics, no message for each table that is created, and waiting seconds,
+# not minutes, for a server that is gone.
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
@@ -30,19 +30,19 @@ _ENVIRONMENT = {
 
 
 class MlflowLog(RunTracker):
-    """A run of MLflow's.
+    """An MLflow run.
 
     Arguments:
-        save_dir: The folder that it is of; its id is kept there, in ``mlflow.json``.
-        uri: Of the database or the server. The files of a SQLite database's runs lie beside it, in ``mlflow/``.
-        project: MLflow's experiment.
-        artifacts: Whether a finished stage's weights are copied there, too.
-        tags: Further ones, a name to a text.
-        group, job: What the run belongs to, and what it is: a stage, or a sampling. Tags of the run.
-        sweep: The multirun that it belongs to. A tag, too.
+        save_dir: The folder that the run is for; the run's id is kept there, in ``mlflow.json``.
+        uri: The URI of the database or server. With a SQLite database, files of runs are next to it, in ``mlflow/``.
+        project: The name of the experiment in MLflow.
+        artifacts: Whether a finished stage's weights are copied to MLflow, too.
+        tags: Further tags, name to text.
+        group, job: What the run belongs to, and what it is: a stage, or a sampling. Both become tags of the run.
+        sweep: The multirun that it belongs to. Also a tag.
 
     Raises:
-        InputError: If MLflow isn't installed, or what it needs for a database.
+        InputError: If MLflow, or a package that it needs for a database, isn't installed.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class MlflowLog(RunTracker):
             os.environ.setdefault(name, value)
         from mlflow import MlflowClient, MlflowException
 
-        files = None  # the server chooses where these lie
+        files = None  # the server chooses where to put them
         if self.uri.startswith(_SQLITE):
             database = Path(self.uri.removeprefix(_SQLITE)).absolute()
             database.parent.mkdir(parents=True, exist_ok=True)
@@ -82,17 +82,17 @@ class MlflowLog(RunTracker):
                 client.update_run(id, status="RUNNING")
                 return MLFlowLogger(run_id=id, tracking_uri=self.uri)
             except MlflowException as error:
-                if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # but in a database that was removed, say
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":  # it doesn't if, say, the database was removed
                     raise
                 self.path.unlink()
         try:
             client.create_experiment(self.project, artifact_location=files)
         except MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # perhaps another job was faster
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another job may have been faster
                 raise
         run = MLFlowLogger(self.project, self.title, self.uri, self.tags)
         kept_id(self.path, lambda: str(run.run_id))
-        harmless(run.log_hyperparams)(self.options)  # MLflow refuses some letters of names
+        harmless(run.log_hyperparams)(self.options)  # MLflow refuses some characters in names
         return run
 
     @rank_zero_only
@@ -111,7 +111,7 @@ class MlflowLog(RunTracker):
         client, id = self._client()
         cells = [[Image.open(cell) if isinstance(cell, Path) else cell for cell in row] for row in rows]
         data = dict(zip(columns, map(list, zip(*cells, strict=True)), strict=True))
-        client.log_table(id, data, re.sub(r"""["',:[\]{}]""", "_", name) + ".json")  # MLflow refuses these
+        client.log_table(id, data, re.sub(r"""["',:[\]{}]""", "_", name) + ".json")  # MLflow refuses these characters
 
     def log_weights(self, name: str, files: Sequence[Path], metrics: Mapping[str, float]) -> None:
         client, id = self._client()

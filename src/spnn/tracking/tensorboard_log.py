@@ -1,4 +1,4 @@
-"""TensorBoard: Lightning's logger; tables are texts, in which pictures are named alone."""
+"""TensorBoard, through Lightning's logger; tables become text, which has only the file names of pictures."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ __all__ = ["TensorBoardLog"]
 
 
 class TensorBoardLog(TensorBoardLogger, Tracker):
-    """Events in ``<save_dir>/<name>/<version>``; further options are Lightning's.
+    """Writes events to ``<save_dir>/<name>/<version>``; further options are those of Lightning's logger.
 
     Raises:
         InputError: If TensorBoard isn't installed.

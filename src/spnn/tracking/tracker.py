@@ -1,4 +1,4 @@
-"""What a tracker is: Lightning's logger of metrics, which shows pictures, tables and files, too."""
+"""The base of trackers: Lightning's loggers of metrics that also show pictures, tables and files."""
 
 import json
 import logging
@@ -19,50 +19,52 @@ __all__ = ["RunTracker", "Tracker", "check_installed", "kept_id", "run_title"]
 
 
 class Tracker:
-    """A logger of Lightning's that shows more than metrics. It overrides what it can show; the rest is left out.
+    """A Lightning logger that shows more than metrics. It overrides the methods for what it can show; the rest is
+    ignored.
 
-    A folder (a stage's, a sampling's) is one run of the tracker; a training that goes on goes on with it.
-    :mod:`spnn.tracking` calls these in the first process alone; what one raises is said once, and stops nothing.
-    Lightning itself calls ``log_metrics(metrics, step)``, which is to be as harmless: ``@rank_zero_only @harmless``.
+    Each folder (a stage's, a sampling's) is one run of the tracker; a resumed training continues the same run.
+    :mod:`spnn.tracking` calls these methods in the first process only; an error in one is reported once, and stops
+    nothing. Lightning itself calls ``log_metrics(metrics, step)``, so that must be made as safe with
+    ``@rank_zero_only @harmless``.
     """
 
     artifacts: bool = False
     """Whether a finished stage's weights are kept in the tracker, too."""
     options: Mapping[str, Any] = MappingProxyType({})
-    """All options of what is tracked, set before the run begins."""
+    """All options of the work that is tracked, set before the run begins."""
 
     def log_picture(self, name: str, path: Path, step: int | None = None) -> None:
         """Show a PNG."""
 
     def log_table(self, name: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-        """Show rows of cells: numbers, texts, None for a gap; a path is that of a picture. The cells of a column are of
-        one type."""
+        """Show rows of cells: numbers, texts, None for a gap; a path stands for a picture. All cells of a column have
+        the same type."""
 
     def log_bars(self, name: str, values: Mapping[str, float | None]) -> None:
-        """Show values by name, as bars where there are such charts."""
+        """Show values by name, as a bar chart if the tracker has those."""
         self.log_table(name, ["name", "value"], [list(pair) for pair in values.items()])
 
     def log_weights(self, name: str, files: Sequence[Path], metrics: Mapping[str, float]) -> None:
-        """Keep a stage's files; ``name`` is of letters, digits and ``-_.``. Called where ``artifacts`` is true."""
+        """Keep a stage's files; ``name`` has letters, digits and ``-_.`` only. Called if ``artifacts`` is true."""
 
     def finish(self, code: int = 0) -> None:
-        """End the run, so that the next one in this process is another; ``code`` 1 marks it as failed."""
+        """End the run, so that the next one in this process is a new one; ``code`` 1 marks it as failed."""
 
 
 class RunTracker(Tracker, Logger):
-    """A tracker that builds on none of Lightning's loggers: ``begin`` makes what logs."""
+    """A tracker that builds on none of Lightning's loggers: ``begin`` makes the object that logs."""
 
     _experiment: Any = None
 
     def begin(self) -> Any:
-        """Begin the tracker's run, or go on with it, and show the options."""
+        """Begin the tracker's run, or continue it, and show the options."""
         raise NotImplementedError
 
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """What ``begin`` made, at the first use. Lightning asks for it, so it may not raise; and what can't begin isn't
-        tried again, for a server that is gone would be waited for each time."""
+        """The object that ``begin`` makes, at the first use. Lightning asks for it, so it must not raise. If ``begin``
+        fails, it isn't tried again, because we would wait each time for a server that is gone."""
         if self._experiment is None:
             try:
                 self._experiment = self.begin()
@@ -80,11 +82,11 @@ class RunTracker(Tracker, Logger):
         return ""
 
     def log_hyperparams(self, *_: Any, **__: Any) -> None:
-        """Lightning's, of a module alone; ``options`` has all."""
+        """Do nothing: Lightning passes only a module's options here; ``options`` has all of them."""
 
 
 class _Nothing:
-    """What is left of a run that can't begin: whatever is asked of it, nothing."""
+    """Stands in for a run that can't begin: any attribute or call gives itself, and does nothing."""
 
     def __getattr__(self, name: str) -> "_Nothing":
         return self
@@ -94,18 +96,18 @@ class _Nothing:
 
 
 def check_installed(extra: str, *modules: str) -> None:
-    """Raise InputError if ``logger=<extra>`` lacks a module, which the extra of this name brings."""
+    """Raise InputError if ``logger=<extra>`` lacks a module, which the extra of the same name installs."""
     if missing := [module for module in modules if find_spec(module) is None]:
         raise InputError(f"logger={extra} needs {' and '.join(missing)}: pip install 'spnn[{extra}]'.")
 
 
 def run_title(group: str | None, job: str | None) -> str:
-    """What a tracker's run is called: the last part of what it belongs to, and what it is."""
+    """The name of a tracker's run: the last part of its group, and its job."""
     return "/".join(part for part in (group and group.rpartition("/")[2], job) if part)
 
 
 def kept_id(path: Path, make: Callable[[], str] = lambda: secrets.token_hex(4)) -> str:
-    """The id of a folder's run, kept in a file of JSON; made at its first start."""
+    """The id of a folder's run, kept in a JSON file; made at the first start."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"id": make()}) + "\n", encoding="utf-8")

@@ -1,7 +1,7 @@
-"""Trackio: a database in a folder of this machine, without an account; `trackio show` looks at it.
+"""Trackio: a database in a local folder, without an account; `trackio show` displays it.
 
-Runs are always local, whatever Trackio's environment variables say; `trackio sync` sends a project later. Steps that
-are made again after an interruption are there twice, with the same values.
+Runs are always local, whatever Trackio's environment variables are; `trackio sync` uploads a project later. Steps that
+are made again after an interruption are logged twice, with the same values.
 """
 
 import os
@@ -20,15 +20,15 @@ __all__ = ["TrackioLog"]
 
 
 class TrackioLog(RunTracker):
-    """A run of Trackio's.
+    """A Trackio run.
 
     Arguments:
-        save_dir: The folder that it is of; its id is kept there, in ``trackio.json``.
-        folder: Trackio's, of all runs.
-        project: Where it goes.
-        artifacts: Whether a finished stage's weights are copied there, too.
+        save_dir: The folder that the run is for; the run's id is kept there, in ``trackio.json``.
+        folder: Trackio's folder, for all runs.
+        project: The name of the project in Trackio.
+        artifacts: Whether a finished stage's weights are copied to Trackio, too.
         group, job: What the run belongs to, and what it is: a stage, or a sampling.
-        sweep: The multirun that it belongs to; its jobs are one group.
+        sweep: The multirun that it belongs to; all jobs of a multirun form one group.
 
     Raises:
         InputError: If Trackio isn't installed.
@@ -58,7 +58,7 @@ class TrackioLog(RunTracker):
 
         class LocalRun(Run):
             def _get_username(self) -> None:
-                """Trackio's asks the Hub if there is a token."""
+                """Return None; Trackio's own method asks the Hub if there is a token."""
 
         say_once(f"Trackio logs to {TRACKIO_DIR}; view with: TRACKIO_DIR={TRACKIO_DIR} trackio show")
         return LocalRun(
@@ -77,7 +77,7 @@ class TrackioLog(RunTracker):
         self.experiment.log(dict(metrics), step)
 
     def log_picture(self, name: str, path: Path, step: int | None = None) -> None:
-        run = self.experiment  # imports Trackio, which must know its folder
+        run = self.experiment  # sets Trackio's folder before importing it
         import trackio
 
         run.log({name: trackio.Image(path)}, step)
@@ -100,6 +100,6 @@ class TrackioLog(RunTracker):
 
     def finish(self, code: int = 0) -> None:
         if self._experiment is not None:
-            with redirect_stdout(StringIO()):  # it says that it uploads
+            with redirect_stdout(StringIO()):  # it prints that it uploads
                 self._experiment.finish()
             self._experiment = None

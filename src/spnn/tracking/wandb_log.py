@@ -1,9 +1,9 @@
-"""Weights & Biases: Lightning's logger, never asking, never waiting, going on with the run that it began.
+"""Weights & Biases, through Lightning's logger: it never prompts, never waits, and continues the run that it began.
 
-A folder (a stage's, a sampling's) is one W&B run, whose id is kept in the folder, in ``wandb.json``. W&B's own step is
-the step of the optimiser; steps that are made again after an interruption are the same ones, and W&B keeps the first.
+Each folder (a stage's, a sampling's) is one W&B run, whose id is kept in the folder, in ``wandb.json``. W&B's own step
+is the optimiser's step; steps that are made again after an interruption have the same numbers, and W&B keeps the first.
 
-Importing W&B takes as long as a short command, so it is imported when it is used.
+Importing W&B takes as long as a short command, so it is imported only when it is used.
 """
 
 import logging
@@ -32,14 +32,14 @@ class WandbLog(WandbLogger, Tracker):
     """A W&B run.
 
     Arguments:
-        save_dir: The folder that it is of; W&B writes to ``wandb/`` in it.
-        project, entity: Where it goes.
-        mode: ``online``, ``offline`` or ``disabled``; None for what ``WANDB_MODE`` says, else online if there is an API
-            key and the server answers, else offline, which is said once.
+        save_dir: The folder that the run is for; W&B writes to ``wandb/`` in it.
+        project, entity: The project, and the user or team, in W&B.
+        mode: ``online``, ``offline`` or ``disabled``. None for the value of ``WANDB_MODE``; if that isn't set, online
+            if there is an API key and the server answers, else offline, with one message.
         artifacts: Whether a finished stage's weights are uploaded as an artifact, too.
-        tags: Of the run.
+        tags: The run's tags.
         group: What the run belongs to.
-        job: Its job type: a stage, or a sampling.
+        job: The run's job type: a stage, or a sampling.
 
     Raises:
         InputError: If there is no such mode.
@@ -73,7 +73,7 @@ class WandbLog(WandbLogger, Tracker):
             tags=list(tags),
             settings=wandb.Settings(silent=True, init_timeout=float(os.environ.get("WANDB_INIT_TIMEOUT", 30))),
         )
-        del self._wandb_init["anonymous"]  # W&B warns of it
+        del self._wandb_init["anonymous"]  # W&B warns about it
         self.mode, self.artifacts = mode, artifacts
 
     @property
@@ -133,7 +133,7 @@ class WandbLog(WandbLogger, Tracker):
     @rank_zero_only
     @harmless
     def finish(self, code: int = 0) -> None:
-        """End the run, so that the next one in this process is another; ``code`` 1 marks it as failed."""
+        """End the run, so that the next one in this process is a new one; ``code`` 1 marks it as failed."""
         if self._experiment is not None:
             self._experiment.finish(exit_code=code)
             self._experiment = None

@@ -1,4 +1,4 @@
-"""Training: a Lightning module per stage, and the runner that hands the best weights from stage to stage."""
+"""Training: one Lightning module per stage, and a runner that passes the best weights from stage to stage."""
 
 from spnn.training.adversary import Adversary
 from spnn.training.attribute_weights import AdaptiveWeights

@@ -1,8 +1,8 @@
-r"""Training images moved against their labels, so that moving an image towards a target means changing what it shows.
+r"""Move training images against their labels, so that moving an image towards a target means changing what it shows.
 
-Guidance moves images as far as the network's answer asks. Where an invisible change is enough to turn the answer,
-guidance finds invisible changes. A network that keeps its answer under small moves has gradients that people can read
-(Santurkar et al.), and asks guidance for what is to be seen.
+Guidance moves images as far as the network's answer demands. If an invisible change is enough to flip the answer,
+guidance finds invisible changes. A network whose answer survives small moves has gradients that people can interpret
+(Santurkar et al.), and makes guidance change what people see.
 
 References:
     Image Synthesis with a Single (Robust) Classifier (Santurkar et al., 2019), https://arxiv.org/abs/1906.09453
@@ -25,8 +25,8 @@ class Adversary:
     Arguments:
         reach: Length of the whole move: root mean square over an image's pixels in [-1, 1], the unit of guidance's
             ``bound``.
-        steps: Gradient steps, of equal length; the gradient is taken anew at each.
-        share: The part of the batch that is moved, in [0, 1].
+        steps: Number of gradient steps, all of the same length; each computes a new gradient.
+        share: The share of the batch that is moved, in [0, 1].
 
     Raises:
         InputError: If a number is out of range.
@@ -45,8 +45,8 @@ class Adversary:
 
         Arguments:
             image: [B, C, H, W].
-            loss: The loss of the images that a slice of the batch names, added up: an image's move does not depend on
-                the others.
+            loss: The sum of the losses of the images in a slice of the batch. It is a sum so that an image's move does
+                not depend on the other images.
         """
         part = slice(round(self.share * len(image)))
         moved = image[part].detach()

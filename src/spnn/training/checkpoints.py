@@ -1,4 +1,4 @@
-"""Checkpoints that an interruption can't damage, and from which training goes on as if there had been none."""
+"""Checkpoints that an interruption can't damage, and from which training continues as if uninterrupted."""
 
 import logging
 import os
@@ -22,13 +22,13 @@ log = logging.getLogger(__name__)
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and moves it there in one step: what is there is whole, the old or the new.
-    (Lightning's own writing goes through the folder for temporary files, from which moving may be copying.) A folder
-    may be moved, or be named otherwise, before training goes on.
+    """Writes a checkpoint next to its final place and moves it there in one step, so that the file there is always
+    whole, either the old or the new one. (Lightning writes to the folder for temporary files, and a move from there may
+    be a copy.) The run's folder may be moved or renamed before training continues.
     """
 
     def load_checkpoint(self, path: str | Path, *arguments: Any, **options: Any) -> dict[str, Any]:
-        """Read a checkpoint; the paths in it become those of the folder that it lies in, or else
+        """Read a checkpoint, and change the paths in it to the folder where it is now; otherwise
         :class:`~lightning.pytorch.callbacks.ModelCheckpoint` would forget the best score."""
         checkpoint = super().load_checkpoint(path, *arguments, **options)
         here = os.path.realpath(Path(path).parent)
@@ -41,7 +41,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
         """Write a checkpoint.
 
         Raises:
-            InputError: If it can't be written; the checkpoint that was there is left.
+            InputError: If it can't be written; the earlier checkpoint is left as it was.
         """
         path = Path(path)
         try:
@@ -51,9 +51,9 @@ class AtomicCheckpoints(TorchCheckpointIO):
                 file.flush()
                 os.fsync(file.fileno())
         except (OSError, RuntimeError) as error:
-            # PyTorch's writer raises an error of its own while it handles the system's.
+            # PyTorch's writer raises its own error while it handles the system's.
             cause = error.__context__ if isinstance(error.__context__, OSError) else error
-            if not isinstance(cause, OSError):  # such as a failed computation, which shows when a tensor is read
+            if not isinstance(cause, OSError):  # such as a failed computation, which appears when a tensor is read
                 raise
             raise InputError(
                 f"the checkpoint {path} can't be written: {cause.strerror or cause}. Free space or make the folder "
@@ -62,7 +62,7 @@ class AtomicCheckpoints(TorchCheckpointIO):
 
 
 def _moved(value: Any, there: str, here: str) -> Any:
-    """A path, or a dictionary by paths, in another folder; anything else as it is."""
+    """A path, or a dictionary whose keys are paths, moved to another folder; anything else unchanged."""
     if isinstance(value, dict):
         return {_moved(key, there, here): item for key, item in value.items()}
     inside = isinstance(value, str) and (value == there or value.startswith(there + os.sep))
@@ -70,11 +70,11 @@ def _moved(value: Any, there: str, here: str) -> Any:
 
 
 class LastCheckpoint(ModelCheckpoint):
-    """``last.ckpt``, from which ``resume=true`` goes on: written at intervals, and when training is interrupted by a
-    signal or an error between two steps, unless the weights may be what is wrong.
+    """``last.ckpt``, from which ``resume=true`` continues: written at intervals, and when a signal or an error
+    interrupts training between two steps, unless the weights themselves may be bad.
 
-    Within a step, weights, their average and the statistics of batches are changed one after the other, so Ctrl-C
-    takes effect when the step ends; a second one takes effect at once, and costs the steps since the last checkpoint.
+    A step changes the weights, their average and the batch statistics one after the other, so Ctrl-C takes effect when
+    the step ends; a second Ctrl-C takes effect at once, and costs the steps since the last checkpoint.
 
     Arguments:
         every_n_train_steps: The interval, in steps of the optimiser.
@@ -93,18 +93,18 @@ class LastCheckpoint(ModelCheckpoint):
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
         self.trainer, self.between_steps, self.interrupted = trainer, True, False
-        in_main = threading.current_thread() is threading.main_thread()  # where alone Python takes signals
+        in_main = threading.current_thread() is threading.main_thread()  # the only one that gets signals
         if in_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
             signal.signal(signal.SIGINT, self.interrupt)
 
     def interrupt(self, *received: Any) -> None:
-        """What Ctrl-C does while training."""
+        """Handle Ctrl-C during training."""
         if self.interrupted or not self.trainer.training:
             signal.default_int_handler(*received)
         self.interrupted = True
 
     def stop_listening(self) -> None:
-        """Give Ctrl-C its usual effect, unless Lightning has given it another since."""
+        """Give Ctrl-C its usual effect again, unless Lightning has changed it since."""
         if signal.getsignal(signal.SIGINT) == self.interrupt:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -119,7 +119,7 @@ class LastCheckpoint(ModelCheckpoint):
         self.between_steps = not validates and batches % trainer.accumulate_grad_batches == 0
         due = trainer.global_step % self._every_n_train_steps == 0 and not self._should_skip_saving_checkpoint(trainer)
         if due and validates:
-            # After the validation that follows: a run that goes on would leave it out, and must know its score.
+            # Save after the validation that follows: a resumed run would skip it, but must know its score.
             self._defer_save_until_validation = True
         else:
             super().on_train_batch_end(trainer, *args)
@@ -131,7 +131,7 @@ class LastCheckpoint(ModelCheckpoint):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         super().on_train_end(trainer, pl_module)
-        self.between_steps = False  # averaged weights were copied over those that are trained
+        self.between_steps = False  # averaged weights were copied over the trained ones
         self.stop_listening()
         if self.interrupted:
             raise KeyboardInterrupt
@@ -140,8 +140,8 @@ class LastCheckpoint(ModelCheckpoint):
         self.stop_listening()
         if isinstance(exception, NonFiniteLossError | InputError):
             return
-        # During validation averaged weights are swapped in; where one of several processes fails, saving would wait
-        # for the others.
+        # During validation, averaged weights are swapped in. If one of several processes fails, saving would wait for
+        # the others.
         alone = trainer.world_size == 1 or not isinstance(exception, Exception)
         if trainer.training and self.between_steps and alone:
             super().on_exception(trainer, pl_module, exception)
@@ -155,7 +155,7 @@ class LastCheckpoint(ModelCheckpoint):
 
 
 def steps_in(checkpoint: Path) -> int:
-    """How many steps the training had made that wrote a checkpoint.
+    """The number of training steps before a checkpoint was written.
 
     Raises:
         InputError: If it can't be read.

@@ -1,4 +1,4 @@
-"""Training a network to predict an image's labels: the base of phase 1, and all of an independent judge's training."""
+"""Train a network to predict an image's labels: the base of phase 1, and the whole training of a judge."""
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ __all__ = ["ClassifierStage", "JudgeStage", "NoisyJudgeStage"]
 
 
 class ClassifierStage(Stage):
-    """The loss of the data's readout, summed over its coordinates and averaged over the batch.
+    """Trains with the loss of the data's readout, summed over its coordinates and averaged over the batch.
 
     Arguments:
         classifier: Images [B, C, H, W] to outputs [B, K].
@@ -23,14 +23,14 @@ class ClassifierStage(Stage):
         super().__init__(**options)
         setattr(self, self.trains, classifier)
         self.noise = noise
-        self.readout: Readout = LOGITS  # the data's, once there are data
+        self.readout: Readout = LOGITS  # `setup` replaces it by the data's
 
     def setup(self, stage: str) -> None:
         self.readout = self.data.source.readout
         self.score = self.readout.metric().to(self.device)
 
     def losses(self, image: Tensor, seen: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the outputs of the ``seen`` (noisy) image, and the losses."""
+        """Return the outputs for the ``seen`` (noisy) image, and the losses."""
         y = self.model(seen).float()
         return y, {"loss": self.losses_of_each(y, labels).sum()}
 
@@ -39,7 +39,7 @@ class ClassifierStage(Stage):
         return self.readout.loss(y, labels).mean(0)
 
     def disturbed(self, image: Tensor, labels: Tensor) -> Tensor:
-        """What the classifier sees of a batch of training images."""
+        """The batch of training images as the classifier sees it."""
         if self.noise == 0:
             return image
         sigma = self.noise * torch.rand(len(image), 1, 1, 1, device=image.device)
@@ -62,7 +62,7 @@ class ClassifierStage(Stage):
         self.evaluation_step("val", batch)
 
     def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        with torch.autocast(self.device.type, enabled=False):  # the figures to report are those of full precision
+        with torch.autocast(self.device.type, enabled=False):  # the reported figures are in full precision
             self.evaluation_step("test", batch)
 
     def on_validation_epoch_end(self) -> None:
@@ -72,8 +72,8 @@ class ClassifierStage(Stage):
         self.log_score("test")
 
     def log_score(self, split: str) -> None:
-        """Log the mean of the readout's score, such as ``val/accuracy``, on the progress bar too, and that of each
-        coordinate, ``val/accuracy/<name>``; of a mixed readout, of each kind of score."""
+        """Log the mean of the readout's score, such as ``val/accuracy``, also on the progress bar, and the score of
+        each coordinate, ``val/accuracy/<name>``. A mixed readout has these for each kind of score."""
         for kind, scores in self.readout.by_score(self.score.compute().reshape(-1)).items():
             known = {name: value for name, value in scores.items() if not value.isnan()}
             self.log(f"{split}/{kind}", torch.stack([*scores.values()]).nanmean(), prog_bar=True, sync_dist=True)
@@ -88,19 +88,19 @@ class JudgeStage(ClassifierStage):
 
 
 class NoisyJudgeStage(JudgeStage):
-    """Train a classifier of images with the noise of any level, for guidance by it (Dhariwal and Nichol, 2021). It is
+    """Train a classifier of images at any noise level, for classifier guidance (Dhariwal and Nichol, 2021). It is
     validated and tested at all levels, too.
 
     Arguments:
         classifier, **options: See :class:`ClassifierStage`; its ``noise`` has no effect.
-        schedule: Of the noise; the prior's.
+        schedule: The noise schedule; the same as the prior's.
     """
 
     of_noisy_images = True
 
     def __init__(self, classifier: nn.Module, *, schedule: NoiseSchedule | None = None, **options):
         super().__init__(classifier, **options)
-        self.noise = 0.0  # whatever a judge's would be: the diffusion's is enough
+        self.noise = 0.0  # ignore a judge's usual `noise`: the diffusion's noise is enough
         self.schedule = schedule or NoiseSchedule()
 
     def disturbed(self, image: Tensor, labels: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
-r"""Phase 2: train the pseudo-inverse's choice of latents, ``r``, and nothing else.
+r"""Phase 2: train ``r``, the pseudo-inverse's choice of latents, and nothing else.
 
 The natural pseudo-inverse (Definition 4.2) takes the point of :math:`\{x : g(x) = y\}` that is nearest to
-:math:`G(0)` in the completed space. As :math:`G(g^\dagger(y)) = (y, z)`, the distance is
-:math:`\|z(g^\dagger(y)) - z(0)\|^2` and a constant; the published recipe adds the reconstruction error
+:math:`G(0)` in the completed space. As :math:`G(g^\dagger(y)) = (y, z)`, the squared distance is
+:math:`\|z(g^\dagger(y)) - z(0)\|^2` plus a constant; the published recipe adds the reconstruction error
 :math:`\|g^\dagger(g(x)) - x\|^2`. The network is frozen, so :math:`G(0)` is computed once.
 """
 
@@ -20,7 +20,7 @@ class InverseStage(Stage):
     r"""Phase 2.
 
     Arguments:
-        surjection: A network trained in phase 1; all of it is frozen but the sub-networks ``r``.
+        surjection: A network trained in phase 1; everything except the sub-networks ``r`` is frozen.
         natural_weight: Weight of :math:`\|z(g^\dagger(y)) - z(0)\|^2`, averaged over the latents.
         reconstruction_weight: Weight of :math:`\|g^\dagger(y) - x\|^2`, averaged over the pixels.
         **options: ``optimizer`` and ``scheduler``, see :class:`~spnn.training.stage.Stage`.
@@ -69,7 +69,7 @@ class InverseStage(Stage):
         self.log_losses("val", self.losses(batch["image"]), len(batch["image"]))
 
     def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        with torch.autocast(self.device.type, enabled=False):  # the figures to report are those of full precision
+        with torch.autocast(self.device.type, enabled=False):  # the reported figures are in full precision
             self.log_losses("test", self.losses(batch["image"]), len(batch["image"]))
 
 

@@ -9,7 +9,7 @@ __all__ = ["warmup_constant_linear", "warmup_cosine"]
 
 
 def warmup_cosine(optimizer: Optimizer, total_steps: int, warmup: float = 0.2) -> LambdaLR:
-    """Linearly up to the optimiser's rate for the fraction ``warmup`` of the steps, then to zero along a cosine."""
+    """Rise linearly to the full rate over the fraction ``warmup`` of the steps, then fall to zero as a cosine."""
     warmup_steps = max(1, round(warmup * total_steps))
 
     def factor(step: int) -> float:
@@ -23,7 +23,7 @@ def warmup_cosine(optimizer: Optimizer, total_steps: int, warmup: float = 0.2) -
 def warmup_constant_linear(
     optimizer: Optimizer, total_steps: int, warmup_steps: int = 200, constant: float = 0.4
 ) -> LambdaLR:
-    """The published schedule: a linear warm-up, constant until ``constant`` of the steps, then linear to zero."""
+    """The published schedule: linear warm-up, constant until the fraction ``constant`` of the steps, linear to zero."""
     warmup_steps = min(warmup_steps, total_steps)
     decay_from = max(warmup_steps, round(constant * total_steps))
 

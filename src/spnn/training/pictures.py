@@ -1,4 +1,4 @@
-"""Pictures of what a stage has learnt so far, at each validation: reconstructions and edits of validation images."""
+"""Pictures at each validation that show what a stage has learnt: reconstructions and edits of validation images."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -21,20 +21,20 @@ __all__ = ["Pictures"]
 
 
 class Pictures(Callback):
-    """Writes ``pictures/step_<steps>.png`` in the stage's folder, and shows it to the loggers.
+    """Writes ``pictures/step_<steps>.png`` in the stage's folder, and passes it to the loggers.
 
-    While a surjection is trained: images, their ``g†(g(x))``, and the images back-projected to logits of which one is
-    set. While a prior is trained: its samples; where the run has a surjection already, reconstructions of images from
-    their logits, and edits, with ``val/agreement``, the share of logits whose sign the reconstructions keep. Maps are
-    shown, too.
+    While a surjection is trained, the picture shows images, their ``g†(g(x))``, and the images back-projected to their
+    logits with one of them edited. While a prior is trained, it shows its samples; if the run already has a surjection,
+    it shows reconstructions of images from their logits, and edits, and logs ``val/agreement``, the share of logits
+    whose sign the reconstructions keep. Outputs that are maps are shown, too.
 
     Arguments:
         run: The run.
-        images: How many validation images.
+        images: The number of validation images.
         sampler: Makes the sampler for a noise schedule.
         guidance: Makes the guidance for a batch of targets.
-        logit: What an edited logit is set to, with the sign that the image doesn't have, one in each image. Values
-            aren't edited.
+        logit: The size of an edited logit; it gets the sign that the image doesn't have. One logit per image is edited,
+            and outputs that are numbers aren't.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class Pictures(Callback):
 
     @cached_property
     def surjection(self) -> Surjection:
-        """The run's, which doesn't change while a prior is trained."""
+        """The run's surjection, which doesn't change while a prior is trained."""
         return self.run.surjection()
 
     def on_validation_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -70,7 +70,7 @@ class Pictures(Callback):
         save_grid(
             {name: x.float().cpu() for name, x in rows.items()}, captions, path, legend=self.run.source.readout.legend
         )
-        log_picture(trainer.loggers, "pictures", path, trainer.global_step - 1)  # as Lightning counts what it logs
+        log_picture(trainer.loggers, "pictures", path, trainer.global_step - 1)  # Lightning logs with this step
 
     def _of_surjection(self, g: Surjection, images: Tensor) -> tuple[dict[str, Tensor], list[str]]:
         y = g(images)
@@ -99,17 +99,17 @@ class Pictures(Callback):
         return rows, captions
 
     def _shown(self, name: str, y: Tensor) -> dict[str, Tensor]:
-        """A row of the outputs as pictures, if they are maps."""
+        """A row that shows the outputs as pictures, if they are maps."""
         picture = self.run.source.readout.picture(y.float().cpu())
         return {} if picture is None else {name: picture}
 
     def _edit(self, y: Tensor) -> tuple[Tensor, list[str]]:
-        """Set one label of each row to what it is not; return what was set, too."""
+        """Set one label of each row to the opposite, or to another class; return captions of what was set, too."""
         readout, edited, captions = self.run.source.readout, y.clone(), []
         has, places = readout.has(readout.decode(y)), [k for k in range(y.shape[1]) if readout.part(k).grouped]
         for i in range(len(y)):
             k = places[i * len(places) // len(y)]
-            if len(group := readout.together(k)) > 1:  # of classes, another than it has
+            if len(group := readout.together(k)) > 1:  # for classes, choose one that the image doesn't have
                 k = next(place for place in (k, *group) if not has[i, place])
             edited[i, k] = -self.logit if has[i, k] else self.logit
             edited[i] = readout.settled(edited[[i]], [k])[0]

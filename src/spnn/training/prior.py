@@ -10,11 +10,11 @@ __all__ = ["PriorStage"]
 
 
 class PriorStage(Stage):
-    """The prior's stage; its weights are averaged by Lightning's EMA callback, which the stage's config adds.
+    """The stage that trains the prior; Lightning's EMA callback, which the stage's config adds, averages the weights.
 
     Arguments:
         prior: The network to train.
-        snr_range: The squared error of the clean image is weighted by the signal-to-noise ratio, kept in this range
+        snr_range: The squared error of the clean image is weighted by the signal-to-noise ratio, clamped to this range
             (min-SNR weighting, Hang et al. 2023, https://arxiv.org/abs/2303.09556, is [0, 5]); None for the plain
             squared error of the prediction.
         **options: ``optimizer`` and ``scheduler``, see :class:`~spnn.training.stage.Stage`.
@@ -27,7 +27,7 @@ class PriorStage(Stage):
         self.prior, self.snr_range = prior, snr_range
 
     def loss(self, image: Tensor, noise: Tensor, t: Tensor) -> Tensor:
-        """Mean squared error of the prediction, weighted as ``snr_range`` says."""
+        """Mean squared error of the prediction, weighted according to ``snr_range``."""
         prediction = self.prior.predict(self.prior.schedule.add_noise(image, noise, t), t)
         error = (prediction - self.prior.target(image, noise, t)).square().flatten(1).mean(1)
         if self.snr_range is not None:
@@ -49,11 +49,11 @@ class PriorStage(Stage):
         self.log_losses("val", {"loss": self._fixed_loss(batch["image"], batch_idx)}, len(batch["image"]))
 
     def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
-        with torch.autocast(self.device.type, enabled=False):  # the figures to report are those of full precision
+        with torch.autocast(self.device.type, enabled=False):  # the reported figures are in full precision
             self.log_losses("test", {"loss": self._fixed_loss(batch["image"], batch_idx)}, len(batch["image"]))
 
     def _fixed_loss(self, image: Tensor, seed: int) -> Tensor:
-        # The same noise at each validation, and every level of it: a curve without the noise of the noise.
+        # Use the same noise at each validation, at levels over the whole range, so that the curve itself is not noisy.
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn(image.shape, generator=generator).to(image)
         t = torch.linspace(0, self.prior.schedule.num_steps - 1, len(image)).long().to(image.device)

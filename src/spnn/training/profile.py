@@ -1,4 +1,4 @@
-"""Where the time of a training step goes: ``profile.txt`` to read, ``trace.json`` to look into."""
+"""Where the time of a training step goes: ``profile.txt`` to read, ``trace.json`` for a viewer."""
 
 from pathlib import Path
 
@@ -10,14 +10,14 @@ __all__ = ["Profile"]
 
 
 class Profile(Callback):
-    """Records some steps by :mod:`torch.profiler`: in the stage's folder, ``profile.txt`` lists the operators, and the
-    loading of data, that take longest; ``trace.json`` is for https://ui.perfetto.dev. (Lightning's own profiler ends
-    with an error where a test has fewer steps than its schedule.)
+    """Records some steps with :mod:`torch.profiler`. In the stage's folder, ``profile.txt`` lists what takes longest,
+    operators and the loading of data; ``trace.json`` is for https://ui.perfetto.dev. (Lightning's own profiler fails if
+    a test has fewer steps than its schedule.)
 
     Arguments:
-        skip: Steps before, which are slower than later ones.
-        recorded: Steps that are recorded.
-        rows: Lines of the list.
+        skip: Number of steps to skip first; they are slower than later ones.
+        recorded: Number of steps to record.
+        rows: Number of lines in the list.
     """
 
     def __init__(self, skip: int = 30, recorded: int = 3, rows: int = 30):

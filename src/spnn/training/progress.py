@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 def progress(seconds: float = 20) -> Callback:
-    """Return a progress bar for a terminal, or :class:`ProgressLines` where the output is not one."""
+    """Return a progress bar if the output is a terminal, or :class:`ProgressLines` if it isn't."""
     return RichProgressBar() if sys.stdout.isatty() else ProgressLines(seconds)
 
 
@@ -21,7 +21,7 @@ class ProgressLines(Callback):
     """Log the step, the rate and the metrics that a progress bar would show.
 
     Arguments:
-        seconds: Least time between two lines.
+        seconds: The shortest time between two lines.
     """
 
     def __init__(self, seconds: float):

@@ -1,4 +1,4 @@
-"""Run the stages of training in order, each from the best weights of those before it."""
+"""Run the training stages in order; each starts from the best weights of the stages before it."""
 
 import logging
 import os
@@ -37,7 +37,7 @@ __all__ = ["train"]
 
 log = logging.getLogger(__name__)
 
-# What may be chosen anew when a run is resumed: where and how it runs, not what it trains.
+# Options that may change when a run is resumed: where and how it runs, not what it trains.
 _CHOSEN_ANEW = (
     *("trainer", "logger", "callbacks", "compile", "data.num_workers", "data.root", "data.cache"),
     *("data.source.root", "data.source.cache", "data.source.cache_folder"),
@@ -52,17 +52,17 @@ def train(
     """Train ``config.stages`` in a run's folder; return the test metrics as ``{"stage/metric": value}``.
 
     Arguments:
-        config: Of ``train.py``. With ``config.resume``, the run in the folder goes on: finished stages are left as they
-            are, an interrupted one continues from its last checkpoint.
-        folder: A new run's folder, or the interrupted one's.
-        said: The overrides of the command line. If these name none of the run's own options, a run is resumed with
-            those that it was started with; otherwise they must be the same.
-        is_named: Whether somebody chose the folder. Else it is named by the time, and if another run has it already,
-            which began within the same second, ``_2`` or more is added.
+        config: The config of ``train.py``. With ``config.resume``, the run in the folder continues: finished stages are
+            left alone, and an interrupted stage continues from its last checkpoint.
+        folder: A new run's folder, or the interrupted run's.
+        said: The overrides on the command line. If they name none of the run's own options, a run is resumed with
+            the options it was started with; otherwise they must be the same.
+        is_named: Whether somebody chose the folder. If not, it is named after the time, and ``_2`` or a higher number
+            is added if another run, started in the same second, already has it.
 
     Raises:
-        InputError: If a stage is unknown, or needs one that neither this run nor ``config.from_run`` has, if the
-            data are missing, or if the folder holds a run already, or none to resume, or one with other options.
+        InputError: If a stage is unknown, or needs one that neither this run nor ``config.from_run`` has; if the
+            data are missing; or if the folder already holds a run, has none to resume, or has one with other options.
         NonFiniteLossError: If a loss is NaN or infinite.
     """
     check_trainer(config)
@@ -105,10 +105,10 @@ def train(
 
 
 def make_source(data: DictConfig) -> Source:
-    """The source of images that a config names.
+    """The image source that a config names.
 
     Raises:
-        InputError: If it names none, or the source's labels or readout are not as they must be.
+        InputError: If the config names none, or the source's labels, image shape or readout are invalid.
     """
     if OmegaConf.select(data, "source._target_") is None:
         raise InputError("the data's config must name a source: `source: {_target_: my_module.MySource}`.")
@@ -129,10 +129,10 @@ def make_source(data: DictConfig) -> Source:
 
 
 def claimed(folder: Path, said: Sequence[str], is_named: bool) -> Record:
-    """The record of a new run in a folder, which then no other process can take.
+    """The record of a new run in a folder, which no other process can then take.
 
     Raises:
-        InputError: If another process is training in the folder that was chosen.
+        InputError: If the user chose the folder and another process is training in it.
     """
     number = 0
     while True:
@@ -145,24 +145,24 @@ def claimed(folder: Path, said: Sequence[str], is_named: bool) -> Record:
                 raise
             continue
         if is_named or not (record.folder / "config.yaml").exists():
-            if number > 1:  # by which processes for other devices, which Lightning starts, find it
+            if number > 1:  # the processes that Lightning starts for other devices find the folder by this
                 os.environ["SPNN_STARTED"] = f"{os.environ['SPNN_STARTED']}_{number}"
             return record
         record.release()
 
 
 def is_first_process() -> bool:
-    """Whether this is the process that writes, of all on all nodes."""
+    """Whether this is the one process, among all on all nodes, that writes."""
     node = os.environ.get("NODE_RANK") or os.environ.get("GROUP_RANK") or "0"
     return rank() == 0 and int(node) == 0
 
 
 def resume_run(config: DictConfig, folder: str | Path, said: Sequence[str]) -> Run:
-    """The run in a folder, to go on with; where and how it runs may be chosen anew, what it trains may not."""
-    run = Run(folder if Path(folder).exists() else Path(folder).absolute())  # never one that comes with the package
+    """The run in a folder, to be continued; where and how it runs may change, but not what it trains."""
+    run = Run(folder if Path(folder).exists() else Path(folder).absolute())  # never a run from the package
     keys = [re.split(r"[=@]", word.lstrip("+~"))[0].replace("/", ".") for word in said]
     new = [key for key in keys if _is_chosen_anew(key)]
-    if any(key not in ("folder", "resume", *new) for key in keys):  # the run's own options are said again
+    if any(key not in ("folder", "resume", *new) for key in keys):  # the run's own options are given again
         differing = run.differences(config, but=lambda key: key in ("folder", "resume") or _is_chosen_anew(key))
         if differing:
             raise InputError(
@@ -171,7 +171,7 @@ def resume_run(config: DictConfig, folder: str | Path, said: Sequence[str]) -> R
             )
     for key in new:
         OmegaConf.update(run.config, key, OmegaConf.select(config, key), merge=False, force_add=True)
-        for also in ("root", "cache", "cache_folder"):  # the run's config is resolved
+        for also in ("root", "cache", "cache_folder"):  # the run's config is resolved, so set the source's copy too
             if key == f"data.{also}" and also in run.config.data.source:
                 run.config.data.source[also] = OmegaConf.select(config, f"data.source.{also}")
     return run
@@ -182,17 +182,17 @@ def _is_chosen_anew(key: str) -> bool:
 
 
 def check_trainer(config: DictConfig) -> None:
-    """Raise InputError if nothing could be seeded, or Lightning refuses the devices."""
+    """Raise InputError if the seed is invalid, or Lightning refuses the devices."""
     if isinstance(config.seed, bool) or not isinstance(config.seed, int) or not 0 <= config.seed < 2**32:
         raise InputError(f"seed must be a whole number from 0 to 2^32 - 1, got {config.seed}.")
     try:
         instantiate(config.trainer, max_steps=1, logger=False, enable_checkpointing=False, enable_progress_bar=False)
-    except (RuntimeError, InstantiationException) as error:  # such as devices that Slurm hasn't allotted
+    except (RuntimeError, InstantiationException) as error:  # such as devices that Slurm hasn't allocated
         raise InputError(f"the trainer can't be made: {error.__cause__ or error}") from error
 
 
 def check_stages(config: DictConfig, earlier: Run | None) -> None:
-    """Raise InputError if ``config.stages`` can't be run in its order."""
+    """Raise InputError if ``config.stages`` can't be run in the given order."""
     stages = config.stages
     if not OmegaConf.is_list(stages) or len(set(stages)) != len(stages):
         raise InputError(f"`stages` must be a list without repeats, e.g. [task,inverse], got {stages}.")
@@ -228,19 +228,19 @@ def check_stages(config: DictConfig, earlier: Run | None) -> None:
 
 
 def _stages_before(config: DictConfig, name: str) -> list[str]:
-    """The stages that a stage goes on from, the nearest first."""
+    """The stages that a stage continues from, nearest first."""
     row = stages_of(config, trained_by(config, name))
     return row[row.index(name) + 1 :]
 
 
 def run_stage(run: Run, name: str) -> dict[str, float]:
-    """Train one stage, from its last checkpoint if there is one, test its best weights and save them; return the test
+    """Train one stage (from its last checkpoint, if any), then test and save its best weights; return the test
     metrics."""
     config, folder = run.config.stage[name], run.folder / name
     folder.mkdir(exist_ok=True)
     checkpoint = folder / "checkpoints/last.ckpt"
     steps_before = steps_in(checkpoint) if checkpoint.exists() else 0
-    L.seed_everything(run.config.seed, workers=True, verbose=False)  # a stage alone is as it is among others
+    L.seed_everything(run.config.seed, workers=True, verbose=False)  # alone, a stage gives the same result
     make_stage = instantiate(config.module)
     model = run.build(make_stage.func.trains)
     if make_stage.func.continues:
@@ -253,7 +253,7 @@ def run_stage(run: Run, name: str) -> dict[str, float]:
     ) as loggers:
         trainer, metrics = fit_and_test(run, name, stage, loggers, steps_before)
         if trainer.is_global_zero:
-            changed = stage.trains == "surjection" and not isinstance(stage, InverseStage)  # which changes no output
+            changed = stage.trains == "surjection" and not isinstance(stage, InverseStage)  # phase 2 changes no output
             if changed and len(run.source.label_names) <= MOST:
                 source = run.source
                 described = TrainingOutputs.of_images(stage.model.eval(), source.split("train"), source.readout)
@@ -274,15 +274,15 @@ def run_stage(run: Run, name: str) -> dict[str, float]:
 def fit_and_test(
     run: Run, name: str, stage: Stage, loggers: Sequence[Logger], steps_before: int
 ) -> tuple[L.Trainer, dict[str, float]]:
-    """Train a stage, from its last checkpoint if that has any steps, and test its best weights, which it then has."""
+    """Train a stage (from its last checkpoint, if that has any steps), then load its best weights and test them."""
     config, folder = run.config.stage[name], run.folder / name
     callbacks = [
         instantiate(callback, **blanks(callback, run=run))
         for callback in {**run.config.callbacks, **config.callbacks}.values()
-        if callback is not None  # one that is null was switched off
+        if callback is not None  # null switches a callback off
     ]
     for callback in callbacks:
-        if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:  # not where the first logger writes
+        if isinstance(callback, ModelCheckpoint) and callback.dirpath is None:  # by default the first logger's folder
             callback.dirpath = os.path.realpath(folder / "checkpoints")
     trainer: L.Trainer = instantiate(
         stage_length(run, name),
@@ -310,7 +310,7 @@ def fit_and_test(
         )
     if (
         best.exists() or steps_before == trainer.max_steps
-    ):  # not `ckpt_path="best"`: where weights are averaged, Lightning would load those that are not
+    ):  # not `ckpt_path="best"`: if weights are averaged, Lightning would load the plain ones
         chosen = best if best.exists() else checkpoint
         stage.load_state_dict(torch.load(chosen, map_location="cpu", weights_only=True, mmap=True)["state_dict"])
     (logged,) = trainer.test(stage, datamodule=data, verbose=False)
@@ -322,8 +322,8 @@ def fit_and_test(
 
 
 def stage_length(run: Run, name: str) -> DictConfig:
-    """The options of a stage's trainer, its length in steps; ``epochs`` are so many passes through the training
-    images, by all processes together, and are validated one by one."""
+    """The options of a stage's trainer, with its length in steps. ``epochs`` counts passes through the training
+    images by all processes together; each epoch is followed by a validation."""
     config = run.config.stage[name]
     options = merged(run.config.trainer, config.trainer)
     if config.epochs is not None:
@@ -335,23 +335,23 @@ def stage_length(run: Run, name: str) -> DictConfig:
         options.val_check_interval = max(1, images // (config.batch_size * processes))
     if not isinstance(options.max_steps, int) or options.max_steps < 1:
         raise InputError(f"stage.{name} needs a length: set stage.{name}.epochs or stage.{name}.trainer.max_steps.")
-    if options.val_check_interval is not None:  # the best weights are found by validation
+    if options.val_check_interval is not None:  # validate at least once: validation finds the best weights
         batches = options.max_steps * options.accumulate_grad_batches
         options.val_check_interval = min(options.val_check_interval, batches)
     return options
 
 
 def compile_parts(model: nn.Module, backend: bool | str) -> None:
-    """Compile what a model spends its time in by :func:`torch.compile`: sub-networks, a UNet, or else the whole."""
+    """Compile the parts where a model spends its time with :func:`torch.compile`: its sub-networks or UNet, or all."""
     parts: list[nn.Module] = [part for part in model.modules() if isinstance(part, SubNetwork | UNet2DModel)]
-    # All sub-networks share one code object, for which PyTorch else stops compiling after eight of them.
+    # All sub-networks share one code object, and by default PyTorch stops compiling it after eight of them.
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, 4 * len(parts))
     for part in parts or [model]:
         part.compile(**({} if backend is True else {"backend": backend}))
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes that this process has held at most: on its GPU if it computes there, else in main memory; 0 on Windows."""
+    """The peak memory of this process in bytes: on its GPU if it computes there, else in main memory; 0 on Windows."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     try:

@@ -1,8 +1,8 @@
 r"""Phase 1: train the surjection on its task, to predict an image's labels.
 
 The published recipe adds :math:`40\,\mathrm{mean}\|g^\dagger(g(x)) - x\|^2` to the classification loss, which also
-trains ``r``. Its third term, the right-inverse error :math:`\|g(g^\dagger(y)) - y\|`, is zero by construction: it is
-measured on the validation and test images, never paid for in a training step.
+trains ``r``. Its third term, the right-inverse error :math:`\|g(g^\dagger(y)) - y\|`, is zero by construction, so it
+is only measured on the validation and test images, and costs no time in a training step.
 """
 
 from collections.abc import Callable
@@ -26,11 +26,11 @@ class TaskStage(ClassifierStage):
         surjection: The network, images [B, C, H, W] to outputs [B, K].
         reconstruction_weight: Weight of :math:`\|g^\dagger(g(x)) - x\|^2`; 0 for the paper's plain task loss.
         adversary: Moves part of each training batch against its labels, see
-            :class:`~spnn.training.adversary.Adversary`; None leaves the images as they are.
+            :class:`~spnn.training.adversary.Adversary`; None leaves the images unchanged.
         attribute_weights: Makes the :class:`~spnn.training.attribute_weights.AdaptiveWeights` of K attributes; None
-            weighs all alike.
+            gives all of them equal weight.
         **options: See :class:`~spnn.training.classifier.ClassifierStage`. ``noise`` makes the network stable on the
-            imperfect images that guidance will show it.
+            imperfect images that it sees in guidance.
     """
 
     trains = "surjection"
@@ -48,7 +48,7 @@ class TaskStage(ClassifierStage):
         super().__init__(surjection, **options)
         self.reconstruction_weight, self.adversary = reconstruction_weight, adversary
         self.attribute_weights = None if attribute_weights is None else attribute_weights(surjection.num_outputs)
-        if reconstruction_weight == 0:  # nothing then depends on r, and DDP waits for every trained parameter
+        if reconstruction_weight == 0:  # then nothing depends on r, and DDP waits for every trainable parameter
             for parameter in surjection.pinv_parameters():
                 parameter.requires_grad_(False)
 
@@ -65,7 +65,7 @@ class TaskStage(ClassifierStage):
         return self.adversary(image, loss)
 
     def losses(self, image: Tensor, seen: Tensor, labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the outputs of the ``seen`` (noisy) image, and the losses against the clean one."""
+        """Return the outputs for the ``seen`` (noisy) image, and the losses against the clean one."""
         y, losses = super().losses(image, seen, labels)
         losses["task"] = losses["loss"]
         if self.reconstruction_weight > 0:
@@ -75,17 +75,17 @@ class TaskStage(ClassifierStage):
 
     def losses_of_each(self, y: Tensor, labels: Tensor) -> Tensor:
         losses = super().losses_of_each(y, labels)
-        if self.attribute_weights is None or not self.training:  # validations must be comparable, so none has weights
+        if self.attribute_weights is None or not self.training:  # validations must be comparable: no weights
             return losses
         return self.attribute_weights.weights * losses
 
     def on_train_batch_start(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         super().on_train_batch_start(batch, batch_idx)
         weights, step = self.attribute_weights, self.global_step
-        # Before a step, not after one, so that each checkpoint holds all updates of the steps before it.
+        # Update before a step, not after it, so that each checkpoint holds all updates of the steps before it.
         if weights is None or step == 0 or step % weights.interval or step == weights.newest:
             return
-        # Of the same images in all processes, which so go on weighing alike.
+        # All processes use the same images, so their weights stay equal.
         batch = self.data.validation_batch(step // weights.interval)
         with torch.no_grad():
             self.surjection.eval()

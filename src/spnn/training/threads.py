@@ -1,4 +1,4 @@
-"""Follow the cores that are free while a stage is trained."""
+"""Adapt the number of threads to the free cores while a stage trains."""
 
 import time
 from typing import Any
@@ -12,7 +12,7 @@ __all__ = ["Threads"]
 
 
 class Threads(Callback):
-    """Changes the number of threads when other processes make steps slow, see :mod:`spnn.threads`; on CPUs alone."""
+    """Changes the number of threads when other processes slow the steps down, see :mod:`spnn.threads`; CPUs only."""
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.threads = FollowingThreads() if pl_module.device.type == "cpu" else None

@@ -1,4 +1,4 @@
-"""The studies, one a file."""
+"""The studies, one per file."""
 
 from spnn.evaluation.studies.ablation import Ablation
 from spnn.evaluation.studies.arena import Arena

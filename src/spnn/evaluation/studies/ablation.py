@@ -1,4 +1,4 @@
-"""The paper's ablation: which latents the pseudo-inverse takes, and by which rule an image is moved."""
+"""The paper's ablation: which latents the pseudo-inverse uses, and which rule moves an image."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,12 +14,12 @@ _CLAIMED_BEST, _CLAIMED_WORST = ("nlbp_trained", "gentle_trained"), "naive_rando
 
 
 class Ablation(Reconstruction):
-    """Reconstruction by ``<rule>_<latents>`` for every rule and latents, and by the other ``methods``; and whether the
-    order is the one that the paper claims: trained latents with NLBP, gentle or not, best of the back-projections, and
-    random ones with the naive rule worst.
+    """Reconstruction by ``<rule>_<latents>`` for every rule and every choice of latents, and by the other ``methods``.
+    It also checks whether the order of the back-projections is the one that the paper claims: trained latents with
+    NLBP, gentle or not, are best, and random latents with the naive rule are worst.
 
     Arguments:
-        rules, latents: Words of the methods' names, in the order to show them.
+        rules, latents: The two parts of the methods' names, in the order in which to show them.
         **options: See :class:`~spnn.evaluation.studies.Reconstruction`.
     """
 
@@ -49,7 +49,7 @@ class Ablation(Reconstruction):
         return findings
 
     def _order(self, entries: dict[str, dict], samples: Mapping[str, Samples]) -> list[str]:
-        """Say whether the order is the paper's, by each classifier, and which differences are beyond chance."""
+        """Sentences on whether each classifier confirms the paper's order, and which differences are beyond chance."""
         names = [name for row in self.compared for name in row]
         count = len(self.subject.names)
         right = {name: self.subject.right(self.subject.views(samples[name].images[:count])) for name in names}

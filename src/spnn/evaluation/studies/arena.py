@@ -1,4 +1,4 @@
-"""The arena: guidances against each other on the same edits, with equal effort."""
+"""The arena: compare guidances on the same edits, at equal effort."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,18 +17,18 @@ __all__ = ["Arena"]
 
 
 class Arena(Edit):
-    """Guidances against each other on edits as of :class:`~spnn.evaluation.studies.Edit`, all from the same noise.
+    """Compares guidances on edits like those of :class:`~spnn.evaluation.studies.Edit`, all from the same noise.
 
     Each method has the same budget, see :class:`~spnn.evaluation.contest.Contest`. With several budgets, methods are
-    compared after the same time, too, in between.
+    also compared at equal time, by interpolation between their budgets.
 
-    An edit *takes whole* if it takes, and its picture is not burnt or mottled by what pictures may have
-    (:func:`~spnn.metrics.faults`). Choose a method's options by that, on the validation split (``split=val``), so that
-    the test images are seen once.
+    An edit *takes whole* if it takes and its picture is neither burnt nor mottled, by the limits of
+    :func:`~spnn.metrics.faults`. Choose a method's options by that measure, on the validation split (``split=val``), so
+    that the test images are seen only once.
 
     Arguments:
         budgets, methods, samplers: See :class:`~spnn.evaluation.contest.Contest`.
-        others: What becomes of the other outputs: keep, likely, follow, or a share of following.
+        others: What happens to the other outputs: keep, likely, follow, or a share of following.
         **options: See :class:`~spnn.evaluation.studies.Edit`.
     """
 
@@ -83,14 +83,14 @@ class Arena(Edit):
         return Findings(title, self._compared(), entries, self._verdicts(entries), parts)
 
     def _likeness(self, images: Tensor) -> dict[str, float]:
-        """SSIM, and LPIPS if its network is there, to the held-out images."""
+        """SSIM, and LPIPS if its network is available, compared with the held-out images."""
         found = measurement_metrics(
             self.y, self.y, images, self.subject.images[self.images], download=self.config.download
         )
         return {name: found[name] for name in ("ssim", "lpips") if name in found}
 
     def _of_each(self, images: Tensor) -> list[dict[str, Any]]:
-        """What became of each edit."""
+        """A row with the figures of each edit."""
         subject, given = self.subject, self.subject.images[self.images]
         after, before = (subject.decoded(views) for views in (subject.views(images), subject.seen))
         rows = self._rows(images, after, before)
@@ -109,7 +109,7 @@ class Arena(Edit):
         return rows
 
     def _by_setting(self, rows: list[dict]) -> list[Table]:
-        """How often each of the settings takes with the largest budget, if they were named."""
+        """How often each of the settings takes with the largest budget, if ``settings`` were given."""
         if self.settings is None:
             return []
         took = f"{self.subject.most_trusted}took"
@@ -158,7 +158,7 @@ class Arena(Edit):
         )
 
     def _curves(self, entries: list[dict]) -> list[Lines]:
-        """Edits that take, against how unlike real pictures they are, and against the time."""
+        """The share of edits that take, against how unlike real pictures the samples are, and against the time."""
         key, found = f"{self.subject.most_trusted}edit_success", []
         for name, of, title in (
             ("pareto", "judge_frechet", "Fréchet distance of the judge's outputs from real images'"),

@@ -1,5 +1,5 @@
-"""Editing: labels of held-out images are set to what the images don't show (the paper's Figure 4); what takes, what
-else changes, and whether the pictures stay whole."""
+"""Editing: set labels of held-out images to what the images don't show (the paper's Figure 4), and measure which edits
+take, what else changes, and whether the pictures stay whole."""
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,14 +23,14 @@ log = logging.getLogger(__name__)
 
 __all__ = ["Edit", "Flip", "mean"]
 
-_NORMAL = 1.96  # the deviations that hold 95 % of a normal distribution
+_NORMAL = 1.96  # 95 % of a normal distribution lie within this many standard deviations
 _UNEDITED = "unedited"
-_HARD = "hard_"  # the prefix of what is counted over labels that the judge doesn't recognise well
+_HARD = "hard_"  # the prefix of figures over labels that the judge doesn't recognise well
 
 
 @dataclass(frozen=True)
 class Flip:
-    """One edit: labels of a held-out image, by their places, what each is set to, and what was said of it."""
+    """One edit of a held-out image: the value that each label, by its coordinate, is set to, and the value as given."""
 
     image: int
     values: Mapping[int, Setting]
@@ -38,27 +38,27 @@ class Flip:
 
 
 class Edit(Study):
-    """One label at a time is set to what a held-out image doesn't show, by any classifier, and an image is drawn
-    from those outputs. The same images drawn without any edit, from the same noise, show which changes are the edit's.
+    """Sets one label at a time to what no classifier sees in a held-out image, and draws an image from those outputs.
+    The same images are drawn without any edit, from the same noise, to show which changes the edit causes.
 
     The main figure is the share of edits that take, by the most trusted classifier, over the labels that it
-    recognises well; the others are counted apart, as it couldn't say whether they took.
+    recognises well; the others are counted separately, as it can't tell whether they took.
 
     Arguments:
-        values: What each label is set to: yes, no, logits, or probabilities such as "98%"; of numbers, low, high, or
+        values: What each label is set to: yes, no, logits, or probabilities such as "98%"; for numbers: low, high, or
             numbers. None for yes and no, low and high, and each class.
-        each: Images for each label and value, spread over those that show the opposite; fewer where there are
-            fewer.
-        others: What becomes of the other outputs, one or several to compare: keep, likely, follow, free, or a share
+        each: The number of images for each label and value, spread over those that show the opposite; fewer if there
+            aren't enough.
+        others: What happens to the other outputs, one or several to compare: keep, likely, follow, free, or a share
             of following.
-        starts: Where sampling starts, one or several to compare: null from noise, a step such as 600 from the image
-            with that step's noise on it, which keeps more of the image the lower it is.
-        quantile: Of the training images that have (or lack) a label, see
+        starts: Where sampling starts, one or several to compare: null for noise, or a step such as 600 for the image
+            with that step's noise on it; the lower the step, the more of the image is kept.
+        quantile: The quantile of the training images that have (or lack) a label, see
             :func:`~spnn.sampling.targets.set_values`.
-        names: Which are set; None for all.
+        names: The labels to set; None for all.
         settings: A list of what to set together, instead of one label at a time: name to yes, no, logit or probability.
-        well_judged: Balanced accuracy on real test images from which on a classifier recognises a label well.
-        shown: Which are shown in pictures, by name; None for eight of them.
+        well_judged: The balanced accuracy on real images from which a classifier counts as recognising a label well.
+        shown: The names of the labels that the pictures show; None for eight of them.
     """
 
     name = "edit"
@@ -112,7 +112,7 @@ class Edit(Study):
             if not images:
                 shown_by_all.append(" and ".join(readout.said(*item) for item in values.items()))
             few = min(self.each, len(images))
-            # From another one on for each label: most images show the opposite of all that is rare.
+            # Start at a different image for each label, because most images show the opposite of every rare label.
             spread = [(j * len(images) // few + min(said)) % len(images) for j in range(few)]
             flips += [Flip(images[place], values, said) for place in sorted(spread)]
         if shown_by_all:
@@ -133,7 +133,7 @@ class Edit(Study):
         return flips
 
     def _wanted(self) -> list[dict[int, Setting]]:
-        """What is set in one image, of each kind of edit."""
+        """What each kind of edit sets in one image."""
         if self.settings is not None:
             read = [self._read(setting) for setting in self.settings]
             return [setting for i, setting in enumerate(read) if setting not in read[:i]]
@@ -152,13 +152,13 @@ class Edit(Study):
         return {k: self.resolved(k, value) for k, value in said.items()}
 
     def resolved(self, place: int, value: Setting) -> Setting:
-        """What a label is set to; of a number, low and high are what training images show."""
+        """The value that a label is set to; for a number, low and high are replaced by values from training images."""
         if not isinstance(value, bool) or self.subject.readout.part(place).grouped:
             return value
         return self.subject.training_outputs.typical(place, value, self.quantile)
 
     def is_on(self, place: int, value: Setting) -> bool:
-        """Whether a label is to be there; of a number, whether it is to be larger than most."""
+        """Whether a setting means that the label is present; for a number, that it is above the training mean."""
         if isinstance(value, bool):
             return value
         if self.subject.readout.part(place).grouped:
@@ -169,13 +169,13 @@ class Edit(Study):
         return {k: self.is_on(k, value) for k, value in flip.values.items()}
 
     def _which(self, flip: Flip) -> Tensor:
-        """Which coordinates an edit sets, [K]."""
+        """A mask of the coordinates that an edit sets, [K]."""
         which = torch.zeros(len(self.subject.readout.names), dtype=torch.bool)
         which[[other for k in flip.values for other in self.subject.readout.together(k)]] = True
         return which
 
     def _choose(self) -> list[str]:
-        """Choose the edits, and which are shown; return the names of their samples."""
+        """Choose the edits, and which of them are shown; return the names of their samples."""
         self.made = self.flips()
         self.images = torch.tensor([flip.image for flip in self.made])
         self.edited = sorted({k for flip in self.made for k in flip.values})
@@ -190,7 +190,7 @@ class Edit(Study):
                     f"study.shown must be among those that are edited, {', '.join(names)}; got {self.shown}."
                 )
         names = [file_name(f"{self.subject.names[flip.image]}_{self._label(flip)}") for flip in self.made]
-        if len(set(names)) < len(names):  # labels that differ in signs which no file's name may hold
+        if len(set(names)) < len(names):  # labels may differ only in characters that file names can't have
             names = [f"{name}_{place}" for place, name in enumerate(names)]
         return names
 
@@ -219,7 +219,7 @@ class Edit(Study):
         return requests
 
     def _targets(self, share: float | Literal["likely"] | None) -> tuple[Tensor, Tensor | None]:
-        """What each edit asks for, [M, K], and which coordinates are free, [M, K]; None for none."""
+        """The target of each edit, [M, K], and a mask of its free coordinates, [M, K]; None if none are free."""
         outputs, rows, set_ = self.subject.models.training_outputs, [], []
         for flip in self.made:
             y, which = set_places(
@@ -265,7 +265,8 @@ class Edit(Study):
         return self.findings(title, self._compared(), self._columns(), entries, verdicts, shown)
 
     def _rows(self, images: Tensor, after: dict[str, Tensor], before: dict[str, Tensor]) -> list[dict[str, Any]]:
-        """What became of each edit; ``after`` and ``before`` it, each classifier saw these decoded outputs."""
+        """A row with the figures of each edit; ``after`` and ``before`` are each classifier's decoded outputs for the
+        samples with and without the edit."""
         whole, given_ = self.subject.wholeness_of_each(images), self.subject.decoded(self.subject.seen)
         rows, readout = [], self.subject.readout
         for m, flip in enumerate(self.made):
@@ -291,16 +292,16 @@ class Edit(Study):
         return rows
 
     def _showing(self, flip: Flip) -> Tensor:
-        """Which real images show what an edit sets, [R]."""
+        """A mask of the real images that show what an edit sets, [R]."""
         readout = self.subject.readout
         return readout.met(readout.decode(self.subject.real_judged), flip.values).all(1)
 
     def _entries(self, rows: list[dict], images: Tensor, unedited: Tensor) -> list[dict[str, Any]]:
-        """The main figures: one entry."""
+        """The main figures, in one entry."""
         return [self._means(rows) | self._realism(range(len(rows)), images, unedited)]
 
     def _realism(self, places: Sequence[int], images: Tensor, unedited: Tensor) -> dict[str, float]:
-        """How some of the edits look, beside real images drawn at random among those that show what they set."""
+        """How some of the edits look, compared with random real images that show what the edits set."""
         generator, matched = torch.Generator().manual_seed(0), []
         for m in places:
             show = self._showing(self.made[m]).nonzero().squeeze(1)
@@ -354,11 +355,11 @@ class Edit(Study):
 
     @property
     def _shown_order(self) -> list[int]:
-        """The labels that are set, those that are judged well first."""
+        """The labels that are set; those that are judged well come first."""
         return sorted(self.edited, key=lambda k: (not self.told[k], k))
 
     def _success(self, name: str, rows: list[dict]) -> dict[str, list[float | None]]:
-        """How often edits of each label take, by what it is set to."""
+        """How often the edits of each label take, separately for each direction."""
         took, series = f"{self.subject.most_trusted}took", {}
         for on in (True, False):
             values = [
@@ -375,12 +376,12 @@ class Edit(Study):
         return [Bars("success", f"edits that take, by the {self.subject.judged_by}", labels, success)]
 
     def _side_effects(self, name: str, after: dict[str, Tensor], before: dict[str, Tensor]) -> list[Matrix]:
-        """How much more often each label changes with an edit than without any; nothing where there are no others."""
+        """How much more often each label changes with an edit than without any; empty if there are no other labels."""
         prefix, differs = self.subject.most_trusted, self.subject.readout.differs
         given = self.subject.readout.decode(self.subject.seen[prefix])
         changed = differs(after[prefix], given[self.images])
         excess = changed.double() - differs(before[prefix], given)[self.images].double()
-        for m, flip in enumerate(self.made):  # what was set is no side effect
+        for m, flip in enumerate(self.made):  # labels that were set are not side effects
             excess[m, self._which(flip)] = torch.nan
         of_each = [excess[[k in flip.values for flip in self.made]].nanmean(0) for k in self.edited]
         values = [[None if value != value else value for value in row.tolist()] for row in of_each]
@@ -402,7 +403,7 @@ class Edit(Study):
                 rows[f"edited,\nothers {others}{where}"] = found
                 edited[", ".join([*[others] * (len(self.shares) > 1), *filter(None, [self._from(start, "")])])] = found
         captions = [self._caption(m) for m in chosen]
-        for what, images in edited.items():  # which of the rows took
+        for what, images in edited.items():  # say in which of the rows the edit took
             seen = self.subject.decoded(self.subject.views(images))[self.subject.most_trusted]
             for c, m in enumerate(chosen):
                 took = self.subject.readout.met(seen[[c]], self.made[m].values).all()
@@ -411,7 +412,7 @@ class Edit(Study):
         return Pictures(f"edits_{method}", f"Edits by {method}", rows, captions)
 
     def _shown(self) -> list[int]:
-        """The edits to show: of each label that is pictured one each way, of as many images as there are."""
+        """The edits to show: one in each direction for each pictured label, from as many images as possible."""
         chosen: list[int] = []
         for k in self.pictured:
             for on in (True, False):
@@ -422,7 +423,7 @@ class Edit(Study):
         return chosen
 
     def _from(self, start: int | None, comma: str) -> str:
-        """Where sampling starts, in words; nothing where all start from noise."""
+        """Where sampling starts, in words; empty if all samples start from noise."""
         return "" if self.starts == [None] else f"{comma}from {'noise' if start is None else f't = {start}'}"
 
     def _label(self, flip: Flip) -> str:
@@ -503,20 +504,20 @@ def _key(method: str, what: str, start: int | None) -> str:
 
 
 def mean(values: Iterable[float]) -> float | None:
-    """None of no values."""
+    """The mean of some values; None if there are none."""
     values = [float(value) for value in values]
     return sum(values) / len(values) if values else None
 
 
 def _interval(rows: list[dict], key: str, resamples: int) -> list[float] | None:
-    """Of the mean over edits, when images are drawn anew: edits of one image depend on each other."""
+    """The interval of the mean over edits, by resampling images: edits of the same image depend on each other."""
     if not rows:
         return None
     by_image: dict[str, list[bool]] = {}
     for row in rows:
         by_image.setdefault(row["image"], []).append(row[key])
     sums, counts = (torch.tensor([of(values) for values in by_image.values()]).double() for of in (sum, len))
-    if sums.sum() in (0, counts.sum()):  # all the same: other sets of images are, too; Wilson's interval isn't a point
+    if sums.sum() in (0, counts.sum()):  # resampling would give a single point; Wilson's formula gives an interval
         edge = _NORMAL**2 / (len(by_image) + _NORMAL**2)
         return [0.0, edge] if sums.sum() == 0 else [1 - edge, 1.0]
     return ratio_interval(sums, counts, resamples=resamples).tolist()

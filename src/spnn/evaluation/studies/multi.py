@@ -1,4 +1,4 @@
-"""Several labels at once (the paper's Figure 5)."""
+"""Edit several labels at once (the paper's Figure 5)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,20 +13,20 @@ from spnn.readout import Setting
 
 __all__ = ["Multi"]
 
-_USUAL = (2, 3)  # labels set at once
-_COMMON = 0.01  # the share of real images that show a combination, from which on it is no contradiction
+_USUAL = (2, 3)  # numbers of labels set at once
+_COMMON = 0.01  # if at least this share of real images shows a combination, it is not a contradiction
 
 
 class Multi(Edit):
-    """As :class:`~spnn.evaluation.studies.Edit`, with several labels set in one image; an edit takes if all of them
+    """Like :class:`~spnn.evaluation.studies.Edit`, with several labels set in one image; an edit takes if all of them
     are as set.
 
     Arguments:
         settings: A list of what to set in every image: name to yes, no, logit or probability. None: for each image,
-            labels are drawn at random among those that the most trusted classifier recognises well (from all, if
-            these are too few), and set to what the image doesn't show, whether or not any image shows that together.
-        sizes: How many labels are drawn; None for 2 and 3, where there are so many.
-        seed: Of the draws.
+            labels are drawn at random from those that the most trusted classifier recognises well (from all, if
+            these are too few), and set to what the image doesn't show, whether or not any image shows them together.
+        sizes: The numbers of labels to draw; None for 2 and 3, if there are that many.
+        seed: The seed for drawing labels.
         others, starts, quantile, well_judged: See :class:`~spnn.evaluation.studies.Edit`.
     """
 
@@ -73,10 +73,10 @@ class Multi(Edit):
         return flips
 
     def _other(self, image: int, label: Sequence[int], generator: torch.Generator) -> tuple[int, Setting]:
-        """What a held-out image doesn't show of a label: a place, and what it is set to."""
+        """A setting of a label that a held-out image doesn't show: a coordinate, and the value to set it to."""
         readout, y = self.subject.readout, self.subject.seen[self.subject.most_trusted][[image]]
         has = readout.has(readout.decode(y))[0]
-        if len(label) > 1:  # another class
+        if len(label) > 1:  # choose another class
             others = [k for k in label if not has[k]]
             return others[torch.randint(len(others), (), generator=generator)], True
         (k,) = label

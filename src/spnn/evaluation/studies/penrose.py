@@ -1,4 +1,4 @@
-"""Whether the pseudo-inverse obeys its laws, for each choice of latents, and how natural it is. Nothing is sampled."""
+"""Whether the pseudo-inverse obeys its laws for each choice of latents, and how natural it is. Nothing is sampled."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -30,12 +30,12 @@ _COLUMNS = {
 
 
 class Penrose(Study):
-    """Penrose's errors and the natural norm of each variant of the pseudo-inverse, in two precisions: what is rounding
-    shrinks with it, what is not would stay.
+    """The errors in Penrose's laws and the natural norm of each variant of the pseudo-inverse, in two precisions. With
+    higher precision, rounding errors shrink; any other error would stay.
 
     Arguments:
         pinv: The variants, see :mod:`spnn.latents`.
-        seed: Of the random targets.
+        seed: The seed for the random targets.
     """
 
     name = "penrose"
@@ -44,7 +44,7 @@ class Penrose(Study):
         self.pinv, self.seed = pinv, seed
 
     def requests(self) -> dict[str, Request]:
-        for pinv in self.pinv:  # an unknown one is refused before anything is written
+        for pinv in self.pinv:  # refuses an unknown one before anything is written
             with_pinv(self.subject.operator, pinv)
         return {}
 
@@ -72,7 +72,7 @@ class Penrose(Study):
 
     def _measure(self, pinv: Pinv, precision: str) -> dict:
         dtype, device = _PRECISIONS[precision], working_device()
-        if device.type == "mps" and dtype == torch.float64:  # which knows no double precision
+        if device.type == "mps" and dtype == torch.float64:  # mps has no double precision
             device = torch.device("cpu")
         network = copy.deepcopy(self.subject.operator).to(device, dtype)
         surjection = with_pinv(network, pinv)

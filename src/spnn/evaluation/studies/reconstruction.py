@@ -1,4 +1,4 @@
-"""Reconstruction from semantics: images drawn from nothing but the outputs of held-out ones (the paper's Figure 3)."""
+"""Reconstruction from semantics: draw images from nothing but the outputs of held-out ones (the paper's Figure 3)."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -35,17 +35,17 @@ _COLUMNS = {
 
 
 class Reconstruction(Study):
-    """Each method draws an image for each held-out image's outputs, from the same noise.
+    """Each method draws an image from the outputs of each held-out image, from the same noise.
 
-    Agreement is measured twice, by the network that guided the sampling and by an independent judge. Each one's targets
-    are its own predictions on the held-out image; both are compared with the labels, too. Beside the methods stands the
-    trivial answer, the best without any image, such as what most training images have: on rare labels it is hard to
-    beat.
+    Agreement is measured twice, by the network that guided the sampling and by an independent judge. The targets of
+    each are its own predictions on the held-out image; both are also compared with the labels. Results include the
+    trivial answer, which is the best without seeing any image, such as what most training images have: on rare labels
+    it is hard to beat.
 
     Arguments:
-        trajectory: At how many steps the constraint's violation is measured; 0: not at all.
-        diversity_targets: Of how many images several samples are drawn, to see how they differ; 0: of none.
-        diversity_samples: How many of each.
+        trajectory: The number of steps at which the constraint's violation is measured; 0 for none.
+        diversity_targets: The number of images for which several samples are drawn, to see how they differ; 0 for none.
+        diversity_samples: The number of samples for each of these.
     """
 
     name = "reconstruction"
@@ -66,7 +66,7 @@ class Reconstruction(Study):
         if not methods or trivial in methods:
             raise InputError(f"`methods` must name what is compared, none of it {trivial!r}; got {list(methods)}.")
         self.several = min(self.diversity_targets, len(subject.names))
-        copies = self.diversity_samples - 1  # beside the first
+        copies = self.diversity_samples - 1  # besides the first
         seeds = self.seeds(self.diversity_samples)
         self.targets = torch.cat([subject.y, subject.y[: self.several].repeat_interleave(copies, 0)])
         more = [f"{name}_{copy}" for name in subject.names[: self.several] for copy in range(1, copies + 1)]
@@ -118,8 +118,8 @@ class Reconstruction(Study):
         )
 
     def _realism(self, entries: list[dict], images: dict[str, Tensor]) -> list[str]:
-        """Add how samples look, as sets, beside real images, to the entries; say what real ones have, and whose
-        pictures look unlike them."""
+        """Add to the entries how samples, as sets, look compared with real images; return sentences on the methods
+        whose pictures look unlike real ones, and on the figures of real images."""
         real, said = self.subject.real, []
         floor = self.subject.realism(self.subject.images) | self.subject.scores(self.subject.decoded(self.subject.seen))
         several = len(self.subject.names) > 1

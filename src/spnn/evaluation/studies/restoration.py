@@ -1,4 +1,4 @@
-"""Restoration: held-out images from measurements of them, by several methods with equal effort."""
+"""Restoration: restore held-out images from measurements, and compare several methods at equal effort."""
 
 import inspect
 import logging
@@ -48,24 +48,24 @@ _DISTANCE = "Fréchet distance of the judge's outputs from real images'"
 
 @dataclass(frozen=True)
 class _Problem:
-    """A degradation: the models with its operator, and what is measured of the held-out images, [N, ...]."""
+    """A degradation: the models with its operator, and the measurements of the held-out images, [N, ...]."""
 
     models: Models
     y: Tensor
 
 
 class Restoration(Study):
-    """Guidances against each other on known degradations, linear and not, with equal effort and from the same noise.
+    """Compares guidances on known degradations, linear and nonlinear, at equal effort and from the same noise.
 
-    A method that has an option ``noise`` is told the measurement's, if there is any; one that can't do without noise is
-    left out where there is none.
+    A method with an option ``noise`` is given the noise of the measurement, if there is any; a method that needs noise
+    is left out if there is none.
 
     Arguments:
         budgets, methods, samplers: See :class:`~spnn.evaluation.contest.Contest`.
-        only: Which of the config's problems are posed; None for all that fit the images.
-        noise: The deviation of normal noise that is put on measurements.
-        copies: Samples of each image, of which the one counts that meets the measurement best.
-        options: Problem to method to options that it takes for this problem.
+        only: The config's problems to use; None for all that fit the images.
+        noise: The standard deviation of the normal noise added to measurements.
+        copies: The number of samples of each image; only the one that meets the measurement best counts.
+        options: Problem to method to the method's options for this problem.
 
     Raises:
         InputError: If a number is out of range, or there is no such problem, method or option.
@@ -129,7 +129,7 @@ class Restoration(Study):
                 what = f"no problem {problem!r}" if problem not in posed else f"no method {unknown[0]!r}"
                 raise InputError(f"study.options: there is {what}. It is {{problem: {{method: {{option: value}}}}}}.")
             for name in own:
-                self._told(problem, name)  # fails now, and not only where the method is compared
+                self._told(problem, name)  # fails now, even if the method isn't compared
         found, shape = {}, self.subject.models.prior.image_shape
         for name in only:
             if "_target_" not in posed[name]:
@@ -155,11 +155,11 @@ class Restoration(Study):
         return parameters(getattr(self.guidances[name], "func", self.guidances[name]))[0]
 
     def _is_of_noise(self, name: str) -> bool:
-        """Whether a guidance is for measurements with noise alone."""
+        """Whether a guidance only works for measurements with noise."""
         return "noise" in (known := self._known(name)) and known["noise"].default is inspect.Parameter.empty
 
     def _told(self, problem: str, name: str) -> Callable:
-        """The guidance, which knows the noise if it can, with its options for the problem."""
+        """The guidance with its options for the problem, and with the noise if it takes that."""
         guidance, known = self.guidances[name], self._known(name)
         own = self.options.get(problem, {}).get(name, {})
         if unknown := [option for option in own if option not in known]:
@@ -189,7 +189,7 @@ class Restoration(Study):
         return Findings(title, self._compared(), entries, verdicts, [*tables, *pictures, *lines])
 
     def _chosen(self, posed: _Problem, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Of the copies of each image, the one that meets the measurement best; and its outputs."""
+        """The copy of each image that meets the measurement best, and its outputs."""
         y = outputs_of(need_operator(posed.models), images)
         rms = _rms(y - posed.y.repeat_interleave(self.copies, 0)).reshape(-1, self.copies)
         best_ones = torch.arange(len(rms)) * self.copies + rms.argmin(1)

@@ -1,4 +1,4 @@
-"""Agreement against the number of sampling steps, and the time they take."""
+"""How agreement depends on the number of sampling steps and on the time they take."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,12 +26,12 @@ _COLUMNS = {
 
 
 class Steps(Study):
-    """Reconstruction with fewer and more steps of the sampler, from the same noise.
+    """Reconstruction with different numbers of sampling steps, from the same noise.
 
     Arguments:
-        steps: How many levels of noise are visited.
-        solvers: Name to options of the sampler, such as ``{dpm: {order: 2, eta: 0}}``, to compare; none for the
-            sampler as it is.
+        steps: The numbers of steps (noise levels visited) to compare.
+        solvers: Name to options of the sampler, such as ``{dpm: {order: 2, eta: 0}}``, to compare; None for the
+            sampler with its own options.
     """
 
     name = "steps"
@@ -108,7 +108,7 @@ class Steps(Study):
         key = f"{self.subject.most_trusted}agreement"
         own, name = _of(method, solver, entries), _name(method, solver)
         best = max(own, key=lambda entry: entry[key])
-        # The fewest steps that the best one's confidence interval holds.
+        # The fewest steps whose agreement is within the best one's confidence interval.
         enough = next(entry for entry in own if entry[key] >= best[f"{key}_interval"][0])
         return [
             f"{name}: best with {best['steps']} steps, {100 * best[key]:.1f} % by the {self.subject.judged_by}; "
