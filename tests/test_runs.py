@@ -66,6 +66,15 @@ def test_a_record_says_how_a_run_ended(error, status, reason, tmp_path):
     assert found["status"] == "finished" and found["reason"] is None and len(found["starts"]) == 2
 
 
+def test_the_time_of_a_killed_process_is_not_counted_while_the_next_one_runs(tmp_path):
+    run = make(tmp_path / "run", seed=1)
+    record = json.loads((run.folder / "run.json").read_text())
+    lost = record["starts"][0] | {"began": "2020-01-01T00:00:00+00:00", "ended": None}
+    (run.folder / "run.json").write_text(json.dumps(record | {"starts": [lost]}))
+    with Record(run.folder):
+        assert Listed(run.folder).record["status"] == "running" and Listed(run.folder).seconds < 60
+
+
 def test_a_package_that_is_not_installed_records_what_it_runs_on(tmp_path, monkeypatch):
     def not_installed(name: str) -> list[str]:
         raise PackageNotFoundError(name)

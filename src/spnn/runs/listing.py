@@ -61,8 +61,9 @@ class Listed(Run):
     @property
     def seconds(self) -> float:
         """The total time that the run's processes have run; the time of a process that was killed isn't counted."""
-        now = datetime.now().astimezone().isoformat() if self.record["status"] == "running" else None
-        spans = [(start["began"], start["ended"] or now or start["began"]) for start in self.record["starts"]]
+        spans = [(start["began"], start["ended"] or start["began"]) for start in self.record["starts"]]
+        if self.record["status"] == "running":
+            spans[-1] = (spans[-1][0], datetime.now().astimezone().isoformat())
         return sum((datetime.fromisoformat(b) - datetime.fromisoformat(a)).total_seconds() for a, b in spans)
 
     @cached_property
