@@ -130,9 +130,9 @@ class GaussianMixturePrior(ImagePrior):
         Arguments:
             source: A :class:`~spnn.data.Source`.
             image_shape: Ignored; accepted because every prior is built with it. The source's shape is used.
-            components: The largest K.
-            rank: The most principal axes of a component; a small cluster gets half as many axes as it has images, so
-                that some variance is left for the other directions.
+            components: Maximum K.
+            rank: Maximum number of principal axes of a component; a small cluster gets only half as many axes as it has
+                images, so that some variance is left for the other directions.
             images: Number of training images to use.
             schedule: The noise schedule; by default DDPM's.
         """

@@ -39,7 +39,7 @@ class NoisyBackProjection(BackProjection):
         noise: :math:`\sigma_y`, the standard deviation of the noise on each output.
         deviation: Standard deviation of clean images' pixels in [-1, 1], :math:`s` in :math:`r_t^2`, see
             :func:`left_open`.
-        iterations: Most iterations of conjugate gradients; the result is exact with as many as there are different
+        iterations: Maximum number of conjugate-gradient iterations; the result is exact with as many as there are different
             singular values.
         noise_schedule: The prior's schedule; by default DDPM's.
         **options: See :class:`BackProjection`.
@@ -99,7 +99,7 @@ def explained(
         wanted: Their targets, [B, ...].
         variance: :math:`r_t^2`.
         noise: :math:`\sigma_y`.
-        iterations: Most iterations of conjugate gradients.
+        iterations: Maximum number of conjugate-gradient iterations.
 
     Returns:
         The expected outputs :math:`y_t`, [B, ...], and the images' expected move, to first order,

@@ -41,7 +41,7 @@ class PseudoinverseGuidance(BackProjection):
         noise: :math:`\sigma_y`, the standard deviation of the noise on each output; 0: none.
         deviation: Standard deviation of clean images' pixels in [-1, 1], :math:`s` in :math:`r_t^2`, see
             :func:`~spnn.diffusion.noisy.left_open`; the paper uses 1.
-        iterations: Most iterations of conjugate gradients, if there is noise.
+        iterations: Maximum number of conjugate-gradient iterations, if there is noise.
         rule: The rule for the move if there is no noise: ``naive``, as in the paper, or ``nlbp``, as in
             :class:`BackProjection`; they differ if ``g`` is not linear.
         **options: See :class:`BackProjection`.

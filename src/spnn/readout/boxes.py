@@ -115,7 +115,7 @@ class Boxes(Mixed):
         Arguments:
             decoded: Decoded outputs, or labels, [N, K].
             least: The lowest score of a box.
-            most: The most boxes of a picture; those with the highest scores are kept.
+            most: Maximum number of boxes per picture; those with the highest scores are kept.
 
         Returns:
             For each picture ``boxes`` [n, 4], the left, upper, right and lower edge in [0, 1], ``scores`` [n], highest

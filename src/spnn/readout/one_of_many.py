@@ -55,7 +55,7 @@ class OneOfMany(Readout):
         return self._spread(self.by_cell(found).argmax(-2) == self.by_cell(wanted).argmax(-2))
 
     def differs(self, found: Tensor, other: Tensor) -> Tensor:
-        """Of a cell whose class changed, the old class and the new one."""
+        """For a cell whose class changed: the old class and the new one."""
         return self.has(found) != self.has(other)
 
     def error(self, found: Tensor, wanted: Tensor) -> Tensor:
