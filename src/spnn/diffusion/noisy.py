@@ -39,7 +39,7 @@ class NoisyBackProjection(BackProjection):
         noise: :math:`\sigma_y`, the standard deviation of the noise on each output.
         deviation: Standard deviation of clean images' pixels in [-1, 1], :math:`s` in :math:`r_t^2`, see
             :func:`left_open`.
-        iterations: Maximum number of conjugate-gradient iterations; with as many as there are different singular values,
+        iterations: Maximum number of conjugate-gradient iterations; with as many as there are distinct singular values,
             the result is exact.
         noise_schedule: The prior's schedule; by default DDPM's.
         **options: See :class:`BackProjection`.
