@@ -1,4 +1,4 @@
-"""A value that follows from parameters, computed once for each state of them."""
+"""A value that is derived from parameters, computed once for each state of the parameters."""
 
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any, TypeVar
@@ -15,7 +15,7 @@ Value = TypeVar("Value")
 
 
 def _count_update(optimizer: Optimizer, _args: tuple, _kwargs: dict) -> None:
-    # PyTorch's fused optimisers, and others that write through `.data`, don't raise the counters themselves.
+    # PyTorch's fused optimisers, and others that write through `.data`, don't increment the counters themselves.
     for group in optimizer.param_groups:
         increment_version([p for p in group["params"] if p.grad is not None])
 
@@ -24,14 +24,14 @@ register_optimizer_step_post_hook(_count_update)
 
 
 class Derived(nn.Module):
-    """Remembers what was last computed from some parameters until one of them changes.
+    """Caches a value computed from some parameters until one of them changes.
 
-    A change is noticed by the tensors' identity, place in memory and version counters, which every update in place
-    raises (an optimiser's step, ``load_state_dict``, ``copy_``). As a part of the module that owns the parameters it
-    also hears of a conversion (``to``, ``float``) and of a change of mode (``train``, ``eval``), with which averaged
-    weights are swapped in and out through ``parameter.data``, unseen by the counters. Whoever else writes there calls
-    :meth:`forget`. Copies and pickles start empty. ``torch.export`` and transforms of :mod:`torch.func` over the
-    parameters themselves can't look through it.
+    It detects a change by the tensors' identity, place in memory and version counters, which every in-place update
+    increments (an optimiser's step, ``load_state_dict``, ``copy_``). As a submodule of the module that owns the
+    parameters, it is also told of a conversion (``to``, ``float``) and of a change of mode (``train``, ``eval``). The
+    latter matters because averaged weights are then swapped in and out through ``parameter.data``, which the counters
+    don't see. Any other code that writes to ``.data`` must call :meth:`forget`. Copies and pickles start empty.
+    ``torch.export`` and transforms of :mod:`torch.func` over the parameters themselves can't trace through it.
     """
 
     def __init__(self):
@@ -39,8 +39,8 @@ class Derived(nn.Module):
         self.forget()
 
     def forget(self) -> None:
-        """Compute anew at the next call."""
-        self._kept: list[Tensor] = []  # alive, so that no other parameter can come to lie where they do
+        """Forget the value, so that the next call computes it again."""
+        self._kept: list[Tensor] = []  # keeps them alive, so that no other parameter can take their place in memory
         self._state: object = None
         self._value: Any = None
 
@@ -62,9 +62,10 @@ class Derived(nn.Module):
         with_graph: bool = False,
         key: Hashable = None,
     ) -> Value:
-        """Return ``compute()``, or what it returned for the same state of ``parameters`` and the same ``key``.
+        """Return ``compute()``, or its last result if the state of ``parameters`` and the ``key`` are still the same.
 
-        It is called without autocast, and with or without a graph for the backward pass, as ``with_graph`` says.
+        ``compute`` is called without autocast; ``with_graph`` determines whether it builds a graph for the backward
+        pass.
         """
         parameters = list(parameters)
         # A tensor of inference mode could not enter a later graph.
@@ -73,7 +74,7 @@ class Derived(nn.Module):
             torch.set_grad_enabled(with_graph),
             torch.autocast(parameters[0].device.type, enabled=False),
         ):
-            if any(p.is_inference() for p in parameters):  # no version counter to notice a change by
+            if any(p.is_inference() for p in parameters):  # they have no version counter that would show a change
                 return compute()
             state = ([(id(p), p._version, p.data_ptr()) for p in parameters], with_graph, key)
             if self._state != state:

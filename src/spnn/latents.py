@@ -1,10 +1,10 @@
 r"""Which latents the pseudo-inverse takes: the variants that the paper's ablation compares.
 
-Any choice of latents makes a right inverse (:math:`g g^\dagger = \mathrm{id}`); they differ in which point of
+Any choice of latents gives a right inverse (:math:`g g^\dagger = \mathrm{id}`); the choices differ in which point of
 :math:`\{x : g(x) = y\}` they take.
 
 ===============  =====================================================================================
-``trained``      what the surjection's own auxiliary networks say: :math:`r(y)`
+``trained``      the output of the surjection's own auxiliary networks, :math:`r(y)`
 ``random``       the same networks with new random weights
 ``zero``         zero
 ``closed_form``  the latents of :math:`G(0)`: the minimiser of Definition 4.2 itself, with nothing to train
@@ -30,15 +30,15 @@ _random: WeakKeyDictionary[Surjection, Derived] = WeakKeyDictionary()
 
 
 class ConstantLatents(Surjection):
-    r"""A surjection with the same latents for every ``y`` in its pseudo-inverse: zero, or those of :math:`G(0)`.
+    r"""A surjection whose pseudo-inverse has the same latents for every ``y``: zero, or those of :math:`G(0)`.
 
-    With constant latents Claim 2 holds: back-projection is the orthogonal projection in the metric of :math:`G`. It is
-    cheaper, too: the latents of ``x`` stay as they are, and no auxiliary network is asked.
+    With constant latents, Claim 2 holds: back-projection is the orthogonal projection in the metric of :math:`G`. It is
+    also cheaper: the latents of ``x`` stay the same, and no auxiliary network is run.
 
     Arguments:
-        surjection: :math:`g`, shared with this module. If it changes (but through ``.data``), the latents follow; no
+        surjection: :math:`g`, shared with this module. If it changes (except through ``.data``), the latents follow; no
             gradient flows into them.
-        zero: Whether the latents are zero, rather than those of :math:`G(0)`.
+        zero: Whether the latents are zero instead of those of :math:`G(0)`.
     """
 
     def __init__(self, surjection: Surjection, *, zero: bool = False):
@@ -48,19 +48,19 @@ class ConstantLatents(Surjection):
         self._derived = Derived()
 
     def complete(self, x: Tensor) -> Completion:
-        """As the surjection's."""
+        """The same as the surjection's."""
         return self.surjection.complete(x)
 
     def invert(self, y: Tensor, z: list[Tensor]) -> Tensor:
-        """As the surjection's."""
+        """The same as the surjection's."""
         return self.surjection.invert(y, z)
 
     def invert_with_log_det(self, y: Tensor, z: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """As the surjection's."""
+        """The same as the surjection's."""
         return self.surjection.invert_with_log_det(y, z)
 
     def nearest_latents(self, z: list[Tensor]) -> list[Tensor]:
-        """As the surjection's."""
+        """The same as the surjection's."""
         return self.surjection.nearest_latents(z)
 
     def complete_pinv(self, y: Tensor) -> Completion:
@@ -80,9 +80,9 @@ def with_pinv(surjection: Surjection, pinv: Pinv, seed: int = 0) -> Surjection:
     """The same ``g`` with another pseudo-inverse.
 
     Arguments:
-        surjection: It stays as it is; all but ``random`` share its weights.
+        surjection: The surjection, which is not changed; all variants except ``random`` share its weights.
         pinv: The variant, see :mod:`spnn.latents`.
-        seed: Of the ``random`` weights.
+        seed: Seed for the ``random`` weights.
 
     Raises:
         InputError: If there is no such variant.
@@ -92,7 +92,7 @@ def with_pinv(surjection: Surjection, pinv: Pinv, seed: int = 0) -> Surjection:
     if pinv in ("zero", "closed_form"):
         return ConstantLatents(surjection, zero=pinv == "zero")
     if pinv == "random":
-        kept = _random.setdefault(surjection, Derived())  # a guidance asks anew for each batch
+        kept = _random.setdefault(surjection, Derived())  # a guidance asks again for each batch
         parameters = [*surjection.parameters(), *surjection.buffers()]
         return kept(lambda: _with_random(surjection, seed), parameters, key=seed) if parameters else surjection
     raise InputError(f"no pseudo-inverse is called {pinv!r}; choose one of {', '.join(get_args(Pinv))}.")
@@ -103,7 +103,7 @@ def _with_random(surjection: Surjection, seed: int) -> Surjection:
     generator = torch.Generator().manual_seed(seed)
     for parameter in surjection.pinv_parameters():
         values = torch.zeros(parameter.shape)
-        if parameter.ndim > 1:  # weights, as a new layer's; biases are zero
+        if parameter.ndim > 1:  # weights are drawn as for a new layer; biases are zero
             nn.init.kaiming_uniform_(values, a=5**0.5, generator=generator)
         with torch.no_grad():
             parameter.copy_(values)

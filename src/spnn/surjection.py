@@ -4,8 +4,8 @@ A surjection :math:`g : X \to Y`, :math:`\dim Y < \dim X`, is the visible half o
 
 .. math:: G(x) = (g(x), q(x)),
 
-where the *latents* :math:`z = q(x)` keep what :math:`g` discards. The completion gives :math:`g` a natural
-pseudo-inverse (Definition 4.2),
+where the *latents* :math:`z = q(x)` keep the information that :math:`g` discards. The completion gives :math:`g` a
+natural pseudo-inverse (Definition 4.2),
 
 .. math:: g^\dagger(y) = \arg\min_{x : g(x) = y} \| G(x) - G(0) \|^2,
 
@@ -14,13 +14,13 @@ back-projection (NLBP, Definition 4.3),
 
 .. math:: x' = G^{-1}\big( G(x) + \lambda\, [\, G(g^\dagger(y)) - G(g^\dagger(g(x)))\, ] \big).
 
-At :math:`\lambda = 1`, :math:`g(x') = y` exactly, whatever the choice of latents (Claim 1); with the natural
+At :math:`\lambda = 1`, :math:`g(x') = y` exactly, for any choice of latents (Claim 1). With the natural
 :math:`g^\dagger`, whose latents are those of :math:`G(0)` for every :math:`y`, :math:`x'` is the orthogonal projection
-of :math:`x` on :math:`\{g = y\}` in the metric of :math:`G` (Claim 2). For a linear :math:`g = A` it reduces to
+of :math:`x` on :math:`\{g = y\}` in the metric of :math:`G` (Claim 2). For a linear :math:`g = A`, NLBP reduces to
 :math:`x + \lambda A^\dagger (y - A x)`.
 
-:math:`G(g^\dagger(y))` is never computed by a forward pass: its first half *is* :math:`y`, and its second half is what
-the pseudo-inverse chose for the latents on the way. :meth:`Surjection.complete_pinv` returns the pair, so a step of
+:math:`G(g^\dagger(y))` is never computed by a forward pass: its first half *is* :math:`y`, and its second half holds
+the latents that the pseudo-inverse chose on the way. :meth:`Surjection.complete_pinv` returns the pair, so a step of
 NLBP costs one forward pass, one choice of latents, and one inverse; the target's half can be computed once.
 
 References:
@@ -44,27 +44,27 @@ class Completion(NamedTuple):
     """A point in the completed space: :math:`G(x) = (g(x), q(x))`.
 
     Attributes:
-        y: What the surjection shows, [B, ...].
-        z: What it discards: a list of latents, outermost block first, each [B, ...].
+        y: The surjection's output, [B, ...].
+        z: The discarded information: a list of latents, outermost block first, each [B, ...].
     """
 
     y: Tensor
     z: list[Tensor]
 
     def select(self, which: Tensor) -> "Completion":
-        """The samples of the batch that ``which``, a mask or indices, names."""
+        """The samples of the batch that ``which``, a mask or indices, selects."""
         return Completion(self.y[which], [z[which] for z in self.z])
 
 
 class Surjection(nn.Module, ABC):
-    """The interface that blocks, networks and operators keep. All tensors have a batch dimension first.
+    """The interface of blocks, networks and operators. All tensors have a batch dimension first.
 
     A subclass implements three methods (:meth:`complete`, :meth:`invert`, :meth:`complete_pinv`); calling the module,
     :meth:`pinv` and :meth:`back_project` follow from them.
     """
 
     num_latents: int
-    """How many tensors the list of latents holds; 0 for a bijection."""
+    """Number of tensors in the list of latents; 0 for a bijection."""
 
     @abstractmethod
     def complete(self, x: Tensor) -> Completion:
@@ -88,7 +88,7 @@ class Surjection(nn.Module, ABC):
         raise _silent(self, "invert_with_log_det(y, z)")
 
     def nearest_latents(self, z: list[Tensor]) -> list[Tensor]:
-        """The latents nearest to ``z`` that images have: ``z`` itself, unless latents are redundant."""
+        """The latents nearest to ``z`` that an image can have: ``z`` itself, unless latents are redundant."""
         return z
 
     def forward(self, x: Tensor) -> Tensor:
@@ -100,12 +100,12 @@ class Surjection(nn.Module, ABC):
         return self.pinv_with_completion(y)[0]
 
     def pinv_with_completion(self, y: Tensor) -> tuple[Tensor, Completion]:
-        r"""Return :math:`g^\dagger(y)` and :math:`G(g^\dagger(y))`, which together cost no more than the first."""
+        r"""Return :math:`g^\dagger(y)` and :math:`G(g^\dagger(y))`; both together cost no more than the first."""
         completion = self.complete_pinv(y)
         return self.invert(*completion), completion
 
     def pinv_parameters(self) -> Iterator[nn.Parameter]:
-        """The parameters that only choose the pseudo-inverse's latents: :math:`g` doesn't depend on them."""
+        """The parameters that only affect the pseudo-inverse's latents: :math:`g` doesn't depend on them."""
         return iter(())
 
     def back_project(
@@ -123,11 +123,11 @@ class Surjection(nn.Module, ABC):
             target: The wanted ``y``, [B, ...], or :math:`G(g^\dagger(y))` if :meth:`complete_pinv` already gave it
                 (it does not change while sampling, so compute it once per target).
             strength: :math:`\lambda`, a number or one per sample, [B]. 1 satisfies the constraint exactly, 0 returns
-                ``x``, in between is *gentle* back-projection.
+                ``x``, and values in between give *gentle* back-projection.
             completed: ``complete(x)``, if the caller already has it.
 
         Returns:
-            The moved point, shaped as ``x``.
+            The moved point, with the shape of ``x``.
 
         Raises:
             InputError: If ``target`` does not have the shape of ``g(x)``, or ``strength`` is neither a number nor [B].
@@ -135,7 +135,7 @@ class Surjection(nn.Module, ABC):
         return self._nlbp(x, *self._ends(x, target, completed), strength)
 
     def _nlbp(self, x: Tensor, here: Completion, there: Completion, strength: float | Tensor) -> Tensor:
-        r"""NLBP from ``x``, with :math:`G(x)`, to :math:`G(g^\dagger(y))`."""
+        r"""NLBP from ``x``, given :math:`G(x)`, to :math:`G(g^\dagger(y))`."""
         nearest = self.complete_pinv(here.y)
         return self.invert(_move(here.y, there.y, strength), _move_latents(here.z, there.z, nearest.z, strength))
 
@@ -147,9 +147,9 @@ class Surjection(nn.Module, ABC):
         *,
         completed: Completion | None = None,
     ) -> Tensor:
-        r"""The plain rule :math:`x + \lambda\,(g^\dagger(y) - g^\dagger(g(x)))`, which NLBP is compared with.
+        r"""The plain rule :math:`x + \lambda\,(g^\dagger(y) - g^\dagger(g(x)))`, for comparison with NLBP.
 
-        Arguments and errors as :meth:`back_project`. For a non-linear :math:`g` the result does not satisfy
+        Arguments and errors are those of :meth:`back_project`. For a non-linear :math:`g`, the result does not satisfy
         :math:`g(x') = y`.
         """
         return self._naive(x, *self._ends(x, target, completed), strength)
@@ -172,7 +172,7 @@ class Surjection(nn.Module, ABC):
 
 
 def _move(here: Tensor, there: Tensor, strength: float | Tensor) -> Tensor:
-    # lerp, not y + λ(target − y): it returns the target bit for bit at λ = 1.
+    # lerp, not y + λ(target − y), because at λ = 1 it returns the target bit for bit.
     return torch.lerp(here, there.to(here.dtype), per_sample(strength, here))
 
 
@@ -204,8 +204,8 @@ def _silent(surjection: Surjection, method: str) -> InputError:
 class Bijection(Surjection):
     r"""A change of coordinates :math:`\varphi`: a surjection that discards nothing; its pseudo-inverse is its inverse.
 
-    With it, ``Composition(phi, A)`` is :math:`g = A \circ \varphi`, and :math:`g^\dagger = \varphi^{-1} \circ
-    A^\dagger` (coordinate consistency). A subclass implements :meth:`forward` and :meth:`inverse`.
+    ``Composition(phi, A)`` is then :math:`g = A \circ \varphi`, with :math:`g^\dagger = \varphi^{-1} \circ A^\dagger`
+    (coordinate consistency). A subclass implements :meth:`forward` and :meth:`inverse`.
     """
 
     num_latents = 0
@@ -243,9 +243,9 @@ class Bijection(Surjection):
 
 
 class Composition(Surjection):
-    r"""Surjections one after the other, :math:`g = g_n \circ \dots \circ g_1`; a surjection again.
+    r"""Surjections one after the other, :math:`g = g_n \circ \dots \circ g_1`, which is a surjection again.
 
-    Its latents are those of its parts in order, the outermost (:math:`g_1`) first.
+    Its latents are those of its parts in order, with the outermost (:math:`g_1`) first.
 
     Arguments:
         *parts: :math:`g_1, \dots, g_n`, in the order in which they are applied.
@@ -302,7 +302,7 @@ class Composition(Surjection):
 
     @staticmethod
     def _descend(parts: Sequence[Surjection], y: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """The pseudo-inverse of the parts in a row, and the latents that it chose on the way."""
+        """The pseudo-inverse of a sequence of parts, and the latents that it chose on the way."""
         latents: list[Tensor] = []
         for part in reversed(parts):
             y, (_, z) = part.pinv_with_completion(y)
@@ -310,8 +310,8 @@ class Composition(Surjection):
         return y, latents
 
     def _nlbp(self, x: Tensor, here: Completion, there: Completion, strength: float | Tensor) -> Tensor:
-        # The two inversions, to the nearest latents and to the result, go through each part as one batch: on small
-        # maps, to read the weights costs as much as to use them.
+        # The two inversions, for the nearest latents and for the result, go through each part as one batch: on small
+        # maps, reading the weights costs as much as using them.
         near, moved = here.y, _move(here.y, there.y, strength)
         outermost, *inner = zip(self.parts, self._by_part(here.z), self._by_part(there.z), strict=True)
         for part, at, to in reversed(inner):

@@ -1,12 +1,12 @@
-r"""DAPS: clean images are drawn by Langevin dynamics at each level of noise, and meet new noise at the next.
+r"""DAPS: at each level of noise, draw clean images by Langevin dynamics, then add new noise for the next level.
 
-Given :math:`x_t`, the clean image is about :math:`N(x_0, r_t^2 I)`; the targets' likelihood is
-:math:`\exp(-E / \sigma_y^2)`, with the energy :math:`E(x) = L(g(x), y)`. It is drawn by steps of length :math:`\eta`
-from :math:`x_0` on,
+Given :math:`x_t`, the clean image is approximately distributed as :math:`N(x_0, r_t^2 I)`; the targets' likelihood is
+:math:`\exp(-E / \sigma_y^2)`, with the energy :math:`E(x) = L(g(x), y)`. The clean image is drawn by steps of length
+:math:`\eta`, starting from :math:`x_0`:
 
 .. math:: x \leftarrow x - \eta \big(r_t^{-2} (x - x_0) + \lambda_t \sigma_y^{-2} \nabla E(x)\big) + \sqrt{2 \eta}\, n.
 
-As the noise of the last level is forgotten, what was wrong there can be put right.
+Because the noise of the last level is forgotten, errors made there can be corrected.
 
 References:
     Improving Diffusion Inverse Problem Solving with Decoupled Noise Annealing (Zhang et al., 2024),
@@ -26,22 +26,23 @@ __all__ = ["DecoupledAnnealing"]
 
 
 class DecoupledAnnealing(TargetGuidance):
-    r"""Guidance by draws of the clean image, as in DAPS. :math:`x_0` is where the prior's ODE leads from :math:`x_t`,
-    in one step the prior's clean image.
+    r"""Guidance by draws of the clean image, as in DAPS. :math:`x_0` is the end point of the prior's ODE from
+    :math:`x_t`; with one step, it is the prior's clean image.
 
-    For a linear ``g``, a prior of independent Gaussian pixels and many short steps, draws and samples are those of the
+    For a linear ``g``, a prior of independent Gaussian pixels and many short steps, draws and samples follow the
     posterior.
 
     Arguments:
         surjection, target: As in :class:`~spnn.diffusion.TargetGuidance`.
-        noise: :math:`\sigma_y`: of numbers the deviation of the noise on each output; of logits, its square is a
-            temperature.
-        deviation: Of the pixels of clean images in [-1, 1], :math:`s` in :math:`r_t^2`, see
+        noise: :math:`\sigma_y`: for numbers, the standard deviation of the noise on each output; for logits, its square
+            is a temperature.
+        deviation: Standard deviation of clean images' pixels in [-1, 1], :math:`s` in :math:`r_t^2`, see
             :func:`~spnn.diffusion.noisy.left_open`. If it is infinite, :math:`r_t = \sigma_t / \sqrt{\bar\alpha_t}`, as
             in the paper.
-        rate: :math:`\eta (r_t^{-2} + \lambda_t \sigma_y^{-2})`; of an operator of norm 1 it must be below 2.
+        rate: :math:`\eta (r_t^{-2} + \lambda_t \sigma_y^{-2})`; it must be below 2 for an operator of norm 1.
         iterations: Steps of Langevin dynamics at each step of sampling.
-        ode_steps: Of the ODE, evenly spread down to no noise, each an evaluation of the prior; the paper has 5.
+        ode_steps: Steps of the ODE, evenly spread down to no noise; each is an evaluation of the prior. The paper uses
+            5.
         **options: See :class:`~spnn.diffusion.TargetGuidance`.
 
     Raises:
@@ -80,7 +81,7 @@ class DecoupledAnnealing(TargetGuidance):
         at = level.t
         for i in range(1, self.ode_steps):
             below = denoise.at(round(level.t * (1 - i / self.ode_steps)))
-            if below.level.t >= at:  # so little noise is left that levels meet
+            if below.level.t >= at:  # with so little noise left, two levels coincide
                 continue
             at = below.level.t
             found = below(below.level.signal * found.mean + below.level.sigma * found.noise)
@@ -89,7 +90,7 @@ class DecoupledAnnealing(TargetGuidance):
         step = self.rate / (near + likely)
         x0 = drawn = found.mean[which].float()
         for _ in range(self.iterations):
-            noise = denoise.noise()[which]  # also where nothing moves: an image must not depend on its batch
+            noise = denoise.noise()[which]  # drawn even if nothing moves: an image must not depend on its batch
             if len(which):
                 drift = near * (drawn - x0) + likely * self.gradient(drawn, which)
                 drawn = drawn - step * drift + (2 * step) ** 0.5 * noise

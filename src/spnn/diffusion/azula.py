@@ -1,9 +1,9 @@
-r"""Priors of azula in our sampler, and ours in azula's.
+r"""azula's priors in our sampler, and our priors in azula's samplers.
 
 azula's denoisers give :math:`E[x_0 | x_t]` for :math:`x_t = \alpha_t x_0 + \sigma_t \varepsilon` at times in [0, 1],
-with any schedule: variance-exploding (EDM), rectified flows, latent models. What matters to a denoiser is the ratio of
-noise to image. So each step of our schedule becomes the time of the same ratio, and the image is scaled to what is
-expected then.
+with any schedule: variance-exploding (EDM), rectified flows, latent models. Only the ratio of noise to image matters to
+a denoiser. So each step of our schedule is mapped to the time with the same ratio, and the image is scaled as the
+denoiser expects it at that time.
 
 References:
     azula (Rozet, 2024), https://github.com/probabilists/azula
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 __all__ = ["AzulaPrior", "as_azula"]
 
-_HALVINGS = 50  # of [0, 1], in search of a time: to the rounding of float64
+_HALVINGS = 50  # of [0, 1] when searching for a time: down to the rounding of float64
 
 
 class AzulaPrior(ImagePrior):
-    """A denoiser of azula as a prior.
+    """An azula denoiser as a prior.
 
     Arguments:
-        denoiser: An :class:`azula.denoise.Denoiser`, of images in [-1, 1].
+        denoiser: An :class:`azula.denoise.Denoiser` for images in [-1, 1].
         image_shape: (C, H, W).
-        schedule: The levels of noise that sampling visits; by default DDPM's. Where the denoiser knows no such level,
-            it is asked for its nearest one.
+        schedule: The levels of noise that sampling visits; by default DDPM's. If the denoiser doesn't know a level, its
+            nearest one is used.
     """
 
     times: Tensor
@@ -50,17 +50,18 @@ class AzulaPrior(ImagePrior):
         self.register_buffer("times", _times(denoiser, noise / signal).float(), persistent=False)
 
     def forward(self, x: Tensor, t: Tensor) -> Denoised:
-        """Take ``x`` [B, C, H, W] apart, the images at steps ``t`` [B]."""
+        """Split the noisy images ``x`` [B, C, H, W] at steps ``t`` [B] into clean images and noise."""
         time = self.times[t]
         if (time == time[0]).all():
-            time = time[0]  # all that some denoisers take
+            time = time[0]  # some denoisers only take a scalar
         scale = torch.stack(self.denoiser.schedule(time)).square().sum(0).sqrt()
         mean = self.denoiser(scale.reshape(-1, 1, 1, 1) * x, time).mean.to(x)
         return Denoised.of_mean(x, mean, *self.schedule.signal_and_noise(t, x))
 
 
 def _times(denoiser: "Denoiser", ratios: Tensor) -> Tensor:
-    """The times at which a denoiser's noise has these ratios to the image; the first or last time, if it never has."""
+    """The times at which the ratio of a denoiser's noise to the image has these values; the first or last time for
+    values that don't occur."""
     low, high = torch.zeros_like(ratios), torch.ones_like(ratios)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
@@ -71,10 +72,10 @@ def _times(denoiser: "Denoiser", ratios: Tensor) -> Tensor:
 
 
 def as_azula(prior: ImagePrior) -> "Denoiser":
-    """A prior of ours as a denoiser of azula: time :math:`t` is step :math:`t T - 1` of T, and 0 the clean image.
+    """One of our priors as an azula denoiser: time :math:`t` is step :math:`t T - 1` of T, and 0 is the clean image.
 
     Raises:
-        InputError: If azula isn't installed, or it isn't a prior of images.
+        InputError: If azula isn't installed, or ``prior`` isn't a prior of images.
     """
     if not hasattr(prior, "schedule") or isinstance(prior, LatentPrior):
         raise InputError(

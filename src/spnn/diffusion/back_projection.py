@@ -1,4 +1,4 @@
-"""Guidance by back-projection: Definition 4.3 of the paper, at each step of sampling."""
+"""Guidance by back-projection: applies Definition 4.3 of the paper at each step of sampling."""
 
 from functools import cached_property
 from typing import Literal
@@ -23,8 +23,8 @@ class BackProjection(TargetGuidance):
         surjection, target: As in :class:`TargetGuidance`.
         rule: ``nlbp`` (Definition 4.3) or ``naive`` (plain differences of pseudo-inverses, for comparison).
         pinv: Which latents the pseudo-inverse takes, see :mod:`spnn.latents`.
-        exact: Whether the last step, ``t = 0``, goes the whole way, whatever schedule, stop, bound and clipping say:
-            then :math:`g(x) = y` to rounding (Claim 1). With ``rule="nlbp"`` only.
+        exact: Whether the last step, ``t = 0``, goes the whole way, regardless of schedule, stop, bound and clipping;
+            then :math:`g(x) = y` up to rounding (Claim 1). Only with ``rule="nlbp"``.
         **options: See :class:`TargetGuidance`.
     """
 
@@ -48,11 +48,11 @@ class BackProjection(TargetGuidance):
 
     @cached_property
     def completed_target(self) -> Completion:
-        """The pseudo-inverse's completion of the batch's targets, for which it is computed once."""
+        """The pseudo-inverse's completion of the batch's targets, computed once."""
         with torch.autocast(self.target.device.type, enabled=False):
             return self.surjection.complete_pinv(self.target)
 
     def correct(self, x0: Tensor, here: Completion, which: Tensor, strength: float) -> Tensor:
-        # With free coordinates the target changes at each step.
+        # With free coordinates, the target changes at each step.
         target = self.completed_target.select(which) if self.free is None else self.wanted(here.y, which)
         return self.move(x0, target, strength, completed=here)

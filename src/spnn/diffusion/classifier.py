@@ -1,7 +1,8 @@
-r"""Classifier guidance: a classifier of noisy images, trained for it, in place of ``g`` of the predicted clean image.
+r"""Classifier guidance: uses a classifier trained on noisy images, instead of ``g`` on the predicted clean image.
 
-Its gradient is the score of the targets, :math:`\nabla_{x_t} \log p(y | x_t) = -\nabla_{x_t} L(c(x_t), y)`, and adds to
-the prior's: the predicted noise moves by :math:`\lambda_t\, s\, \sigma_t \nabla_{x_t} L`, and the clean image with it.
+The classifier's gradient is the score of the targets,
+:math:`\nabla_{x_t} \log p(y | x_t) = -\nabla_{x_t} L(c(x_t), y)`, and is added to the prior's score: the predicted
+noise moves by :math:`\lambda_t\, s\, \sigma_t \nabla_{x_t} L`, and the clean image moves with it.
 
 References:
     Diffusion Models Beat GANs on Image Synthesis (Dhariwal and Nichol, 2021), https://arxiv.org/abs/2105.05233
@@ -18,13 +19,13 @@ __all__ = ["ClassifierGuidance"]
 
 
 class ClassifierGuidance(TargetGuidance):
-    r"""Guidance by the gradient of a classifier of the noisy image. ``g`` only says, by the stop rule, where to stop.
+    r"""Guidance by the gradient of a classifier of the noisy image. ``g`` is only used by the stop rule.
 
     Arguments:
         surjection, target: As in :class:`~spnn.diffusion.TargetGuidance`.
-        classifier: Noisy images :math:`x_t` to outputs [B, K] of the same labels as ``g``'s, with their
-            ``names``, such as :func:`spnn.runs.noisy_judge_of` of a run with ``stage@stage.judge=judge_noisy``.
-        rate: :math:`s`; 1 is the score of the targets.
+        classifier: Maps noisy images :math:`x_t` to outputs [B, K] for the same labels as ``g``'s, and has their
+            ``names``; for example :func:`spnn.runs.noisy_judge_of` of a run with ``stage@stage.judge=judge_noisy``.
+        rate: :math:`s`; 1 gives the score of the targets.
         **options: See :class:`~spnn.diffusion.TargetGuidance`.
 
     Raises:
@@ -46,7 +47,7 @@ class ClassifierGuidance(TargetGuidance):
         self.classifier, self.rate = classifier.to(target.device), rate
 
     def guide(self, denoise: Denoiser, x: Tensor, level: Level) -> Denoised:
-        """Return the clean images and the noise, both moved; see :func:`~spnn.diffusion.guidance.guide`."""
+        """Return the moved clean images and the moved noise; see :func:`~spnn.diffusion.guidance.guide`."""
         found, strength = denoise(x), self.schedule(level.t)
         if strength == 0:
             return found
@@ -59,6 +60,6 @@ class ClassifierGuidance(TargetGuidance):
         return Denoised.of_mean(x, mean, level.signal, level.sigma)
 
     def energy(self, x: Tensor, which: Tensor) -> Tensor:
-        """How far what the classifier sees in some noisy images is from their targets, added up."""
+        """How far the classifier's outputs for some noisy images are from their targets, summed up."""
         y = self.classifier(x)
         return self.readout.energy(y, self.wanted(y.detach(), which))

@@ -1,7 +1,7 @@
 """Read the UNets of the DDIM code base, such as SDEdit's ``celeba_hq.ckpt``, into diffusers' layout.
 
-The network is the same; names, the order of the upward levels and the form of the attention's projections differ. The
-architecture isn't stored beside the weights; it follows from the tensors.
+The network is the same; only the names, the order of the upward levels and the form of the attention's projections
+differ. The architecture isn't stored with the weights, so it is inferred from the tensors.
 """
 
 import re
@@ -17,7 +17,7 @@ from spnn.networks.pretrained import clear_errors
 
 __all__ = ["read_ddim_checkpoint"]
 
-# diffusers' options under which UNet2DModel computes what that code does.
+# The options with which diffusers' UNet2DModel computes the same as the DDIM code.
 _SAME_AS_DDIM = {
     "act_fn": "silu",
     "attention_head_dim": None,
@@ -48,12 +48,12 @@ def read_ddim_checkpoint(source: str | Path | Mapping[str, Tensor]) -> tuple[dic
     """Return the arguments of :class:`diffusers.UNet2DModel` for a checkpoint, and its state dict for that model.
 
     Arguments:
-        source: A file saved by ``torch.save`` or the state dict itself. A file may hold the state dict as the first of
-            a list, as training states do; keys may carry the prefix ``module.``; half precision becomes float32.
-            Files are loaded with ``weights_only``, never as arbitrary pickles.
+        source: A file saved by ``torch.save``, or the state dict itself. In a file, the state dict may be the first
+            item of a list, as in training states. Keys may have the prefix ``module.``, and half precision becomes
+            float32. Files are loaded with ``weights_only``, never as arbitrary pickles.
 
     Raises:
-        InputError: If it can't be read, or isn't such a UNet.
+        InputError: If the source can't be read, or isn't such a UNet.
     """
     tensors = source
     if not isinstance(source, Mapping):

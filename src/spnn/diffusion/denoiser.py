@@ -1,7 +1,7 @@
-r"""What a prior predicts of noisy images :math:`x_t = a_t x_0 + \sigma_t \varepsilon`: what they are expected to be.
+r"""A prior's predictions for noisy images :math:`x_t = a_t x_0 + \sigma_t \varepsilon`: clean images and noise.
 
-Each of :math:`E[x_0 | x_t]` and :math:`E[\varepsilon | x_t]` gives the other. Networks predict one of them, or a
-mixture, and a guided sampler takes both: the corrected clean image, with the noise that the prior saw.
+Each of :math:`E[x_0 | x_t]` and :math:`E[\varepsilon | x_t]` determines the other. Networks predict one of them, or a
+mixture, and a guided sampler uses both: the corrected clean image, and the noise that the prior predicted.
 """
 
 from collections.abc import Callable
@@ -19,11 +19,11 @@ Scale = float | Tensor
 
 
 class Denoised(NamedTuple):
-    """Noisy images, taken apart.
+    """Noisy images, split into clean images and noise.
 
     Attributes:
         mean: The clean images, [B, C, H, W].
-        noise: The noise, [B, C, H, W], of variance 1.
+        noise: The noise, [B, C, H, W], with variance 1.
     """
 
     mean: Tensor
@@ -31,29 +31,29 @@ class Denoised(NamedTuple):
 
     @classmethod
     def of_noise(cls, x: Tensor, noise: Tensor, signal: Scale, sigma: Scale) -> "Denoised":
-        """What images ``x`` are whose noise is known, at scales ``signal`` of the image and ``sigma`` of the noise."""
+        """Split images ``x`` whose noise is known, with scales ``signal`` of the image and ``sigma`` of the noise."""
         return cls((x - sigma * noise) / signal, noise)
 
     @classmethod
     def of_mean(cls, x: Tensor, mean: Tensor, signal: Scale, sigma: Scale) -> "Denoised":
-        """What images ``x`` are whose clean image is known."""
+        """Split images ``x`` whose clean image is known."""
         return cls(mean, (x - signal * mean) / sigma)
 
 
 class ImagePrior(nn.Module):
-    """A prior of images, ``(x_t [B, C, H, W], t [B]) -> Denoised``. Any module that has these attributes will do."""
+    """A prior of images, ``(x_t [B, C, H, W], t [B]) -> Denoised``. Any module with these attributes will do."""
 
     image_shape: tuple[int, ...]
     """(C, H, W)."""
     schedule: NoiseSchedule
-    """The levels of noise that it knows."""
+    """The levels of noise that the prior knows."""
 
 
 class Level(NamedTuple):
     r"""Where a step of sampling is, and where it leads.
 
     Attributes:
-        t: The level of noise, 0 (clean) to 999, whatever the length of the prior's schedule.
+        t: The level of noise, 0 (clean) to 999, regardless of the length of the prior's schedule.
         signal, sigma: :math:`\sqrt{\bar\alpha_t}` and :math:`\sqrt{1 - \bar\alpha_t}`, the scales in ``x_t``.
         next_signal: :math:`\sqrt{\bar\alpha_s}`, the image's scale after the step.
     """
@@ -69,7 +69,7 @@ class Denoiser:
 
     Arguments:
         level: The level.
-        denoise: Takes noisy images [B, C, H, W] apart; it can be differentiated.
+        denoise: Splits noisy images [B, C, H, W] into clean images and noise; it is differentiable.
         noise: Gives standard normal noise [B, C, H, W], new at each call, from each image's own generator.
         at: Gives the same prior at another level of noise, 0 to 999.
     """
@@ -84,16 +84,16 @@ class Denoiser:
         self.level, self.denoise, self.noise, self.at = level, denoise, noise, at
 
     def __call__(self, x: Tensor) -> Denoised:
-        """Take noisy images apart."""
+        """Split noisy images into clean images and noise."""
         return self.denoise(x)
 
     def vjp(self, x: Tensor) -> tuple[Denoised, Callable[[Tensor, Tensor], Tensor]]:
-        r"""Take noisy images apart so that a gradient can be pulled back through the prior.
+        r"""Split noisy images so that a gradient can be pulled back through the prior.
 
         Returns:
-            The images, taken apart, and a function of :math:`v` [b, C, H, W] and of the places of these in the batch,
-            [b], to be called once: :math:`v^\top \partial x_0 / \partial x_t`, the product with the Jacobian of the
-            clean images. It is the prior's backward pass.
+            The clean images and noise, and a function that may be called once. It takes :math:`v` [b, C, H, W] and the
+            places of these images in the batch, [b], and returns :math:`v^\top \partial x_0 / \partial x_t`, the
+            product with the Jacobian of the clean images. It is the prior's backward pass.
         """
         with torch.enable_grad():
             x = x.detach().requires_grad_()
@@ -107,16 +107,16 @@ class Denoiser:
 
 
 def checked(found: object, like: Tensor, by: object, what: str) -> Tensor:
-    """A tensor of images that somebody's own prior or guidance gave.
+    """Return a tensor of images from a user's own prior or guidance, after checking it.
 
     Arguments:
-        found: What it gave.
-        like: What it has the shape of, [B, C, H, W].
-        by: Who gave it.
-        what: What it should be, for the message.
+        found: The result to check.
+        like: A tensor of the expected shape, [B, C, H, W].
+        by: The prior or guidance that gave the result.
+        what: What the result should be, for the message.
 
     Raises:
-        InputError: If it is none, or of another shape.
+        InputError: If the result is not a tensor, or has another shape.
     """
     if isinstance(found, Tensor) and found.shape == like.shape:
         return found

@@ -1,4 +1,4 @@
-r"""Denoisers of the EDM code base as priors: ``net(x, σ)`` gives :math:`E[x_0 | x]` for :math:`x = x_0 + \sigma n`.
+r"""Denoisers from the EDM code base as priors: ``net(x, σ)`` gives :math:`E[x_0 | x]` for :math:`x = x_0 + \sigma n`.
 
 At a step of our schedule, :math:`x_t / a_t` is such an image, with :math:`\sigma = \sigma_t / a_t`.
 
@@ -19,8 +19,8 @@ class EDMPrior(ImagePrior):
     """A denoiser, ``(x [B, C, H, W], σ []) -> x0``, as a prior.
 
     Arguments:
-        net: With ``img_channels`` and ``img_resolution``; it is asked for its nearest level of noise where a step's
-            isn't within its ``sigma_min`` and ``sigma_max``, if it has these.
+        net: A network with ``img_channels`` and ``img_resolution``. If it has ``sigma_min`` and ``sigma_max``, and a
+            step's level of noise lies outside, its nearest level is used.
         schedule: The levels of noise that sampling visits; by default DDPM's, up to σ = 157.
     """
 
@@ -34,7 +34,7 @@ class EDMPrior(ImagePrior):
         self.range = getattr(net, "sigma_min", 0.0), getattr(net, "sigma_max", float("inf"))
 
     def forward(self, x: Tensor, t: Tensor) -> Denoised:
-        """Take ``x`` [B, C, H, W] apart, the images at steps ``t`` [B], which are the same."""
+        """Split the noisy images ``x`` [B, C, H, W] at steps ``t`` [B], which are all equal."""
         signal, sigma = self.schedule.signal_and_noise(t, x)
         level = (sigma / signal)[0].flatten()[0].clamp(*self.range)
         return Denoised.of_mean(x, self.net(x / signal, level).to(x), signal, sigma)

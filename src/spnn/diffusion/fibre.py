@@ -1,23 +1,24 @@
-r"""Sampling on the fibre: images with :math:`g(x) = y` exactly, by the prior's density among these.
+r"""Sampling on the fibre: images with :math:`g(x) = y` exactly, distributed by the prior's density on the fibre.
 
-The completion's latents are coordinates of the fibre :math:`\{x : g(x) = y\}`. Where images have the density ``p``,
-their latents, given ``y``, have
+The completion's latents are coordinates of the fibre :math:`\{x : g(x) = y\}`. If images have the density ``p``, their
+latents, given ``y``, have the density
 
 .. math:: \pi(z) \propto p\big(G^{-1}(y, z)\big)\, \big|\det dG^{-1}(y, z)\big|,
 
-and the second factor is a sum of log-scales for triangular couplings. At the last step of sampling, where guidance has
-brought the image to the fibre, a chain of Langevin moves in ``z`` draws from :math:`\pi`, at falling levels of noise
-:math:`h = \sigma_t / \sqrt{\bar\alpha_t}`, with the prior's score there. No move leaves the fibre.
+and for triangular couplings, the logarithm of the second factor is a sum of log-scales. At the last step of sampling,
+when guidance has brought the image to the fibre, a chain of Langevin moves in ``z`` draws from :math:`\pi`, at falling
+levels of noise :math:`h = \sigma_t / \sqrt{\bar\alpha_t}`, with the prior's score at each level. No move leaves the
+fibre.
 
-Moves are Metropolis-adjusted, though a prior has no density that could be looked up: along a move, the density changes
-by the integral of its slope, for which Simpson's rule takes three values. The step of each image's moves adapts to how
-many are accepted.
+Moves are Metropolis-adjusted, although a prior gives no density to look up: along a move, the log-density changes by
+the integral of its slope, which Simpson's rule computes from three values. Each image's step size adapts to how many
+moves are accepted.
 
 References:
     Generative Modeling by Estimating Gradients of the Data Distribution (Song and Ermon, 2019),
     https://arxiv.org/abs/1907.05600 (Langevin moves at falling noise)
-    Optimal Scaling of Discrete Approximations to Langevin Diffusions (Roberts and Rosenthal, 1998) (how many moves to
-    accept)
+    Optimal Scaling of Discrete Approximations to Langevin Diffusions (Roberts and Rosenthal, 1998) (the best rate of
+    acceptance)
 """
 
 import math
@@ -34,26 +35,26 @@ from spnn.surjection import Surjection, per_sample
 
 __all__ = ["FibreSampling"]
 
-_ACCEPTED = 0.574  # of moves, at the step that mixes fastest
-_FIRST_STEP = 0.4  # of the noise's deviation
+_ACCEPTED = 0.574  # share of moves accepted at the step size that mixes fastest
+_FIRST_STEP = 0.4  # as a share of the noise's deviation
 
 Point = list[Tensor]
-"""A point of the completed space: y and the latents, [B, ...] each."""
+"""A point in the completed space: y and the latents, [B, ...] each."""
 
 
 class FibreSampling(BackProjection):
-    r"""Back-projection, and at the last step a chain on the fibre.
+    r"""Back-projection, followed by a chain on the fibre at the last step.
 
     A move costs two passes of the prior and two of :math:`G^{-1}` with their gradients.
 
     Arguments:
-        surjection, target: As in :class:`~spnn.diffusion.TargetGuidance`; the surjection implements
+        surjection, target: As in :class:`~spnn.diffusion.TargetGuidance`; the surjection must implement
             ``invert_with_log_det``.
-        noisiest, cleanest: The levels of noise, 999 to 0, between which the chain goes. The more noise, the further it
-            gets from where guidance left the image.
-        levels: How many levels it visits.
-        moves: At each of them; 0 for no chain.
-        **options: See :class:`BackProjection`. Coordinates that are free move, too.
+        noisiest, cleanest: The chain's first and last level of noise, 999 to 0. With more noise, it moves further away
+            from where guidance left the image.
+        levels: Number of levels that the chain visits.
+        moves: Moves at each level; 0 for no chain.
+        **options: See :class:`BackProjection`. Free coordinates move, too.
 
     Raises:
         InputError: If a number is out of range.
@@ -83,13 +84,13 @@ class FibreSampling(BackProjection):
         self.moves = moves
 
     def guide(self, denoise: Denoiser, x: Tensor, level: Level) -> Denoised:
-        """Return the corrected clean images; at the last step, those of the chain."""
+        """Return the corrected clean images; at the last step, the images that the chain has drawn."""
         mean, noise = denoise(x)
         mean = self(mean, level.t)
         return Denoised(self._drawn(denoise, mean) if level.t == 0 and self.moves else mean, noise)
 
     def _drawn(self, denoise: Denoiser, x0: Tensor) -> Tensor:
-        """Images drawn from the fibre of images that are on it."""
+        """Images drawn from the same fibre as the given images."""
         with torch.autocast(x0.device.type, enabled=False):
             y, z = self.surjection.complete(x0.float())
         point = [self.wanted(y, torch.arange(len(x0), device=x0.device)), *z]
@@ -103,11 +104,11 @@ class FibreSampling(BackProjection):
             point = chain.moved(point, partial(self._slope, denoise=here), noise, self.moves)
         with torch.autocast(x0.device.type, enabled=False):
             x = self.surjection.invert(point[0], point[1:])
-        # What is left of the noise goes, and back to the fibre.
+        # Remove the remaining noise, then go back to the fibre.
         return self(here(here.level.signal * x).mean.to(x0.dtype), 0)
 
     def _slope(self, point: Point, denoise: Denoiser) -> Point:
-        """The gradient of the log-density of the fibre's images, with noise of this level."""
+        """The gradient of the log-density on the fibre, at this level of noise."""
         leaves, level = [c.detach().requires_grad_() for c in point], denoise.level
         with torch.enable_grad(), torch.autocast(point[0].device.type, enabled=False):
             x, log_det = self.surjection.invert_with_log_det(leaves[0], leaves[1:])
@@ -117,17 +118,17 @@ class FibreSampling(BackProjection):
         return self._along(torch.autograd.grad(risen, leaves, materialize_grads=True))
 
     def _along(self, vectors: Sequence[Tensor]) -> Point:
-        """The parts of vectors of the completed space along which a chain may move."""
+        """The components of vectors in the completed space along which a chain may move."""
         y, *z = vectors
         return [torch.zeros_like(y) if self.free is None else y * self.free, *self.surjection.nearest_latents(z)]
 
 
 class _Normal:
-    """Normal numbers from images' noise.
+    """Normal numbers, taken from the images' noise.
 
     Arguments:
-        noise: Gives [B, C, H, W].
-        project: Takes the part of vectors of the completed space along which points may move.
+        noise: Gives noise [B, C, H, W].
+        project: Projects vectors in the completed space onto the directions in which points may move.
     """
 
     def __init__(self, noise: Callable[[], Tensor], project: Callable[[Point], Point]):
@@ -138,7 +139,7 @@ class _Normal:
         return self.project(self.like(point))
 
     def like(self, tensors: Sequence[Tensor]) -> Point:
-        """As many numbers as there are, [B, ...] each."""
+        """Normal numbers in the shapes of some tensors, [B, ...] each."""
         sizes = [c[0].numel() for c in tensors]
         numbers = self.noise().flatten(1)
         while numbers.shape[1] < sum(sizes):
@@ -148,19 +149,19 @@ class _Normal:
 
 
 class _Chain:
-    """Metropolis-adjusted Langevin moves, with a step of its own for each image, which adapts.
+    """Metropolis-adjusted Langevin moves, with an adaptive step size for each image.
 
     Arguments:
-        count: Images.
-        step: The first step.
-        device: Theirs.
+        count: Number of images.
+        step: The first step size.
+        device: The images' device.
     """
 
     def __init__(self, count: int, step: float, device: torch.device):
         self.log_step, self.made = torch.full((count,), math.log(step), device=device), 0
 
     def moved(self, point: Point, slope: Callable[[Point], Point], noise: _Normal, moves: int) -> Point:
-        """The point after some moves; ``slope`` is the gradient of a log-density."""
+        """Return the point after some moves; ``slope`` is the gradient of a log-density."""
         here = slope(point)
         for _ in range(moves):
             normal, (chance,) = noise.along(point), noise.like([self.log_step[:, None]])
@@ -183,5 +184,5 @@ class _Chain:
 
 
 def _dot(a: Point, b: Point) -> Tensor:
-    """The inner product of each image's, in double precision, [B]."""
+    """The inner product of each image's vectors, in double precision, [B]."""
     return torch.stack([(x.double() * y.double()).flatten(1).sum(1) for x, y in zip(a, b, strict=True)]).sum(0)

@@ -1,4 +1,4 @@
-r"""An analytic prior: a mixture of Gaussians, whose denoiser has a closed form.
+r"""An analytic prior: a mixture of Gaussians, which has a denoiser in closed form.
 
 For :math:`x_0 \sim \sum_k w_k N(\mu_k, \Sigma_k)` and :math:`x_t = a x_0 + \sigma \varepsilon`,
 
@@ -6,8 +6,8 @@ For :math:`x_0 \sim \sum_k w_k N(\mu_k, \Sigma_k)` and :math:`x_t = a x_0 + \sig
     E[x_0 | x_t] = \sum_k p(k | x_t)\,\big(\mu_k + a \Sigma_k (a^2 \Sigma_k + \sigma^2)^{-1} (x_t - a \mu_k)\big),
     \qquad p(k | x_t) \propto w_k N(x_t; a \mu_k, a^2 \Sigma_k + \sigma^2).
 
-Each covariance is held by some principal axes and one variance for all other directions, so a component costs one pass
-through its axes (a mixture of probabilistic principal component analysers).
+Each covariance is stored as some principal axes and one variance for all other directions, so a component costs one
+pass through its axes (a mixture of probabilistic principal component analysers).
 
 References:
     Mixtures of Probabilistic Principal Component Analysers (Tipping and Bishop, 1999)
@@ -30,14 +30,14 @@ from spnn.errors import InputError
 
 __all__ = ["GaussianMixturePrior"]
 
-_COARSE = 32  # pixels, height and width of the images that clusters are found by
-_WINDOW = 64  # images,
-_NUMBERS = 4_000_000  # or numbers of them, at a time
-_ROUNDING = 1e-10  # of the largest variance; what is smaller has no direction
+_COARSE = 32  # height and width in pixels of the images used to find clusters
+_WINDOW = 64  # images at a time,
+_NUMBERS = 4_000_000  # or values at a time
+_ROUNDING = 1e-10  # share of the largest variance; smaller variances have no meaningful direction
 
 
 class GaussianMixturePrior(ImagePrior):
-    """A diffusion prior, ``(x_t, t) -> Denoised``, that is a mixture of Gaussians.
+    """A mixture of Gaussians as a diffusion prior, ``(x_t, t) -> Denoised``.
 
     Arguments:
         weights: [K], adding up to 1.
@@ -48,7 +48,7 @@ class GaussianMixturePrior(ImagePrior):
         schedule: The noise schedule; by default DDPM's.
 
     Raises:
-        InputError: If shapes don't fit each other, weights don't add up to 1, or a variance is negative.
+        InputError: If the shapes don't match, the weights don't add up to 1, or a variance is negative.
 
     Examples:
         >>> import torch
@@ -98,7 +98,8 @@ class GaussianMixturePrior(ImagePrior):
     def isotropic(
         cls, means: Tensor, deviation: float, weights: Tensor | None = None, **options: Any
     ) -> "GaussianMixturePrior":
-        """Round components of one standard deviation around the means, [K, C, H, W]; equally likely by default."""
+        """Isotropic components with one standard deviation around the means, [K, C, H, W]; equally likely by
+        default."""
         if means.ndim != 4 or not deviation > 0:
             raise InputError(
                 f"expected means [K, C, H, W] and a deviation > 0, got {list(means.shape)} and {deviation}."
@@ -124,22 +125,22 @@ class GaussianMixturePrior(ImagePrior):
         images: int = 5000,
         schedule: NoiseSchedule | None = None,
     ) -> "GaussianMixturePrior":
-        """Fit a mixture to training images: clusters of them by k-means, the principal components of each.
+        """Fit a mixture to training images: find clusters by k-means, then the principal components of each cluster.
 
         Arguments:
             source: A :class:`~spnn.data.Source`.
-            image_shape: Accepted, since every prior is built with it; it is the source's.
-            components: K, at most.
-            rank: Principal axes of each component, at most; a small cluster has half as many as images, so that there
-                is something left for the rest.
-            images: How many training images to look at.
+            image_shape: Ignored; accepted because every prior is built with it. The source's shape is used.
+            components: Maximum K.
+            rank: Maximum number of principal axes of a component; a small cluster gets only half as many axes as it has
+                images, so that some variance is left for the other directions.
+            images: Number of training images to use.
             schedule: The noise schedule; by default DDPM's.
         """
         dataset = source.split("train")
         x = torch.empty(min(images, len(dataset)), *source.image_shape, dtype=torch.uint8)
         for index, row in enumerate(x):
             row.copy_(dataset[index]["image"])
-        # Clusters of large images are those of small ones: what tells these apart is coarse.
+        # Clusters of large images can be found from small ones, because they differ in coarse features.
         height, width = (min(side, _COARSE) for side in source.image_shape[1:])
         windows = x.split(_WINDOW)
         coarse = torch.cat([F.adaptive_avg_pool2d(_scaled(some), (height, width)) for some in windows]).flatten(1)
@@ -154,7 +155,7 @@ class GaussianMixturePrior(ImagePrior):
             mean, axes, variances, total = _principal(x[torch.from_numpy(labels == k)].flatten(1), own)
             own = len(variances)
             rest = (total - variances.sum()).clamp(min=0) / (dimension - own)
-            padded = torch.zeros(dimension, rank), rest.float().repeat(rank)  # no axes, of the rest's variance
+            padded = torch.zeros(dimension, rank), rest.float().repeat(rank)  # zero axes, with the rest's variance
             padded[0][:, :own], padded[1][:own] = axes, variances
             parts.append((mean.unflatten(0, source.image_shape).float(), *padded, rest.float()))
         weights = torch.from_numpy(sizes[clusters] / sizes[clusters].sum()).float()
@@ -162,7 +163,7 @@ class GaussianMixturePrior(ImagePrior):
         return cls(weights, means, axes, variances, rests, schedule=schedule)
 
     def forward(self, x: Tensor, t: Tensor) -> Denoised:
-        """Take ``x`` [B, C, H, W] apart, the images at steps ``t`` [B]."""
+        """Split the noisy images ``x`` [B, C, H, W] at steps ``t`` [B] into clean images and noise."""
         scales = self.schedule.signal_and_noise(t, x)
         with torch.autocast(x.device.type, enabled=False):
             a, sigma = (scale.flatten(1)[:, None] for scale in scales)  # [B, 1, 1]
@@ -189,9 +190,9 @@ def _scaled(pixels: Tensor) -> Tensor:
 
 
 def _principal(pixels: Tensor, most: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The mean of images uint8 [N, D], [D]; the principal axes along which they vary, R of them or fewer, [D, R]; the
-    variances along these, [R], and in all directions together. Of their scaled values, some columns at a time: those of
-    large images, in double precision, are eight times the memory of their bytes."""
+    """From images uint8 [N, D], return their mean, [D]; the principal axes along which they vary, R or fewer, [D, R];
+    the variances along these axes, [R]; and the total variance. The images are scaled a few columns at a time, because
+    in double precision they take eight times the memory of their bytes."""
     columns = [_scaled(some).mean(0) for some in pixels.split(max(1, _NUMBERS // len(pixels)), dim=1)]
     mean = torch.cat(columns)
 
@@ -202,7 +203,7 @@ def _principal(pixels: Tensor, most: int) -> tuple[Tensor, Tensor, Tensor, Tenso
     if len(pixels) > pixels.shape[1]:
         _, deviations, axes = torch.linalg.svd(torch.cat(list(centred()), dim=1), full_matrices=False)
         return mean, axes[:most].T, deviations[:most].square(), deviations.square().sum()
-    # [N, N], whose eigenvectors are those of the covariance.
+    # [N, N]; its eigenvectors give those of the covariance.
     products = reduce(torch.add, (some @ some.T for some in centred()))
     values, vectors = torch.linalg.eigh(products)
     values, vectors = values.flip(0)[:most], vectors.flip(1)[:, :most]

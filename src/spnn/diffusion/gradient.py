@@ -1,4 +1,4 @@
-"""Guidance by gradients: of the predicted clean image, or through the prior of the noisy one."""
+"""Guidance by gradients: with respect to the predicted clean image, or, through the prior, to the noisy image."""
 
 import math
 
@@ -16,10 +16,11 @@ __all__ = ["GradientGuidance", "PosteriorGuidance"]
 class GradientGuidance(TargetGuidance):
     r"""Guidance by the gradient of a loss with respect to the predicted clean image: the usual alternative.
 
-    ``iterations`` times, :math:`x_0 \leftarrow x_0 - \lambda_t\, \eta\, \nabla_{x_0} L(g(x_0), y)`. Of logits,
-    :math:`L` is the cross-entropy of their probabilities, :math:`\sum_k \mathrm{KL}(\sigma(y_k) \| \sigma(g_k(x_0)))`;
-    of values it is half the squared distance, so that for a linear ``g`` with orthonormal rows and one iteration the
-    rule is back-projection of strength :math:`\lambda_t \eta`.
+    The update :math:`x_0 \leftarrow x_0 - \lambda_t\, \eta\, \nabla_{x_0} L(g(x_0), y)` is made ``iterations`` times.
+    For logits, :math:`L` is the cross-entropy of their probabilities,
+    :math:`\sum_k \mathrm{KL}(\sigma(y_k) \| \sigma(g_k(x_0)))`; for values, it is half the squared distance, so that
+    with one iteration and a linear ``g`` with orthonormal rows, the rule is back-projection with strength
+    :math:`\lambda_t \eta`.
 
     Arguments:
         surjection, target: As in :class:`TargetGuidance`.
@@ -29,7 +30,7 @@ class GradientGuidance(TargetGuidance):
 
     References:
         Diffusion Posterior Sampling for General Noisy Inverse Problems (Chung et al., 2023),
-        https://arxiv.org/abs/2209.14687 (which differentiates through the prior, too)
+        https://arxiv.org/abs/2209.14687 (which also differentiates through the prior)
         Manifold Preserving Guided Diffusion (He et al., 2024), https://arxiv.org/abs/2311.16424 (one iteration at every
         level is MPGD without an autoencoder)
     """
@@ -49,18 +50,18 @@ class GradientGuidance(TargetGuidance):
 
 
 class PosteriorGuidance(GradientGuidance):
-    r"""Guidance by a gradient through the prior: what of the *noisy* image makes its clean image miss the target.
+    r"""Guidance by a gradient through the prior, with respect to the *noisy* image instead of the clean one.
 
-    The next noisy image is moved by :math:`-\lambda_t\, \eta\, \nabla_{x_t} L(g(x_0(x_t)), y)`, whatever the sampler:
-    the clean image by that over its next scale. A step costs the prior's backward pass, and memory for it: with large
-    priors choose a smaller ``batch_size``.
+    The next noisy image is moved by :math:`-\lambda_t\, \eta\, \nabla_{x_t} L(g(x_0(x_t)), y)` with any sampler: the
+    clean image is moved by this, divided by its next scale. A step needs a backward pass of the prior, and memory for
+    it: with large priors, choose a smaller ``batch_size``.
 
     Arguments:
         surjection, target: As in :class:`TargetGuidance`.
         rate: :math:`\eta`.
-        norm: Whether :math:`L` is the distance :math:`\lVert y - g(x_0) \rVert_2` of each image, as in DPS; otherwise
-            it is that of :class:`GradientGuidance`, the energy of FreeDoM, whose code has :math:`\lambda_t =
-            \sqrt{\bar\alpha_t}` (:class:`~spnn.diffusion.SignalStrength`).
+        norm: Whether :math:`L` is the distance :math:`\lVert y - g(x_0) \rVert_2` of each image, as in DPS. Otherwise
+            it is the loss of :class:`GradientGuidance`, which is FreeDoM's energy; FreeDoM's code uses
+            :math:`\lambda_t = \sqrt{\bar\alpha_t}` (:class:`~spnn.diffusion.SignalStrength`).
         **options: See :class:`TargetGuidance`.
 
     References:

@@ -1,19 +1,19 @@
-r"""Guidance: what is done to the predicted clean image, at each step of sampling, to make it satisfy ``g(x) = y``.
+r"""Guidance: corrects the predicted clean image at each step of sampling, to make it satisfy ``g(x) = y``.
 
-A guidance is a callable ``(x0 [B, C, H, W], t) -> x0``, made for one batch of targets, so what depends on the targets
-alone is computed once. It works in float32 whatever the precision around it: autocast would break :math:`g g^\dagger =
-\mathrm{id}`. One that needs the noisy image, or a gradient through the prior, has a method ``guide`` besides, see
-:func:`guide`.
+A guidance is a callable ``(x0 [B, C, H, W], t) -> x0`` made for one batch of targets, so that anything that depends
+only on the targets is computed once. It works in float32 regardless of the precision around it, because autocast would
+break :math:`g g^\dagger = \mathrm{id}`. A guidance that needs the noisy image, or a gradient through the prior, also
+has a method ``guide``, see :func:`guide`.
 
-A rule asks for a move :math:`d` of each image, however long it takes to satisfy ``g``. A *bound* :math:`\rho` shortens
+A rule asks for a move :math:`d` of each image, as long as it takes to satisfy ``g``. A *bound* :math:`\rho` shortens
 long moves and keeps their direction,
 
 .. math:: x_0' = x_0 + \min\big(1, \rho / \mathrm{rms}(d)\big)\, d,
 
-with the root mean square over the image's pixels. The prior then meets each correction before the next one is made, and
-an image is led to its target over many steps instead of being forced there in one. A move that is not shortened keeps
-what Claim 1 promises; where one is, ``g`` is satisfied in part, and the rest is left to the next steps. ``exact`` makes
-the last step go the whole way, unbounded.
+with the root mean square over the image's pixels. The prior then sees each correction before the next one is made, and
+an image is led to its target over many steps instead of being forced there in one. Claim 1 holds for a move that is not
+shortened; a shortened move satisfies ``g`` only in part and leaves the rest to the next steps. ``exact`` makes the last
+step go the whole way, without a bound.
 """
 
 from collections.abc import Callable
@@ -33,10 +33,10 @@ Guidance = Callable[[Tensor, int], Tensor]
 
 
 def guide(guidance: Guidance, denoise: Denoiser, x: Tensor, level: Level) -> Denoised:
-    """What a guided prior makes of noisy images: the corrected clean images, and the noise that it saw.
+    """Apply a guided prior to noisy images: return the corrected clean images, and the noise that the prior predicted.
 
     Arguments:
-        guidance: Corrects the clean images; or, if it has a method ``guide(denoise, x, level)``, does all of this.
+        guidance: Corrects the clean images; if it has a method ``guide(denoise, x, level)``, that does everything.
         denoise: The prior at this level of noise.
         x: The noisy images, [B, C, H, W].
         level: The level.
@@ -51,13 +51,13 @@ def guide(guidance: Guidance, denoise: Denoiser, x: Tensor, level: Level) -> Den
 
 
 def unguided(surjection: Surjection, target: Tensor, **_) -> None:
-    """No guidance at all: what the prior gives, for comparison."""
+    """No guidance: plain samples of the prior, for comparison."""
     return None
 
 
 class TargetGuidance:
-    r"""What guidances towards a target share: strength, stop rule, bound, free coordinates, clipping. A subclass
-    implements :meth:`correct`, or a method ``guide``, see :func:`guide`, with the help of :meth:`unmet`,
+    r"""Base of guidances towards a target: strength, stop rule, bound, free coordinates, clipping. A subclass
+    implements :meth:`correct`, or a method ``guide`` (see :func:`guide`) with the help of :meth:`unmet`,
     :meth:`wanted`, :meth:`gradient` and :meth:`kept_in_range`.
 
     Arguments:
@@ -65,15 +65,15 @@ class TargetGuidance:
         target: The wanted ``y``, [B, ...].
         schedule: The strength :math:`\lambda_t`, see :mod:`spnn.diffusion.strength`; a step of strength 0 costs
             nothing.
-        stop: An image whose mean gap is at most this, of logits :math:`|\sigma(g(x_0)) - \sigma(y)|`, is left as it is,
+        stop: An image whose mean gap (for logits :math:`|\sigma(g(x_0)) - \sigma(y)|`) is at most this is left alone,
             and costs no more than that check; None: never.
         bound: :math:`\rho`, the longest move of a step: root mean square over the pixels of an image in [-1, 1]. None
-            leaves moves as long as they are.
+            doesn't limit moves.
         clip: Clip the result to [-1, 1].
-        free: True where a coordinate of ``y`` may be what it comes to be, [B, K]: there the target is that of the
-            current :math:`g(x_0)`, whatever ``target`` holds, and the stop rule doesn't look.
-        readout: What ``y`` says, which defines how far an image is from its target: of logits the stop rule compares
-            probabilities, of values it takes the mean :math:`|g(x_0) - y|`.
+        free: True where a coordinate of ``y`` may take any value, [B, K]: its target is then the current
+            :math:`g(x_0)`, whatever ``target`` holds, and the stop rule ignores it.
+        readout: What ``y`` means; it defines how far an image is from its target. For logits, the stop rule compares
+            probabilities; for values, it takes the mean :math:`|g(x_0) - y|`.
 
     Raises:
         InputError: If ``free`` doesn't have the target's shape, or the bound is not positive.
@@ -83,7 +83,7 @@ class TargetGuidance:
     """Whether the last step, ``t = 0``, goes the whole way: strength 1, no stop, no bound, no clipping."""
 
     fresh_noise = False
-    """Whether the next noisy image is the clean one with new noise alone, and forgets the noise of the last."""
+    """Whether the next noisy image is the clean one with only new noise on it, without the noise of the last one."""
 
     def __init__(
         self,
@@ -136,25 +136,25 @@ class TargetGuidance:
         return torch.index_copy(x0, 0, which, moved.to(x0.dtype))
 
     def kept_in_range(self, x0: Tensor, moved: Tensor) -> Tensor:
-        """Moved images, their moves shortened to the bound, and clipped if that is wanted."""
+        """Shorten the moves of images to the bound, and clip the images if requested."""
         if self.bound is not None:
             length = (moved - x0).square().mean((1, 2, 3), keepdim=True).sqrt()
             moved = torch.where(length > self.bound, x0 + self.bound / length * (moved - x0), moved)
         return moved.clamp(-1, 1) if self.clip else moved
 
     def wanted(self, y: Tensor, which: Tensor) -> Tensor:
-        """The targets of some images, whose ``g(x0)`` is ``y``: free coordinates stay as they are."""
+        """The targets of some images with ``g(x0) = y``; free coordinates keep their values in ``y``."""
         target = self.target[which]
         return target if self.free is None else torch.where(self.free[which], y, target)
 
     def energy(self, x0: Tensor, which: Tensor) -> Tensor:
-        """How far some images are from their targets, added up, see :meth:`spnn.readout.Readout.energy`."""
+        """How far some images are from their targets, summed up; see :meth:`spnn.readout.Readout.energy`."""
         y = self.surjection(x0)
         return self.readout.energy(y, self.wanted(y.detach(), which))
 
     def gradient(self, x0: Tensor, which: Tensor) -> Tensor:
-        """The gradient of :meth:`energy` at some clean images, [b, C, H, W], in float32. As energies are added up, an
-        image's gradient does not depend on its batch."""
+        """The gradient of :meth:`energy` at some clean images, [b, C, H, W], in float32. Because energies are summed
+        up, an image's gradient does not depend on its batch."""
         with torch.enable_grad(), torch.autocast(x0.device.type, enabled=False):
             x0 = x0.detach().float().requires_grad_()
             (gradient,) = torch.autograd.grad(self.energy(x0, which), x0)
@@ -171,7 +171,8 @@ class TargetGuidance:
         return (gap > stop).nonzero().squeeze(1)
 
     def unmet(self, x0: Tensor) -> Tensor:
-        """As :meth:`far`, of clean images, [B, C, H, W]; ``g`` is asked, in float32, only if there is a stop rule."""
+        """As :meth:`far`, for clean images [B, C, H, W]; ``g`` is computed, in float32, only if there is a stop
+        rule."""
         if self.stop is None:
             return torch.arange(len(x0), device=x0.device)
         with torch.autocast(x0.device.type, enabled=False):

@@ -1,7 +1,7 @@
-r"""Latent priors: diffusion over the codes of an autoencoder, guidance on its images.
+r"""Latent priors: diffusion over the codes of an autoencoder, with guidance on its images.
 
-Guidance moves the decoded clean image from :math:`x` to :math:`x'`; its code moves from :math:`z` to
-:math:`z + E(x') - E(x)`. So what the autoencoder loses is not lost again at each step, and an image that guidance
+When guidance moves the decoded clean image from :math:`x` to :math:`x'`, the code moves from :math:`z` to
+:math:`z + E(x') - E(x)`. So the autoencoder's loss of detail is not repeated at each step, and an image that guidance
 leaves alone keeps its code.
 
 References:
@@ -50,11 +50,11 @@ class Autoencoder(nn.Module):
 
 
 class LatentPrior(ImagePrior):
-    """A prior over codes, whose samples are images.
+    """A prior over codes whose samples are images.
 
     Arguments:
-        prior: Over codes: ``(z_t, t) -> Denoised``, with ``image_shape`` (the codes') and ``schedule``.
-        codec: Between images and codes.
+        prior: The prior over codes, ``(z_t, t) -> Denoised``, with ``image_shape`` (the codes') and ``schedule``.
+        codec: Converts between images and codes.
         image_shape: (C, H, W) of the images.
     """
 
@@ -71,13 +71,13 @@ class LatentPrior(ImagePrior):
         """Load a pipeline in diffusers' format: a UNet, its noise schedule, and an autoencoder.
 
         Arguments:
-            repository: A repository of the hub, such as ``CompVis/ldm-celebahq-256``, or a folder.
-            image_shape: (C, H, W) that it must have, if given.
+            repository: A repository on the hub, such as ``CompVis/ldm-celebahq-256``, or a folder.
+            image_shape: The required (C, H, W), if given.
 
         Raises:
-            InputError: If it can't be loaded, or has another shape.
+            InputError: If the pipeline can't be loaded, or has another shape.
         """
-        from diffusers import DiffusionPipeline  # loads much that only this needs
+        from diffusers import DiffusionPipeline  # imported here because only this needs it, and it loads a lot
 
         with clear_errors(repository):
             pipeline = DiffusionPipeline.from_pretrained(repository, low_cpu_mem_usage=False)
@@ -90,7 +90,7 @@ class LatentPrior(ImagePrior):
         return cls(prior, Autoencoder(model), fitting(repository, shape, image_shape)).eval()
 
     def forward(self, z: Tensor, t: Tensor) -> Denoised:
-        """Take codes ``z`` [B, c, h, w] at steps ``t`` [B] apart."""
+        """Split noisy codes ``z`` [B, c, h, w] at steps ``t`` [B] into clean codes and noise."""
         return self.prior(z, t)
 
     def encode(self, x: Tensor) -> Tensor:
@@ -104,10 +104,10 @@ class LatentPrior(ImagePrior):
             return self.codec.decode(z.float())
 
     def on_images(self, guidance: Guidance) -> Guidance:
-        """A guidance of codes that does to their images what one of images does.
+        """Turn a guidance of images into one of codes, which applies it to the decoded images.
 
         Raises:
-            InputError: If that one needs the noisy image, or a gradient through the prior.
+            InputError: If the guidance needs the noisy image, or a gradient through the prior.
         """
         if hasattr(guidance, "guide"):
             raise InputError(

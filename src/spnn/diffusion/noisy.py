@@ -1,13 +1,13 @@
-r"""Back-projection for measurements with noise: as far towards the target as the noise warrants.
+r"""Back-projection for noisy measurements: moves towards the target only as far as the noise warrants.
 
-Of :math:`y = g(x) + n` with :math:`n \sim N(0, \sigma_y^2 I)`, full back-projection would reproduce the noise. Given
-the noisy image, the clean one is about :math:`N(x_0, r_t^2 I)`, so its outputs have the covariance
-:math:`V = r_t^2 J J^\top` with the Jacobian :math:`J` of ``g``, and are expected at
+If :math:`y = g(x) + n` with :math:`n \sim N(0, \sigma_y^2 I)`, full back-projection would reproduce the noise. Given
+the noisy image, the clean one is approximately distributed as :math:`N(x_0, r_t^2 I)`, so its outputs have the
+covariance :math:`V = r_t^2 J J^\top`, with the Jacobian :math:`J` of ``g``, and the expected value
 
 .. math:: y_t = g(x_0) + V (V + \sigma_y^2 I)^{-1} \big(y - g(x_0)\big),
 
 to which the image is then back-projected. For a linear ``g`` this is the posterior's mean,
-:math:`x_0 + r_t^2 A^\top (r_t^2 A A^\top + \sigma_y^2 I)^{-1} (y - A x_0)`, as back-projection turns
+:math:`x_0 + r_t^2 A^\top (r_t^2 A A^\top + \sigma_y^2 I)^{-1} (y - A x_0)`, because back-projection turns
 :math:`A^\dagger A A^\top` into :math:`A^\top`; without noise it is plain back-projection.
 
 References:
@@ -31,15 +31,17 @@ __all__ = ["NoisyBackProjection", "explained", "left_open"]
 class NoisyBackProjection(BackProjection):
     r"""As :class:`BackProjection`, for a target with known noise.
 
-    Each step takes a few products with the Jacobian, forwards and backwards: some ten times as long as a step without
-    noise.
+    Each step needs a few products with the Jacobian, forwards and backwards, which takes about ten times as long as a
+    step without noise.
 
     Arguments:
         surjection, target: As in :class:`~spnn.diffusion.TargetGuidance`.
-        noise: :math:`\sigma_y`, the deviation of the noise on each output.
-        deviation: Of the pixels of clean images in [-1, 1], :math:`s` in :math:`r_t^2`, see :func:`left_open`.
-        iterations: At most, of conjugate gradients; as many as there are different singular values are exact.
-        noise_schedule: The prior's; by default DDPM's.
+        noise: :math:`\sigma_y`, the standard deviation of the noise on each output.
+        deviation: Standard deviation of clean images' pixels in [-1, 1], :math:`s` in :math:`r_t^2`, see
+            :func:`left_open`.
+        iterations: Maximum number of conjugate-gradient iterations; with as many as there are distinct singular values,
+            the result is exact.
+        noise_schedule: The prior's schedule; by default DDPM's.
         **options: See :class:`BackProjection`.
 
     Raises:
@@ -80,7 +82,7 @@ class NoisyBackProjection(BackProjection):
 
 
 def left_open(deviation: float, signal: float, sigma: float) -> float:
-    r"""The variance of clean pixels of deviation :math:`s`, given what they are with noise:
+    r"""The variance that clean pixels of standard deviation :math:`s` still have, given their noisy values:
     :math:`r_t^2 = \big(s^{-2} + \bar\alpha_t / (1 - \bar\alpha_t)\big)^{-1}`."""
     return 1 / (deviation**-2 + (signal / sigma) ** 2)
 
@@ -88,7 +90,8 @@ def left_open(deviation: float, signal: float, sigma: float) -> float:
 def explained(
     surjection: Surjection, x0: Tensor, wanted: Tensor, variance: float, noise: float, iterations: int
 ) -> tuple[Tensor, Tensor]:
-    r"""What of clean images' distance from noisy targets is expected not to be noise, see the top of the module.
+    r"""The part of clean images' distance from noisy targets that is not expected to be noise; see the module's
+    docstring.
 
     Arguments:
         surjection: :math:`g`.
@@ -96,7 +99,7 @@ def explained(
         wanted: Their targets, [B, ...].
         variance: :math:`r_t^2`.
         noise: :math:`\sigma_y`.
-        iterations: At most, of conjugate gradients.
+        iterations: Maximum number of conjugate-gradient iterations.
 
     Returns:
         The expected outputs :math:`y_t`, [B, ...], and the images' expected move, to first order,
@@ -115,7 +118,7 @@ def explained(
 
 
 def _solve(apply: Callable[[Tensor], Tensor], b: Tensor, iterations: int) -> Tensor:
-    """Solve ``apply(x) = b`` by conjugate gradients, for each row of the batch by itself."""
+    """Solve ``apply(x) = b`` by conjugate gradients, separately for each row of the batch."""
 
     def dot(first: Tensor, second: Tensor) -> Tensor:
         return (first * second).flatten(1).sum(1).reshape(-1, *[1] * (b.ndim - 1))

@@ -34,7 +34,7 @@ class UNetPrior(ImagePrior):
     Arguments:
         image_shape: (C, H, W).
         patch: The UNet sees the image after a pixel-unshuffle by this factor: ``patch**2`` times fewer positions, so
-            about as many times less work for the same widths.
+            for the same widths the work falls by about that factor.
         prediction: What the UNet is trained to give: ``epsilon``, the noise; ``sample``, the clean image; or
             ``velocity``, :math:`\sqrt{\bar\alpha_t}\,\varepsilon - \sqrt{1 - \bar\alpha_t}\,x_0`.
         schedule: The noise schedule; by default DDPM's.
@@ -48,7 +48,7 @@ class UNetPrior(ImagePrior):
     """Whether the weights came from elsewhere, so that the prior needs no training."""
 
     keywords_of = UNet2DModel
-    """What other arguments are handed to, for their names to be checked with the config."""
+    """The class that other arguments are passed to; their names are checked against it with the config."""
 
     def __init__(
         self,
@@ -85,13 +85,14 @@ class UNetPrior(ImagePrior):
         """Load a pipeline in diffusers' format: a UNet and its noise schedule.
 
         Arguments:
-            repository: A repository of the hub, such as ``google/ddpm-celebahq-256``, or a folder.
-            image_shape: (C, H, W) that it must have, if given.
+            repository: A repository on the hub, such as ``google/ddpm-celebahq-256``, or a folder.
+            image_shape: The required (C, H, W), if given.
 
         Raises:
-            InputError: If it can't be loaded, is not unconditional, or has another shape or noise schedule.
+            InputError: If the pipeline can't be loaded, is not unconditional, has another shape, or has an unsupported
+                noise schedule.
         """
-        from diffusers import DDPMPipeline  # loads much that only this needs
+        from diffusers import DDPMPipeline  # imported here because only this needs it, and it loads a lot
 
         with clear_errors(repository):
             pipeline = DDPMPipeline.from_pretrained(repository, low_cpu_mem_usage=False)
@@ -101,7 +102,7 @@ class UNetPrior(ImagePrior):
     def of_diffusers(
         cls, unet: UNet2DModel, scheduler: Any, repository: object, image_shape: Sequence[int] | None = None
     ) -> "UNetPrior":
-        """Take a UNet with its weights, and its noise schedule, from diffusers; arguments and errors as
+        """Take a UNet with its weights and its noise schedule from diffusers; arguments and errors are those of
         :meth:`from_pretrained`."""
         scheduler = scheduler.config
         predictions: dict[str, Prediction] = {"epsilon": "epsilon", "sample": "sample", "v_prediction": "velocity"}
@@ -134,15 +135,16 @@ class UNetPrior(ImagePrior):
         image_shape: Sequence[int] | None = None,
         image_size: int | None = None,
     ) -> "UNetPrior":
-        """Load a UNet of the DDIM code base, such as SDEdit's ``celeba_hq.ckpt``; it predicts the noise.
+        """Load a UNet from the DDIM code base, such as SDEdit's ``celeba_hq.ckpt``; it predicts the noise.
 
         Arguments:
             checkpoint: See :func:`~spnn.diffusion.ddim_checkpoint.read_ddim_checkpoint`.
-            image_shape: (C, H, W) that it must have, if given.
-            image_size: Height and width of its images, which no tensor shows; by default those of ``image_shape``.
+            image_shape: The required (C, H, W), if given.
+            image_size: Height and width of the images, which can't be inferred from the tensors; by default those of
+                ``image_shape``.
 
         Raises:
-            InputError: If it can't be loaded or has another shape.
+            InputError: If the checkpoint can't be loaded or has another shape.
         """
         if checkpoint is None:
             raise InputError("give the checkpoint's file: `prior.checkpoint=<path>`.")
@@ -166,15 +168,15 @@ class UNetPrior(ImagePrior):
         state: dict[str, Tensor],
     ) -> "UNetPrior":
         with clear_errors("the state dict"):
-            with torch.device("meta"):  # no weights are drawn, only to be replaced
+            with torch.device("meta"):  # don't draw weights that are about to be replaced
                 prior = cls(image_shape, prediction=prediction, **arguments)
             prior.unet.load_state_dict(state, assign=True)
-        prior.schedule = schedule or NoiseSchedule()  # made outside: its tensors are no parameters
+        prior.schedule = schedule or NoiseSchedule()  # made outside `meta`, because its tensors aren't parameters
         prior.pretrained = True
         return prior.eval()
 
     def forward(self, x: Tensor, t: Tensor) -> Denoised:
-        """Take ``x`` apart, the images at steps ``t`` [B]."""
+        """Split the noisy images ``x`` at steps ``t`` [B] into clean images and noise."""
         output = self.predict(x, t)
         signal, sigma = self.schedule.signal_and_noise(t, x)
         if self.prediction == "velocity":
@@ -183,7 +185,7 @@ class UNetPrior(ImagePrior):
         return known(x, output, signal, sigma)
 
     def predict(self, x: Tensor, t: Tensor) -> Tensor:
-        """Return the UNet's own output, in float32 or better; see :meth:`target`."""
+        """Return the UNet's raw output, in float32 or better; see :meth:`target`."""
         patches = F.pixel_unshuffle(x, self.patch) if self.patch > 1 else x
         patches = self.unet(patches.contiguous(memory_format=torch.channels_last), t).sample.to(x.dtype)
         return F.pixel_shuffle(patches, self.patch) if self.patch > 1 else patches

@@ -1,13 +1,13 @@
-r"""RED-diff: one image is optimised, with the prior's opinion at each level of noise as its regularizer.
+r"""RED-diff: optimises one image, with the prior at each level of noise as the regularizer.
 
-The image :math:`\mu` descends, by Adam, on
+Adam minimises, over the image :math:`\mu`,
 
 .. math::
     \lambda_t\, L(g(\mu), y) + w \frac{\sigma_t}{a_t} \big\langle \hat\varepsilon(x_t) - \varepsilon, \mu \big\rangle,
     \qquad x_t = a_t \mu + \sigma_t \varepsilon,
 
-where :math:`\hat\varepsilon`, the noise that the prior predicts, counts as a constant. As it goes with the prior's
-clean image :math:`x_0`, by :math:`x_t = a_t x_0 + \sigma_t \hat\varepsilon`, the second gradient is
+where :math:`\hat\varepsilon`, the noise that the prior predicts, counts as a constant. Because it is related to the
+prior's clean image :math:`x_0` by :math:`x_t = a_t x_0 + \sigma_t \hat\varepsilon`, the gradient of the second term is
 :math:`w (\mu - x_0)`.
 
 References:
@@ -30,16 +30,16 @@ __all__ = ["RedDiff"]
 
 
 class RedDiff(TargetGuidance):
-    r"""Guidance that keeps an image through all steps, and puts new noise on it for each.
+    r"""Guidance that keeps one image through all steps, and adds new noise to it at each step.
 
-    It starts from the prior's clean image of the first step, so sampling may start from a given image, too. In time
-    travel it goes on from where it is.
+    It starts from the prior's clean image of the first step, so sampling may also start from a given image. During time
+    travel, the image continues from where it is.
 
     Arguments:
         surjection, target: As in :class:`~spnn.diffusion.TargetGuidance`; an image that the stop rule leaves alone
-            follows the prior only.
-        rate: Adam's, a pixel's longest move in a step.
-        weight: :math:`w`, of the prior.
+            follows only the prior.
+        rate: Adam's learning rate: about a pixel's longest move in a step.
+        weight: :math:`w`, the weight of the prior.
         **options: See :class:`~spnn.diffusion.TargetGuidance`.
 
     Raises:
@@ -53,12 +53,12 @@ class RedDiff(TargetGuidance):
         if not (0 < rate < math.inf and weight >= 0):
             raise InputError(f"guidance.rate must be positive and guidance.weight at least 0, got {rate} and {weight}.")
         self.rate, self.weight = rate, weight
-        # The source of noise, by which one sampling is told from the next.
+        # The source of noise, which tells one sampling run from the next.
         self.sampling: Callable[[], Tensor] | None = None
 
     @torch.no_grad()
     def guide(self, denoise: Denoiser, x: Tensor, level: Level) -> Denoised:
-        """Return the image after a step of its descent; see :func:`~spnn.diffusion.guidance.guide`."""
+        """Return the image after one step of Adam; see :func:`~spnn.diffusion.guidance.guide`."""
         found = denoise(x)
         if self.sampling is not denoise.noise:
             self.sampling, self.image = denoise.noise, found.mean.float().clone()
@@ -70,6 +70,6 @@ class RedDiff(TargetGuidance):
             self.image.grad.index_add_(0, which, strength * self.gradient(before[which], which))
         self.descent.step()
         self.image.copy_(self.kept_in_range(before, self.image))
-        if level.next_signal == 1:  # the last step: whatever comes next begins anew
+        if level.next_signal == 1:  # the last step: the next call starts from scratch
             self.sampling = None
         return found._replace(mean=self.image.to(x.dtype, copy=True))

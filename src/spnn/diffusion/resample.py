@@ -1,7 +1,7 @@
-r"""Hard data consistency, as in ReSample: the clean image descends until it meets its target, and is noised anew.
+r"""Hard data consistency, as in ReSample: the clean image descends until it meets its target, then gets new noise.
 
-Where a free step would lead to :math:`x_s'`, and the descent to :math:`x_0'`, the next noisy image is drawn from the
-product of :math:`N(x_s', \nu I)` and :math:`N(\sqrt{\bar\alpha_s}\, x_0', (1 - \bar\alpha_s) I)`, with
+If :math:`x_s'` is the result of a step without guidance, and :math:`x_0'` that of the descent, the next noisy image is
+drawn from the product of :math:`N(x_s', \nu I)` and :math:`N(\sqrt{\bar\alpha_s}\, x_0', (1 - \bar\alpha_s) I)`, with
 
 .. math:: \nu = \gamma\, \frac{1 - \bar\alpha_s}{\bar\alpha_t} \Big(1 - \frac{\bar\alpha_t}{\bar\alpha_s}\Big).
 
@@ -22,15 +22,15 @@ __all__ = ["HardConsistency"]
 
 
 class HardConsistency(GradientGuidance):
-    r"""Guidance by a long descent at each step where :math:`\lambda_t > 0`, of images and without a projection.
+    r"""Guidance by a long descent at each step with :math:`\lambda_t > 0`, on images and without a projection.
 
-    The sampler should be deterministic (``sampler=ddim``), so that all noise is that of the product above.
+    The sampler should be deterministic (``sampler=ddim``), so that all noise comes from the product above.
 
     Arguments:
         surjection, target: As in :class:`~spnn.diffusion.TargetGuidance`.
-        resampling: :math:`\gamma`; the larger, the less of the free step is left.
-        **options: See :class:`~spnn.diffusion.GradientGuidance`; ``iterations`` is the longest descent, and ``stop``
-            its tolerance, looked at before each of its steps.
+        resampling: :math:`\gamma`; the larger it is, the less remains of the step without guidance.
+        **options: See :class:`~spnn.diffusion.GradientGuidance`; ``iterations`` limits the length of the descent, and
+            ``stop`` is its tolerance, checked before each of its steps.
 
     Raises:
         InputError: If :math:`\gamma` is negative.
@@ -43,7 +43,8 @@ class HardConsistency(GradientGuidance):
         self.resampling = resampling
 
     def guide(self, denoise: Denoiser, x: Tensor, level: Level) -> Denoised:
-        """Return clean images and noise that make a draw of the product; see :func:`~spnn.diffusion.guidance.guide`."""
+        """Return clean images and noise that together are a draw from the product; see
+        :func:`~spnn.diffusion.guidance.guide`."""
         found, strength = denoise(x), self.schedule(level.t)
         if strength == 0:
             return found
@@ -56,7 +57,7 @@ class HardConsistency(GradientGuidance):
         return Denoised((x0 + share * (moved - x0)).to(x.dtype), noise)
 
     def descended(self, x0: Tensor, strength: float) -> Tensor:
-        """Clean images, each led towards its target until the stop rule leaves it alone."""
+        """Move each clean image towards its target until the stop rule leaves it alone."""
         for _ in range(self.iterations):
             which = self.unmet(x0)
             if len(which) == 0:

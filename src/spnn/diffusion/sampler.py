@@ -10,16 +10,16 @@ with :math:`\sigma^2 = 1 - \bar\alpha_t / \bar\alpha_s` as published, or DDIM's
 :math:`\sigma^2 = \eta^2 \frac{1-\bar\alpha_s}{1-\bar\alpha_t}(1 - \bar\alpha_t/\bar\alpha_s)`. A step back in time
 (``s > t``) only adds noise to :math:`x_0`, and so does each step of a guidance with ``fresh_noise``.
 
-Of second order, a step takes not :math:`x_0` but where it is heading, :math:`x_0 + \delta` with
+A second-order step replaces :math:`x_0` by the point that it is heading for, :math:`x_0 + \delta` with
 
 .. math::
     \delta = \frac{h}{2 h'} (x_0 - x_0'), \qquad h = \lambda_s - \lambda_t, \quad
     \lambda = \log \big(\sqrt{\bar\alpha} \big/ \sqrt{1 - \bar\alpha}\big),
 
-where :math:`x_0'` and :math:`h'` are those of the step before, and the noise
-:math:`\varepsilon - \sqrt{\bar\alpha_t / (1 - \bar\alpha_t)}\, \delta` that belongs to it. That is DPM-Solver++ (2M)
-with :math:`\eta = 0`, and its SDE form with :math:`\eta = 1`. The step to :math:`s = 0`, far longer than the others in
-:math:`\lambda`, is of first order.
+where :math:`x_0'` and :math:`h'` belong to the previous step, and uses the matching noise
+:math:`\varepsilon - \sqrt{\bar\alpha_t / (1 - \bar\alpha_t)}\, \delta`. This is DPM-Solver++ (2M) with
+:math:`\eta = 0`, and its SDE form with :math:`\eta = 1`. The step to :math:`s = 0`, which is far longer than the others
+in :math:`\lambda`, is first order.
 
 References:
     Pseudo-Invertible Neural Networks (Ehrlich, Berman, Shocher, 2026), https://arxiv.org/abs/2602.06042
@@ -49,12 +49,12 @@ Prior = Callable[[Tensor, Tensor], Denoised | Tensor]
 
 
 class ImageNoise:
-    """Standard normal noise from one generator per image: an image does not depend on the batch that it is in.
+    """Standard normal noise from one generator per image, so that an image does not depend on its batch.
 
     Arguments:
-        seeds: One seed per image; drawn on the CPU whatever the device, so that devices agree.
+        seeds: One seed per image; noise is always drawn on the CPU, so that all devices give the same images.
         image_shape: (C, H, W).
-        device: Where the noise is wanted.
+        device: The device on which the noise is needed.
     """
 
     def __init__(self, seeds: Sequence[int], image_shape: Sequence[int], device: torch.device | str = "cpu"):
@@ -62,7 +62,7 @@ class ImageNoise:
         self.image_shape, self.device = tuple(image_shape), device
 
     def __call__(self) -> Tensor:
-        """Draw the next [B, C, H, W]."""
+        """Draw the next noise, [B, C, H, W]."""
         return torch.stack([torch.randn(self.image_shape, generator=g) for g in self.generators]).to(self.device)
 
 
@@ -79,14 +79,14 @@ class Sampler:
 
     Arguments:
         schedule: The noise schedule that the prior was trained with.
-        steps: Levels of noise visited.
+        steps: Number of noise levels to visit.
         eta: None for the published variance, otherwise DDIM's :math:`\eta` (0 is deterministic).
         order: 1, or 2, which needs fewer steps.
         travel_length, travel_repeat: Time travel, see :func:`~spnn.diffusion.schedule.visited_steps`.
         clip: Clip the prior's clean image (not codes) to [-1, 1], and recompute :math:`\varepsilon` to match, before
             guidance.
-        start: Where an image is given to start from (as in SDEdit), the level of noise, 0 to 999, that is put on it;
-            the larger, the less of it stays. None starts from pure noise.
+        start: When starting from a given image (as in SDEdit), the level of noise, 0 to 999, to add to it; the larger,
+            the less of the image is kept. None starts from pure noise.
 
     Raises:
         InputError: If a number is out of range.
@@ -118,17 +118,17 @@ class Sampler:
 
     @property
     def num_steps(self) -> int:
-        """How often the prior is called, time travel included."""
+        """How often the prior is called, including time travel."""
         return len(self.levels())
 
     def evenly_spread(self, count: int) -> list[int]:
-        """Places of ``count`` steps from the first to the last; all places where there are fewer."""
+        """Places of ``count`` steps, evenly spread from the first to the last; all places if there are fewer steps."""
         count = min(count, self.num_steps)
         return [round(place) for place in torch.linspace(0, self.num_steps - 1, count).tolist()]
 
     def level(self, t: int) -> int:
-        """The level of noise of a step of the prior's schedule, 0 (clean) to 999 whatever its length: that of DDPM's
-        schedule, in which guidance, its strength and ``start`` count."""
+        """The level of noise of a step of the prior's schedule, 0 (clean) to 999 regardless of the schedule's length.
+        These are the steps of DDPM's schedule, in which guidance, its strength and ``start`` count."""
         return self.schedule.level(t)
 
     def levels(self) -> list[int]:
@@ -146,15 +146,15 @@ class Sampler:
         """Yield every denoising step; the last one's ``x0`` is the sample.
 
         Arguments:
-            prior: ``(x_t [B, C, H, W], t [B]) -> Denoised``; a tensor is taken for the noise alone.
-            noise: Gives standard normal noise [B, C, H, W]: once for the start, then once a step.
-            guidance: See :mod:`spnn.diffusion.guidance`; None samples freely.
-            image: The clean images to start from, [B, C, H, W], where the sampler has a ``start``.
+            prior: ``(x_t [B, C, H, W], t [B]) -> Denoised``; if it returns a tensor, that is taken as the noise.
+            noise: Gives standard normal noise [B, C, H, W]: called once for the start, then once per step.
+            guidance: See :mod:`spnn.diffusion.guidance`; None samples without guidance.
+            image: The clean images to start from, [B, C, H, W], if the sampler has a ``start``.
 
-        Of a latent prior, noise and ``x0`` are codes.
+        For a latent prior, noise and ``x0`` are codes.
 
         Raises:
-            InputError: If there is a ``start`` and no image, or an image and no ``start``.
+            InputError: If there is a ``start`` but no image, or an image but no ``start``.
         """
         if (image is None) != (self.start is None):
             raise InputError("a sampler that has a `start` needs an image to start from, and one without takes none.")
@@ -168,7 +168,7 @@ class Sampler:
             x = alpha**0.5 * image + (1 - alpha) ** 0.5 * x
         for t, s in zip(self.visited, self.visited[1:], strict=False):
             alpha_s = self.schedule.alpha_bar(s)
-            if s > t:  # back in time, from the x0 of the step before
+            if s > t:  # back in time, from the previous step's x0
                 x, before = alpha_s**0.5 * x0 + (1 - alpha_s) ** 0.5 * noise(), None  # noqa: F821
                 continue
             alpha_t = self.schedule.alpha_bar(t)
@@ -189,7 +189,7 @@ class Sampler:
             x = alpha_s**0.5 * x0 + max(0.0, 1 - alpha_s - variance) ** 0.5 * eps + variance**0.5 * noise()
 
     def denoiser(self, prior: Prior, noise: Callable[[], Tensor], t: int, s: int = -1) -> Denoiser:
-        """The prior at step ``t`` of its schedule, of which step ``s`` is next."""
+        """The prior at step ``t`` of its schedule, with ``s`` as the next step."""
         alpha = self.schedule.alpha_bar(t)
         level = Level(self.level(t), alpha**0.5, (1 - alpha) ** 0.5, self.schedule.alpha_bar(s) ** 0.5)
 
@@ -214,7 +214,7 @@ class Sampler:
         guidance: Guidance | None = None,
         image: Tensor | None = None,
     ) -> Tensor:
-        """Return the samples, [B, C, H, W]; arguments as :meth:`trajectory`."""
+        """Return the samples, [B, C, H, W]; arguments are those of :meth:`trajectory`."""
         for step in self.trajectory(prior, noise, guidance, image):
             x0 = step.x0
         return x0

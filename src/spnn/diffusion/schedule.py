@@ -17,19 +17,19 @@ from spnn.errors import InputError
 __all__ = ["BETAS", "NOISIEST", "NoiseSchedule", "visited_steps"]
 
 BETAS = {"linear": 1.0, "scaled_linear": 0.5}
-"""The power of the variances that is linear in the step, by diffusers' names: DDPM's, latent diffusion's."""
+"""The power of the variances that is linear in the step, by diffusers' name: DDPM's and latent diffusion's."""
 
 NOISIEST = 999
-"""The noisiest level of noise, as guidance counts them: the last step of DDPM's schedule."""
+"""The noisiest level of noise, as guidance counts levels: the last step of DDPM's schedule."""
 
 
 class NoiseSchedule:
-    """A noise schedule by its variances.
+    """A noise schedule, defined by its variances.
 
     Arguments:
         num_steps: Length of the schedule that the prior was trained with.
         beta_start, beta_end: First and last variance.
-        betas: How they go from one to the other, see :data:`BETAS`.
+        betas: How the variances go from one to the other, see :data:`BETAS`.
 
     Raises:
         InputError: If ``betas`` is unknown.
@@ -41,16 +41,16 @@ class NoiseSchedule:
         self.num_steps, power = num_steps, BETAS[betas]
         variances = torch.linspace(beta_start**power, beta_end**power, num_steps, dtype=torch.float64) ** (1 / power)
         self.alphas_cumprod = (1 - variances).cumprod(0)
-        # Square roots of ᾱ and 1 − ᾱ, [T, 2], rooted in double precision; kept on each device that asks for them.
+        # Square roots of ᾱ and 1 − ᾱ, [T, 2], computed in double precision; cached on each device that uses them.
         self.roots = torch.stack((self.alphas_cumprod, 1 - self.alphas_cumprod), dim=1).sqrt().float()
         self._roots: dict[torch.device, Tensor] = {}
 
     def level(self, t: int) -> int:
-        """The level of noise of a step, 0 (clean) to 999 whatever the schedule's length."""
+        """The level of noise of a step, 0 (clean) to 999 regardless of the schedule's length."""
         return round(t * NOISIEST / max(1, self.num_steps - 1))
 
     def step(self, level: int) -> int:
-        """The step whose level of noise is nearest to that."""
+        """The step whose level of noise is nearest to ``level``."""
         return round(level * (self.num_steps - 1) / NOISIEST)
 
     def alpha_bar(self, t: int) -> float:
@@ -63,7 +63,8 @@ class NoiseSchedule:
         return signal * x + sigma * noise
 
     def signal_and_noise(self, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
-        r""":math:`\sqrt{\bar\alpha_t}` and :math:`\sqrt{1-\bar\alpha_t}`, [B, 1, 1, 1], in ``x``'s type and place."""
+        r""":math:`\sqrt{\bar\alpha_t}` and :math:`\sqrt{1-\bar\alpha_t}`, [B, 1, 1, 1], in the type of ``x``, on the
+        device of ``t``."""
         if t.device not in self._roots:
             self._roots[t.device] = self.roots.to(t.device)
         signal, sigma = self._roots[t.device][t.long()].to(x.dtype)[:, :, None, None, None].unbind(1)
@@ -73,11 +74,11 @@ class NoiseSchedule:
 def visited_steps(steps: int, num_steps: int = 1000, travel_length: int = 1, travel_repeat: int = 1) -> list[int]:
     """The steps that sampling visits, from the noisiest to -1, the clean image.
 
-    Without time travel: ``[(steps-1)*num_steps/steps, ..., 0, -1]``. With it, every ``travel_length`` steps the
-    sampler goes back as many, ``travel_repeat - 1`` times, so the list is no longer monotone.
+    Without time travel: ``[(steps-1)*num_steps/steps, ..., 0, -1]``. With it, after every ``travel_length`` steps the
+    sampler goes back that many, ``travel_repeat - 1`` times, so the list is no longer monotone.
 
     Arguments:
-        steps: How many levels of noise are visited, 1 to ``num_steps``.
+        steps: Number of noise levels to visit, 1 to ``num_steps``.
         num_steps: Length of the prior's schedule.
         travel_length, travel_repeat: Time travel as in RePaint.
 

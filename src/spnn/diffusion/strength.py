@@ -1,6 +1,6 @@
 r"""How strongly guidance corrects the predicted clean image at each level of noise: :math:`\lambda_t` in [0, 1].
 
-A strength is any callable ``t -> λ`` of a level of noise, 0 (clean) to 999, whatever the length of the prior's
+A strength is any callable ``t -> λ`` of a level of noise, 0 (clean) to 999, regardless of the length of the prior's
 schedule.
 """
 
@@ -37,9 +37,9 @@ class PiecewiseStrength:
     r"""Constant between levels of noise.
 
     Arguments:
-        levels: Pairs ``(from_t, strength)``: each strength holds from its step up to the next one's.
+        levels: Pairs ``(from_t, strength)``: each strength holds from its own step up to the next pair's.
             ``[(600, 0.5), (0, 1.0)]``, the published choice, is 0.5 for ``t >= 600`` and 1 below;
-            ``[(400, 0.0), (0, 1.0)]`` guides below 400 only.
+            ``[(400, 0.0), (0, 1.0)]`` guides only below 400.
 
     Raises:
         InputError: If no level starts at 0 or a strength is not in [0, 1].
@@ -77,21 +77,21 @@ class LinearStrength:
 
 
 class CosineStrength(LinearStrength):
-    """As :class:`LinearStrength`, but along half a wave of a cosine: flat at both ends."""
+    """As :class:`LinearStrength`, but along half a cosine wave: flat at both ends."""
 
     def progress(self, t: int) -> float:
         return (1 - math.cos(math.pi * super().progress(t))) / 2
 
 
 class NoiseStrength:
-    r"""By the level of noise: :math:`\lambda_t = \big(1 + (\sigma_t / h)^2\big)^{-1}`.
+    r"""Strength by the level of noise: :math:`\lambda_t = \big(1 + (\sigma_t / h)^2\big)^{-1}`.
 
-    :math:`\sigma_t^2 = (1 - \bar\alpha_t) / \bar\alpha_t` is the noise's variance beside a clean image of unit
-    variance. The less of the image can be known, the gentler is the correction.
+    :math:`\sigma_t^2 = (1 - \bar\alpha_t) / \bar\alpha_t` is the noise's variance relative to a clean image of unit
+    variance. The less can be known about the image, the gentler the correction.
 
     Arguments:
-        half: :math:`h`, the deviation of the noise at which :math:`\lambda` is one half.
-        noise_schedule: The prior's; by default DDPM's.
+        half: :math:`h`, the standard deviation of the noise at which :math:`\lambda` is one half.
+        noise_schedule: The prior's schedule; by default DDPM's.
 
     Raises:
         InputError: If ``half`` is not positive.
@@ -108,10 +108,10 @@ class NoiseStrength:
 
 
 class SignalStrength:
-    r"""By the share of the image: :math:`\lambda_t = \sqrt{\bar\alpha_t}`, the rule of FreeDoM's code.
+    r"""Strength by the share of the clean image: :math:`\lambda_t = \sqrt{\bar\alpha_t}`, the rule in FreeDoM's code.
 
     Arguments:
-        noise_schedule: The prior's; by default DDPM's.
+        noise_schedule: The prior's schedule; by default DDPM's.
     """
 
     def __init__(self, noise_schedule: NoiseSchedule | None = None):

@@ -1,12 +1,12 @@
-r"""Guidance by an energy both through the prior and of the clean image: TFG, and Universal Guidance.
+r"""Guidance by an energy, both through the prior and on the clean image: TFG and Universal Guidance.
 
 With :math:`E(x) = L(g(x), y)`, the energy of :class:`~spnn.diffusion.GradientGuidance`, the predicted clean image
 :math:`x_0(x_t)` moves by
 
 .. math:: -\lambda_t\, \rho_t\, \nabla_{x_t} E(x_0(x_t)) \;+\; \Delta,
 
-where :math:`\Delta` is where some steps of gradient descent on :math:`E` lead from :math:`x_0`, less :math:`x_0`. Both
-methods recur at each level of noise: that is the sampler's time travel, ``travel_repeat`` times.
+where :math:`\Delta` is the total move of some steps of gradient descent on :math:`E`, starting from :math:`x_0`. Both
+methods recur at each level of noise; here, this is the sampler's time travel, ``travel_repeat`` times.
 """
 
 import torch
@@ -21,21 +21,22 @@ __all__ = ["TrainingFreeGuidance", "UniversalGuidance"]
 
 
 class TrainingFreeGuidance(TargetGuidance):
-    r"""TFG: guidance of the variance, through the prior, and of the mean, of the clean image, by a smoothed energy.
+    r"""TFG: variance guidance, through the prior, and mean guidance, on the clean image, by a smoothed energy.
 
     The energy is :math:`-\log E_\delta \exp(-E(x + \bar\gamma \sigma_t \delta))` with normal :math:`\delta`, estimated
-    by a few draws, which both parts share. :math:`\rho_t = \rho / \sqrt{\bar\alpha_s}` moves the next noisy image by
-    :math:`\rho`, as of :class:`~spnn.diffusion.PosteriorGuidance`, to which this comes down without the mean's part
-    (FreeDoM); without the other it is :class:`~spnn.diffusion.GradientGuidance` (MPGD). The paper lets both rates grow
-    with :math:`\bar\alpha_t / \bar\alpha_s`, near 1 except in the first steps; here they follow the schedule.
+    from a few draws that both parts share. :math:`\rho_t = \rho / \sqrt{\bar\alpha_s}` moves the next noisy image with
+    rate :math:`\rho`, as in :class:`~spnn.diffusion.PosteriorGuidance`. Without mean guidance, the method reduces to
+    that class (FreeDoM); without variance guidance, to :class:`~spnn.diffusion.GradientGuidance` (MPGD). In the paper,
+    both rates grow with :math:`\bar\alpha_t / \bar\alpha_s`, which is near 1 except in the first steps; here they
+    follow the schedule.
 
     Arguments:
         surjection, target: As in :class:`~spnn.diffusion.TargetGuidance`.
         rate: :math:`\rho`; at 0, nothing is differentiated through the prior.
-        mean_rate: :math:`\mu`, of the descent on the clean image.
+        mean_rate: :math:`\mu`, the rate of the descent on the clean image.
         iterations: Steps of that descent.
-        smoothing: :math:`\bar\gamma`; 0: the energy itself.
-        draws: How many images around each one the smoothed energy looks at.
+        smoothing: :math:`\bar\gamma`; 0: no smoothing.
+        draws: How many images around each one enter the smoothed energy.
         **options: See :class:`~spnn.diffusion.TargetGuidance`.
 
     Raises:
@@ -69,7 +70,7 @@ class TrainingFreeGuidance(TargetGuidance):
             )
         self.rate, self.mean_rate, self.iterations = rate, mean_rate, iterations
         self.smoothing, self.draws = smoothing, draws
-        self.around: list[Tensor] = []  # offsets of the images that the energy looks at in this step
+        self.around: list[Tensor] = []  # offsets of the images that enter the energy in this step
 
     def guide(self, denoise: Denoiser, x: Tensor, level: Level) -> Denoised:
         """Return the clean images moved by both parts; see :func:`~spnn.diffusion.guidance.guide`."""
@@ -103,15 +104,15 @@ class TrainingFreeGuidance(TargetGuidance):
             y = self.surjection(x0 + offset[which])
             pairs = zip(y.split(1), self.wanted(y.detach(), which).split(1), strict=True)
             energies.append(torch.stack([self.readout.energy(*pair) for pair in pairs]))
-        return -torch.stack(energies).neg().logsumexp(0).sum()  # and a constant
+        return -torch.stack(energies).neg().logsumexp(0).sum()  # up to a constant
 
 
 class UniversalGuidance(TrainingFreeGuidance):
-    r"""Universal Guidance: both parts correct the prior's noise, and the clean image with it.
+    r"""Universal Guidance: both parts correct the prior's noise, and the clean image moves with it.
 
     Forward guidance adds :math:`\lambda_t \rho \sigma_t \nabla_{x_t} E` to the noise that the prior predicts, and
-    backward guidance subtracts :math:`\sqrt{\bar\alpha_t} / \sigma_t\, \Delta`; the clean image follows, hence
-    :math:`\rho_t = \rho\, \sigma_t^2 / \sqrt{\bar\alpha_t}`. Arguments are those of :class:`TrainingFreeGuidance`.
+    backward guidance subtracts :math:`\sqrt{\bar\alpha_t} / \sigma_t\, \Delta`. The clean image follows, hence
+    :math:`\rho_t = \rho\, \sigma_t^2 / \sqrt{\bar\alpha_t}`. The arguments are those of :class:`TrainingFreeGuidance`.
 
     References:
         Universal Guidance for Diffusion Models (Bansal et al., 2023), https://arxiv.org/abs/2302.07121
@@ -121,5 +122,5 @@ class UniversalGuidance(TrainingFreeGuidance):
         return self.rate * level.sigma**2 / level.signal
 
     def guide(self, denoise: Denoiser, x: Tensor, level: Level) -> Denoised:
-        """Return the clean images and the noise, both moved; see :func:`~spnn.diffusion.guidance.guide`."""
+        """Return the moved clean images and the moved noise; see :func:`~spnn.diffusion.guidance.guide`."""
         return Denoised.of_mean(x, super().guide(denoise, x, level).mean, level.signal, level.sigma)

@@ -1,4 +1,4 @@
-"""Metrics: of agreement, pseudo-inverses, trajectories, sets of samples, wholeness, restorations."""
+"""Metrics for agreement, pseudo-inverses, trajectories, sets of samples, wholeness and restorations."""
 
 from spnn.metrics.agreement import agreement, agreement_intervals
 from spnn.metrics.bootstrap import mean_interval, ratio_interval

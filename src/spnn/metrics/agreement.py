@@ -1,12 +1,12 @@
 r"""How well sampled images show what was asked for.
 
-With the decoded outputs :math:`p` of a held-out image and :math:`\hat p` of its sample, of logits
-:math:`p = \sigma(g(x))`:
+:math:`p` denotes the decoded outputs of a held-out image (for logits, :math:`p = \sigma(g(x))`), and :math:`\hat p`
+those of its sample:
 
-- *agreement*: how often they say the same, of logits :math:`\hat p > 0.5` and :math:`p > 0.5`;
-- *balanced agreement*: the mean of that over the images that have a label and over those that don't, as rare
-  labels are mostly right by themselves; of classes, over the images of each class;
-- *MAE*: the mean of the readout's error, of logits :math:`|\hat p - p|`.
+- *agreement*: how often the two agree; for logits, whether :math:`\hat p > 0.5` and :math:`p > 0.5` are the same;
+- *balanced agreement*: the mean of the agreement over images that have a label and that over images that don't,
+  because rare labels are mostly right by default; for classes, the mean over the images of each class;
+- *MAE*: the mean of the readout's error; for logits, :math:`|\hat p - p|`.
 
 References:
     Pseudo-Invertible Neural Networks (Ehrlich, Berman, Shocher, 2026), https://arxiv.org/abs/2602.06042 (the first and
@@ -26,18 +26,18 @@ __all__ = ["agreement", "agreement_intervals"]
 def agreement(
     found: Tensor, wanted: Tensor, weights: Tensor | None = None, readout: Readout = LOGITS
 ) -> dict[str, Tensor]:
-    """Compare what samples show with what is wanted.
+    """Compare samples with what is wanted.
 
     Arguments:
-        found: :math:`\\hat p`, decoded outputs, [N, K].
+        found: :math:`\\hat p`, the decoded outputs of samples, [N, K].
         wanted: :math:`p`, [N, K]; or labels.
-        weights: How often each image counts, in each of R resamplings, [R, N]; None: once, in one.
-        readout: What the outputs say, see :mod:`spnn.readout`.
+        weights: How often each image counts in each of R resamplings, [R, N]; None: each counts once.
+        readout: What the outputs mean, see :mod:`spnn.readout`.
 
     Returns:
-        ``agreement``, ``mae`` and, of a readout with groups, ``balanced_agreement``, each [K], or [R, K] with weights.
-        Where no image has a label, or all have it, its balanced agreement is the agreement over the images that
-        there are; of a class that no image has, it is NaN.
+        ``agreement``, ``mae`` and, if the readout has groups, ``balanced_agreement``, each [K], or [R, K] with weights.
+        If no image has a label, or all have it, its balanced agreement is the plain agreement; for a class that no
+        image has, it is NaN.
 
     Raises:
         InputError: If the shapes differ.
@@ -54,7 +54,7 @@ def agreement(
     def mean(values: Tensor, among: Tensor | None = None) -> Tensor:
         among = known if among is None else among & known
         of_all, of_each = (w @ (values * among).double() / (w @ among.double()) for w in (once, weights_))
-        # A resampling without any such image says nothing of them: what all images say, if these have any; else NaN.
+        # If a resampling has no such image, use the mean over all images; NaN if none of them is such an image either.
         return torch.where(of_each.isnan(), of_all, of_each)
 
     metrics = {"agreement": mean(agrees)}
@@ -67,9 +67,9 @@ def agreement(
 def agreement_intervals(
     found: Tensor, wanted: Tensor, *, resamples: int = 1000, readout: Readout = LOGITS
 ) -> dict[str, Tensor]:
-    """What :func:`agreement` returns, [K] each, and for each name ``<name>_interval``, [2]: within it lies the mean
-    over coordinates for the middle 95 % of ``resamples`` sets of as many images, drawn from these with replacement.
-    Images are drawn, not coordinates: those of one image depend on each other.
+    """Return the results of :func:`agreement`, [K] each, and for each name ``<name>_interval``, [2]: the range of the
+    mean over coordinates in the middle 95 % of ``resamples`` sets of equally many images, drawn from the given ones
+    with replacement. Images are resampled, not coordinates, because the coordinates of one image depend on each other.
     """
     metrics = agreement(found, wanted, readout=readout)
     resampled = agreement(found, wanted, resample_weights(len(wanted), resamples), readout)

@@ -1,4 +1,4 @@
-"""Confidence intervals by the bootstrap: how much would a mean differ, had other images been drawn?
+"""Confidence intervals by the bootstrap: how much would a mean differ if other images had been drawn?
 
 References:
     Bootstrap Methods: Another Look at the Jackknife (Efron, 1979), https://doi.org/10.1214/aos/1176344552
@@ -15,7 +15,7 @@ _MIDDLE = ((1 - 0.95) / 2, (1 + 0.95) / 2)
 
 
 def resample_weights(count: int, resamples: int) -> Tensor:
-    """How often each of ``count`` images is drawn, when as many are drawn with replacement: [resamples, count].
+    """How often each of ``count`` images is drawn when ``count`` are drawn with replacement: [resamples, count].
 
     Raises:
         InputError: If there is nothing to draw.
@@ -37,6 +37,6 @@ def mean_interval(values: Tensor, *, resamples: int = 1000) -> Tensor:
 
 
 def ratio_interval(sums: Tensor, counts: Tensor, *, resamples: int = 1000) -> Tensor:
-    """Confidence interval of the mean of several values per image, whose sums and numbers are given, [N] -> [2]."""
+    """Confidence interval of the mean of several values per image, given their sums and counts, [N] -> [2]."""
     weights = resample_weights(len(sums), resamples).to(sums.device)
     return interval((weights @ sums.double()) / (weights @ counts.double()))

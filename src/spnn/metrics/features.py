@@ -1,7 +1,7 @@
-"""Feature networks that others have trained, where their weights are at hand: Inception (FID, KID), AlexNet (LPIPS).
+"""Feature networks trained by others, if their weights are available: Inception (FID, KID), AlexNet (LPIPS).
 
-Weights are taken from the folder where PyTorch keeps downloads; they are fetched only where that is allowed. A network
-that can't be had is None, and one line in the log says why.
+Weights are read from the folder where PyTorch keeps downloads; they are only downloaded if that is allowed. If a
+network isn't available, the result is None, and one line in the log explains why.
 """
 
 import logging
@@ -25,14 +25,14 @@ _PATIENCE = 20  # seconds without a byte before a download is given up
 
 
 def inception(*, download: bool = False) -> nn.Module | None:
-    """Inception's 2048 features of bytes [B, 3, H, W], as FID is defined with."""
+    """The network for Inception's 2048 features of bytes [B, 3, H, W], with which FID is defined."""
     return _load(
         "FID and KID", "weights-inception-2015-12-05*.pth", lambda: FrechetInceptionDistance(2048).inception, download
     )
 
 
 def perceptual(*, download: bool = False) -> LearnedPerceptualImagePatchSimilarity | None:
-    """LPIPS by AlexNet, of images [B, 3, H, W] in [-1, 1]."""
+    """LPIPS with AlexNet, for images [B, 3, H, W] in [-1, 1]."""
     return _load("LPIPS", "alexnet-*.pth", lambda: LearnedPerceptualImagePatchSimilarity("alex"), download)
 
 

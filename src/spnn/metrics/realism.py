@@ -1,9 +1,9 @@
 """How far samples are, as a set, from real images: Fréchet and kernel distances between features.
 
-With the features of Inception they are FID and KID; its weights are not part of this project and may have to be
-downloaded. With the outputs of a run's judge, each over its deviation among real images, they need nothing, but they
-are other numbers on another scale, and have other names: ``judge_frechet`` and ``judge_kernel``. Both Fréchet distances
-are biased upwards for few images: compare them at the same number only.
+With Inception's features they are FID and KID; its weights are not part of this project and may have to be downloaded.
+With the outputs of a run's judge, each divided by its standard deviation among real images, nothing has to be
+downloaded, but the numbers are on a different scale and have different names: ``judge_frechet`` and ``judge_kernel``.
+Both Fréchet distances are biased upwards for few images: only compare them for the same number of images.
 
 References:
     GANs Trained by a Two Time-Scale Update Rule (Heusel et al., 2017), https://arxiv.org/abs/1706.08500 (FID)
@@ -36,8 +36,8 @@ def judge_distances(real: Tensor, sampled: Tensor) -> dict[str, float]:
 
 
 def inception_distances(real: Tensor, sampled: Tensor, *, download: bool = False) -> dict[str, float] | None:
-    """``fid`` and ``kid`` between images [N, C, H, W] and samples [M, C, H, W] in [-1, 1]; None, and a line in the log
-    that says why, where the network can't be loaded.
+    """``fid`` and ``kid`` between images [N, C, H, W] and samples [M, C, H, W] in [-1, 1]; if the network can't be
+    loaded, None, and a line in the log explains why.
 
     Arguments:
         download: Whether to download weights that are not on disk.
@@ -50,7 +50,7 @@ def inception_distances(real: Tensor, sampled: Tensor, *, download: bool = False
 
 
 class _Given(nn.Identity):
-    """In place of a network, where features are computed already."""
+    """Replaces a network when features are already computed."""
 
     num_features: int
 
@@ -60,10 +60,10 @@ def _distances(real: Tensor, sampled: Tensor) -> tuple[float, float]:
     given = _Given()
     given.num_features = real.shape[1]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # that it keeps all features: these are few
+        warnings.simplefilter("ignore", UserWarning)  # it warns that it keeps all features; there are few
         kernel = KernelInceptionDistance(given, subsets=_SUBSETS, subset_size=min(1000, len(real), len(sampled)))
     frechet = FrechetInceptionDistance(given)
-    with torch.random.fork_rng(devices=[]):  # the subsets are drawn; the caller's draws stay as they are
+    with torch.random.fork_rng(devices=[]):  # subsets are random; this keeps the caller's random state
         torch.manual_seed(0)
         for metric in (frechet, kernel):
             metric.update(real, real=True)
@@ -73,7 +73,8 @@ def _distances(real: Tensor, sampled: Tensor) -> tuple[float, float]:
 
 @torch.no_grad()
 def _features(network: nn.Module, images: Tensor, batch_size: int = 32) -> Tensor:
-    """Of images, which are the same real ones for each set of samples: kept as long as these are."""
+    """The features of images. They are cached while the images exist, because every set of samples is compared with the
+    same real images."""
     if images not in _known:
         device, found = working_device(), []
         for some in images.split(batch_size):

@@ -1,4 +1,4 @@
-"""All that one table row says of a set of samples."""
+"""The numbers that a table row shows for a set of samples."""
 
 import math
 from collections.abc import Mapping
@@ -16,9 +16,9 @@ from spnn.settings import working_device
 
 __all__ = ["agreement_with", "constraint_violation", "diversity", "measurement_metrics", "pixel_metrics", "psnr"]
 
-_SSIM_REACH = 5  # pixels around each that its window sees
-_LPIPS_LEAST = 64  # pixels that AlexNet's strides leave something of
-_WINDOW = 16  # images at a time: SSIM takes sixty times the memory of what it compares
+_SSIM_REACH = 5  # how far SSIM's window reaches to each side, in pixels
+_LPIPS_LEAST = 64  # smallest side in pixels that AlexNet's strides can handle
+_WINDOW = 16  # images at a time: SSIM takes sixty times the memory of the images it compares
 
 
 def agreement_with(
@@ -28,15 +28,15 @@ def agreement_with(
     edited: Tensor | None = None,
     readout: Readout = LOGITS,
 ) -> Mapping[str, float]:
-    """Means over coordinates of how samples agree with what is wanted.
+    """How well samples agree with what is wanted, averaged over coordinates.
 
     Arguments:
         y: Outputs of the samples, [N, K].
         wanted: Wanted outputs, [N, K].
         free: Coordinates that don't count, [K].
-        edited: Coordinates that were set by name, [K]; ``edit_success`` is the share of samples in which all of these
+        edited: Coordinates that were set by name, [K]; ``edit_success`` is the share of samples in which all of them
             are as wanted.
-        readout: What the outputs say.
+        readout: What the outputs mean.
     """
     metrics = agreement(readout.decode(y), readout.decode(wanted), readout=readout)
     counts = torch.ones(y.shape[1], dtype=torch.bool) if free is None else ~free
@@ -50,18 +50,18 @@ def agreement_with(
 def measurement_metrics(
     y: Tensor, wanted: Tensor, x: Tensor, clean: Tensor | None, *, download: bool = False
 ) -> Mapping[str, float]:
-    """How samples ``x`` [N, C, H, W], whose outputs are ``y``, meet the measurement and the clean images, if known.
+    """How well samples ``x`` with outputs ``y`` match the measurement and, if they are known, the clean images.
 
     Arguments:
         y: Outputs of the samples, [N, ...].
         wanted: The measurement, [N, ...].
         x: The samples, [N, C, H, W] in [-1, 1].
-        clean: What they should look like, [N, C, H, W]; None if that isn't known.
+        clean: The clean images, [N, C, H, W]; None if they aren't known.
         download: Whether LPIPS may download its network.
 
     Returns:
-        ``gap``, the mean |y - wanted|; and, means over the images, ``psnr`` in dB (at most 120), ``ssim`` and
-        ``lpips``, the latter two where the images are large enough and, for LPIPS, its network can be loaded.
+        ``gap``, the mean |y - wanted|; and, averaged over the images, ``psnr`` in dB (at most 120), ``ssim`` and
+        ``lpips``, the latter two only if the images are large enough and, for LPIPS, if its network can be loaded.
     """
     metrics = {"gap": (y - wanted).abs().mean().item()}
     if clean is None:
@@ -74,7 +74,7 @@ def measurement_metrics(
         of_each["psnr"].append(psnr(some, of))
         if smallest > _SSIM_REACH:
             ssim = structural_similarity_index_measure(some, of, data_range=2.0, reduction="none")
-            assert isinstance(ssim, Tensor)  # a pair only where maps are asked for, too
+            assert isinstance(ssim, Tensor)  # a pair only if maps are also requested
             of_each["ssim"].append(ssim.reshape(-1))
         if lpips is not None:
             lpips.to(device).update(*(images.expand(-1, 3, -1, -1).to(device) for images in (some, of)))
@@ -89,7 +89,7 @@ def psnr(x: Tensor, clean: Tensor) -> Tensor:
 
 
 def pixel_metrics(x: Tensor) -> Mapping[str, float]:
-    """Whether all pixels of images [N, C, H, W] are finite, the largest, and how whole the images are, see
+    """Whether all pixels of images [N, C, H, W] are finite, the largest pixel, and how whole the images are; see
     :mod:`spnn.metrics.wholeness`."""
     low, high = x.aminmax()
     largest = torch.maximum(-low, high).item()
@@ -103,10 +103,10 @@ def pixel_metrics(x: Tensor) -> Mapping[str, float]:
 
 def diversity(samples: Tensor) -> float:
     """The root mean square difference of pixels, averaged over all pairs of samples of one target, then over targets; 0
-    where all samples of a target are the same.
+    if all samples of a target are the same.
 
     Arguments:
-        samples: n samples of each of B targets, [B, n, C, H, W] in [-1, 1], n at least 2.
+        samples: n samples for each of B targets, [B, n, C, H, W] in [-1, 1], with n at least 2.
     """
     if samples.shape[1] < 2:
         raise InputError(f"diversity needs at least two samples of each target, got {samples.shape[1]}.")

@@ -1,7 +1,7 @@
 """Whether samples look like pictures at all: guidance can satisfy every classifier with pictures that are burnt or
 mottled.
 
-Each number means something only beside that of real images. No one of them sees every fault.
+Each number only has a meaning next to that of real images, and none of them detects every fault.
 """
 
 import math
@@ -13,8 +13,8 @@ from torch import Tensor
 
 __all__ = ["Fault", "faults", "fine_energy", "saturated", "verdict"]
 
-_EXTREME = 1 - 1 / 255  # beyond it, a value is 0 or 255 as a byte
-_WINDOW = 16  # images at a time, which what is computed of them takes many times the memory of
+_EXTREME = 1 - 1 / 255  # values beyond this are 0 or 255 as bytes
+_WINDOW = 16  # images at a time, because the computation takes many times their memory
 
 
 def saturated(images: Tensor) -> Tensor:
@@ -23,8 +23,8 @@ def saturated(images: Tensor) -> Tensor:
 
 
 def fine_energy(images: Tensor) -> Tensor:
-    """The power of each image's finest details: the part of its mean square that lies above half of the highest
-    frequency, across or down, [N, C, H, W] -> [N]. Speckle raises it, blur lowers it.
+    """The power of each image's finest details: the part of its mean square above half of the highest frequency, across
+    or down, [N, C, H, W] -> [N]. Speckle raises it, blur lowers it.
     """
     height, width = images.shape[-2:]
     down, across = torch.fft.fftfreq(height).abs(), torch.fft.fftfreq(width).abs()
@@ -35,10 +35,10 @@ def fine_energy(images: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Fault:
-    """What sets a set of samples apart from real images.
+    """One way in which a set of samples differs from real images.
 
     Attributes:
-        text: In words.
+        text: The difference in words.
         broken: Whether it is so large that nobody would take the samples for pictures.
     """
 
@@ -49,14 +49,15 @@ class Fault:
 def faults(
     own: dict[str, float], real: dict[str, float], expected_frechet: float | None = None, *, of: str = "real images"
 ) -> list[Fault]:
-    """What sets a set of samples apart from real images; empty if nothing does.
+    """The ways in which a set of samples differs from real images; empty if there are none.
 
     Arguments:
-        own: Of the samples: ``saturated`` and ``fine_energy``, means over images, and, where there is a judge,
-            ``judge_frechet``.
+        own: ``saturated`` and ``fine_energy`` of the samples, averaged over images, and ``judge_frechet`` if there is a
+            judge.
         real: ``saturated`` and ``fine_energy`` of real images.
-        expected_frechet: What ``judge_frechet`` of as many whole pictures of the same kind would be, if that is known.
-        of: What the real images are called.
+        expected_frechet: The ``judge_frechet`` to expect for equally many whole pictures of the same kind, if that is
+            known.
+        of: The words to use for the real images.
     """
     if not math.isfinite(own["fine_energy"]):
         return [Fault("their pixels are not finite numbers", broken=True)]
@@ -76,7 +77,7 @@ def faults(
 
 
 def verdict(found: Sequence[Fault]) -> str | None:
-    """The faults of some pictures in a sentence; None if there are none."""
+    """The faults of some pictures as a sentence; None if there are none."""
     if not found:
         return None
     texts = "; ".join(fault.text for fault in found)

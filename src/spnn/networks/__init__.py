@@ -1,4 +1,4 @@
-"""Surjective networks: orthogonal mixing, the coupling block, a network from a plan, and the published weights."""
+"""Surjective networks: orthogonal mixing, the coupling block, networks built from a plan, and the published weights."""
 
 from spnn.networks.coupling import SurjectiveCoupling
 from spnn.networks.mixing import MIXINGS

@@ -1,9 +1,9 @@
-"""Convolutions that are evaluated as matrix products where those are faster.
+"""Convolutions that are computed as matrix products where that is faster.
 
-A convolution kernel of a CPU library first reorders the weights, each time. On a map of a few pixels that costs
-more than the arithmetic: a 3x3 convolution of 1024 channels on 2x2 pixels takes several times what reading its weights
-once takes. There the windows are written out as rows and multiplied; a 1x1 convolution is such a product at any size.
-Parameters, results and gradients are those of the base classes. GPU libraries know such kernels themselves.
+The convolution kernels of CPU libraries first reorder the weights, at every call. On a map of a few pixels, this costs
+more than the arithmetic: a 3x3 convolution of 1024 channels on 2x2 pixels takes several times as long as reading its
+weights once. For such maps, the windows are written out as rows and multiplied; a 1x1 convolution is computed this way
+at any size. Parameters, results and gradients are those of the base classes. GPU libraries already have such kernels.
 """
 
 import torch
@@ -63,8 +63,8 @@ def multiply(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if x.device.type != "cpu" or len(rows) > _FEW_ROWS or not weight.is_contiguous():
         y = F.linear(rows, weight, bias)
     else:
-        # The same product the other way round: up to twice as fast where the rows are few. (Only with the weights as
-        # they lie: their transpose there is up to ten times slower.)
+        # The same product the other way round: up to twice as fast with few rows. (Only if the weights are contiguous:
+        # with transposed weights, it is up to ten times slower.)
         columns = rows.contiguous().T
         y = (weight @ columns if bias is None else torch.addmm(bias[:, None], weight, columns)).T
     return y.reshape(*x.shape[:-1], len(weight))

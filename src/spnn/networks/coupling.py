@@ -1,16 +1,16 @@
-r"""One surjective block: mix the channels, keep ``d`` of ``D``, rescaled and shifted by the ones that go.
+r"""One surjective block: mix the channels, keep ``d`` of ``D``, rescaled and shifted depending on the other ones.
 
 .. math::
     u = W\,\mathrm{unshuffle}(x), \quad u = (x_0, x_1), \qquad
     y = x_0 \odot s(x_1) + t(x_1), \quad z = x_1, \qquad s > 0.
 
 Given any ``x_1``, the block is inverted by :math:`x_0 = (y - t(x_1)) / s(x_1)`, :math:`x = W^\top (x_0, x_1)`. The
-bijection keeps ``x_1`` as the latent; the pseudo-inverse chooses :math:`x_1 = r(y)`. As ``r`` is no part of ``g``,
-:math:`g g^\dagger = \mathrm{id}` holds for any ``r``, trained or not.
+bijection keeps ``x_1`` as the latent; the pseudo-inverse chooses :math:`x_1 = r(y)`. Because ``r`` is not part of
+``g``, :math:`g g^\dagger = \mathrm{id}` holds for any ``r``, trained or not.
 
-Mixing, scaling and shifting are computed in the precision of ``W``, at least single (under autocast too), sub-networks
-in that of their weights or autocast's: both directions round a sub-network's answer alike, so in half precision the
-inverse is still the inverse, of a slightly different network.
+Mixing, scaling and shifting are computed in the precision of ``W``, which is at least single, even under autocast;
+sub-networks are computed in the precision of their weights or autocast's. Both directions round a sub-network's output
+in the same way, so in half precision the inverse is still an exact inverse, of a slightly different network.
 """
 
 from collections.abc import Iterator
@@ -38,19 +38,19 @@ class SurjectiveCoupling(Surjection):
         st: Layers of one sub-network that gives both the log-scale and the shift (see :mod:`spnn.networks.layers`).
         s, t: Layers of separate sub-networks for log-scale and shift, instead of ``st``; as published.
         r: Layers of the auxiliary sub-network that chooses the latents of the pseudo-inverse.
-        hidden: The width of free-form layers for those of ``s``, ``t`` and ``r`` that aren't given.
+        hidden: Width of the free-form layers used for any of ``s``, ``t`` and ``r`` that isn't given.
         mixing: Name of the orthogonal mixing, a key of :data:`spnn.networks.mixing.MIXINGS`.
         scale_bound: :math:`s = \exp(b \tanh(\cdot))` with this ``b``: the scale lies in :math:`[e^{-b}, e^b]`.
         shift_bound: :math:`t = b \tanh(\cdot)` with this ``b``. Unbounded shifts make back-projection explode at high
             noise.
-        size: (H, W) of the images, if they always have the same: sub-networks that don't keep the size are then
-            refused at once.
-        checkpoint: Where gradients are needed, compute the activations inside ``s``, ``t`` and ``r`` anew for the
-            backward pass rather than keep them.
+        size: (H, W) of the images, if it is always the same: sub-networks that don't keep the size are then refused
+            when the block is built.
+        checkpoint: If gradients are needed, recompute the activations inside ``s``, ``t`` and ``r`` for the backward
+            pass instead of keeping them.
 
     Raises:
-        InputError: If ``channels`` is not below D, the sub-networks are not given as one of the two forms, or an
-            image of ``size`` can't pass.
+        InputError: If ``channels`` is not below D, the sub-networks are given in neither of the two forms, or they
+            don't fit images of ``size``.
     """
 
     num_latents = 1
@@ -124,7 +124,7 @@ class SurjectiveCoupling(Surjection):
         return self._invert(y, *z)[0]
 
     def invert_with_log_det(self, y: Tensor, z: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return that, and the sum of the negative log-scales, [B]: all else is orthogonal, or a shift."""
+        """Return that ``x``, and the sum of the negative log-scales, [B]; all other parts are orthogonal or shifts."""
         x, log_scale = self._invert(y, *z)
         return x, -log_scale.flatten(1).sum(1)
 
@@ -135,7 +135,7 @@ class SurjectiveCoupling(Surjection):
         return F.pixel_shuffle(x, self.unshuffle) if self.unshuffle > 1 else x, log_scale
 
     def complete_pinv(self, y: Tensor) -> Completion:
-        """Return ``(y, [r(y)])``: the sub-network ``r`` alone, no mixing, scale or shift."""
+        """Return ``(y, [r(y)])``: this only needs the sub-network ``r``, no mixing, scale or shift."""
         return Completion(y, [self._run(self.r, y).tanh()])
 
     def _log_scale_and_shift(self, x1: Tensor) -> tuple[Tensor, Tensor]:

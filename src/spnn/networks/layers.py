@@ -7,8 +7,8 @@
 ``shuffle 4``             pixel shuffle: a 16th of the channels, 4 times the height and width
 ========================  ==========================================================
 
-A ReLU follows every convolution but the last, which has no number: its width is what the place in the network asks
-for. It starts at zero, so that a new network starts as a simple map.
+A ReLU follows every convolution except the last one. The last one has no number, because its width depends on its
+place in the network; its weights start at zero, so that a new network starts as a simple map.
 """
 
 import re
@@ -34,8 +34,8 @@ class SubNetwork(nn.Sequential):
         out_channels: Channels of the output.
 
     Raises:
-        InputError: If a layer can't be read, if a width is missing before the last layer or given for it, or if a
-            pixel shuffle doesn't divide the channels.
+        InputError: If a layer can't be read, if the last layer has a width or an earlier one has none, or if a pixel
+            shuffle doesn't divide the channels.
     """
 
     def __init__(self, text: str, in_channels: int, out_channels: int):
@@ -87,7 +87,7 @@ class SubNetwork(nn.Sequential):
         return height, width
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute in the sub-network's precision (or autocast's), answer in that of ``x``."""
+        """Compute in the sub-network's precision (or autocast's), and return the result in that of ``x``."""
         return super().forward(x.to(self.last.weight.dtype)).to(x.dtype)
 
 
@@ -95,9 +95,9 @@ def free_form(hidden: int, in_channels: int, size: tuple[int, int] | None) -> st
     """The layers of the published code for a block of any shape ("DIY" blocks).
 
     Arguments:
-        hidden: The least width of a hidden layer; at most 1024 channels are used, and 2048 after a stride.
+        hidden: The smallest width of a hidden layer; at most 1024 channels are used, or 2048 after a stride.
         in_channels: Channels of the sub-network's input.
-        size: Its height and width, None if they are not known.
+        size: Height and width of the input, None if they are not known.
     """
     narrow = min(max(hidden, in_channels), 1024)
     wide = min(2 * narrow, 2048)

@@ -1,11 +1,11 @@
 r"""Orthogonal channel mixing, :math:`u = W x`: a 1x1 convolution whose inverse is its transpose.
 
-``W`` is a function of an unconstrained parameter, and that function is far dearer than its application (a linear
-solve of the size of the channels). So ``W`` is computed once per weight update in training and once per model in
-inference, whoever asks: :class:`~spnn.derived.Derived` remembers it until the parameter changes.
+``W`` is a function of an unconstrained parameter, and computing it (a linear solve of the size of the channels) is far
+more expensive than applying it. So ``W`` is computed once per weight update in training and once per model in
+inference: :class:`~spnn.derived.Derived` caches it until the parameter changes.
 
 (:func:`torch.nn.utils.parametrizations.orthogonal` computes ``W`` at each access outside a ``cached()`` block, keeps a
-second matrix beside the parameter, and can't hold a product of a few reflections.)
+second matrix besides the parameter, and can't represent a product of a few reflections.)
 """
 
 from abc import ABC, abstractmethod
@@ -32,10 +32,10 @@ __all__ = [
 
 
 class OrthogonalMixing(nn.Module, ABC):
-    """An orthogonal 1x1 convolution. Subclasses say how ``W`` follows from ``self.parameter``.
+    """An orthogonal 1x1 convolution. Subclasses define how ``W`` follows from ``self.parameter``.
 
-    All uses of ``W`` between two weight updates share one graph (but for :class:`CayleyMixing`, which needs none):
-    losses that are to be differentiated go backward together, or each before the next one's forward pass.
+    All uses of ``W`` between two weight updates share one graph (except in :class:`CayleyMixing`, which needs none). So
+    losses must be differentiated either together, or each before the next one's forward pass.
     """
 
     def __init__(self, parameter: Tensor):
@@ -45,18 +45,18 @@ class OrthogonalMixing(nn.Module, ABC):
 
     @abstractmethod
     def compute_weight(self, parameter: Tensor) -> Tensor:
-        """Compute ``W``, [D, D], from the parameter (at least in single precision)."""
+        """Compute ``W``, [D, D], from the parameter (in single precision or better)."""
 
     @property
     def weight(self) -> Tensor:
-        """The orthogonal matrix ``W``, [D, D], at least in single precision."""
+        """The orthogonal matrix ``W``, [D, D], in single precision or better."""
         with_graph = torch.is_grad_enabled() and self.parameter.requires_grad
         return self._derived(lambda: self._compute(with_graph), [self.parameter], with_graph)
 
     def _compute(self, with_graph: bool) -> Tensor:
         weight = self.compute_weight(self.parameter.to(torch.promote_types(self.parameter.dtype, torch.float32)))
         if with_graph:
-            # A backward pass frees the graph that W belongs to: the next step needs a new one even where the
+            # A backward pass frees the graph that W belongs to, so the next step needs a new one even if the
             # parameter has not changed (gradient accumulation).
             weight.register_hook(lambda _: self._derived.forget())
         return weight
@@ -71,7 +71,7 @@ class OrthogonalMixing(nn.Module, ABC):
 
     @staticmethod
     def _convolve(x: Tensor, weight: Tensor) -> Tensor:
-        # Never in half precision: W^T W = I is what makes the network invertible, and it costs next to nothing.
+        # Never in half precision: the network is only invertible if W^T W = I, and the precision costs next to nothing.
         with torch.autocast(x.device.type, enabled=False):
             return mix_channels(x.to(weight.dtype), weight)
 
@@ -79,9 +79,9 @@ class OrthogonalMixing(nn.Module, ABC):
 class CayleyMixing(OrthogonalMixing):
     r"""Cayley transform: :math:`W = (I + A)^{-1}(I - A) = 2 (I + A)^{-1} - I` with :math:`A = B - B^\top`.
 
-    No gradient passes through the matrix inversion. As :math:`dW = -\tfrac12 (W + I)\, dA\, (W + I)`, a gradient
-    :math:`g` with respect to :math:`y = W x` makes :math:`-\tfrac12 (g + W^\top g)(x + y)^\top` that with respect to
-    :math:`A`: one product of what is there already, as a linear layer's weights need.
+    No gradient passes through the matrix inversion. Because :math:`dW = -\tfrac12 (W + I)\, dA\, (W + I)`, a gradient
+    :math:`g` with respect to :math:`y = W x` becomes :math:`-\tfrac12 (g + W^\top g)(x + y)^\top` with respect to
+    :math:`A`: one product of tensors that are already there, as for a linear layer's weights.
 
     Arguments:
         channels: D.
@@ -110,7 +110,7 @@ class CayleyMixing(OrthogonalMixing):
 
 
 class _CayleyProduct(torch.autograd.Function):
-    """``x W^T``, or ``x W`` if transposed, of rows ``x`` [..., D]."""
+    """``x W^T``, or ``x W`` if transposed, for rows ``x`` [..., D]."""
 
     @staticmethod
     def forward(x: Tensor, parameter: Tensor, weight: Tensor, transpose: bool) -> Tensor:
@@ -134,7 +134,7 @@ class _CayleyProduct(torch.autograd.Function):
 
 
 class ExponentialMixing(OrthogonalMixing):
-    r"""Matrix exponential: :math:`W = e^A` with :math:`A = B - B^\top`. Reaches every rotation, and costs most.
+    r"""Matrix exponential: :math:`W = e^A` with :math:`A = B - B^\top`. Reaches every rotation, but costs the most.
 
     Arguments:
         channels: D.
@@ -145,7 +145,8 @@ class ExponentialMixing(OrthogonalMixing):
 
     def compute_weight(self, parameter: Tensor) -> Tensor:
         weight = torch.linalg.matrix_exp(parameter - parameter.T)
-        # Squaring magnifies rounding (1e-4 at 3072 channels): one Newton-Schulz step to the nearest orthogonal matrix.
+        # Squaring magnifies rounding (1e-4 at 3072 channels), so take one Newton-Schulz step to the nearest orthogonal
+        # matrix.
         return 1.5 * weight - 0.5 * weight @ (weight.T @ weight)
 
 
@@ -183,7 +184,7 @@ class IdentityMixing(nn.Module):
 
 
 def _skew_parameter(channels: int) -> Tensor:
-    # Entries of deviation 1/sqrt(D) give a W well away from the identity, whatever the number of channels.
+    # Entries with deviation 1/sqrt(D) give a W far from the identity for any number of channels.
     return torch.randn(channels, channels) / channels**0.5
 
 

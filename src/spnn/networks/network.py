@@ -1,4 +1,4 @@
-"""SPNN: surjective coupling blocks in a row, from an image to a vector of outputs, built from a plan."""
+"""SPNN: a sequence of surjective coupling blocks from an image to a vector of outputs, built from a plan."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -27,23 +27,23 @@ class SPNN(
 ):
     """A surjective pseudo-invertible network, [B, C, H, W] -> [B, K].
 
-    ``save_pretrained(folder)`` writes a folder of ``model.safetensors`` and ``config.json``, ``push_to_hub(repo)``
-    publishes it, and :meth:`from_pretrained` builds the network again from either.
+    ``save_pretrained(folder)`` writes ``model.safetensors`` and ``config.json`` to a folder, ``push_to_hub(repo)``
+    publishes them, and :meth:`from_pretrained` rebuilds the network from either.
 
     Arguments:
         image_shape: (C, H, W) of the images.
         plan: One mapping per block, outermost first: the arguments of
-            :class:`~spnn.networks.coupling.SurjectiveCoupling` but ``in_channels`` and ``size``. The last block's
+            :class:`~spnn.networks.coupling.SurjectiveCoupling` except ``in_channels`` and ``size``. The last block's
             ``channels`` is K; it must leave one pixel, or ``grid``.
-        outputs: K, where the last block of the plan doesn't say ``channels``.
-        grid: (rows, columns) that the plan leaves, or their one number, for outputs that are maps: the K outputs are
-            ``K / (rows columns)`` maps, one after the other, row by row.
-        names: What the outputs are called, as ``config.json`` will say; none if that isn't known.
+        outputs: K, if the last block of the plan doesn't give ``channels``.
+        grid: For outputs that are maps, the (rows, columns) that the plan leaves, or one number for both. The K outputs
+            are ``K / (rows columns)`` maps, one after the other, row by row.
+        names: Names of the outputs, which are written to ``config.json``; empty if they aren't known.
         **defaults: Arguments for every block whose plan doesn't give them (``mixing``, ``hidden``, ...).
 
     Raises:
-        InputError: If the plan doesn't fit the image or doesn't end at 1x1; the message names the block. Later, if
-            images or logits have other shapes than these.
+        InputError: If the plan doesn't fit the image or doesn't end at 1x1 (or ``grid``); the message names the block.
+            Later, if images or logits have a different shape.
 
     Examples:
         >>> import torch
@@ -57,7 +57,7 @@ class SPNN(
     _hub_mixin_config: dict[str, Any]
 
     keywords_of = SurjectiveCoupling
-    """What other arguments are handed to, for their names to be checked with the config."""
+    """The class that other arguments are passed to; their names are checked against it with the config."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class SPNN(
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What the K outputs are called; empty if that isn't known."""
+        """The names of the K outputs; empty if they aren't known."""
         return tuple(self._hub_mixin_config.get("names", ()))
 
     @names.setter
@@ -115,16 +115,17 @@ class SPNN(
     @classmethod
     def from_published(cls, source: str | Path | Mapping[str, Tensor]) -> "SPNN":
         """Build the network of a published state dict and load its weights; the plan is inferred from the tensors. The
-        outputs' names are those of a ``config.json`` beside the file; else CelebA's, where there are as many.
+        outputs' names come from a ``config.json`` beside the file; without one, they are CelebA's if the number of
+        outputs matches.
 
         Arguments:
-            source: A file saved by ``torch.save``, a state dict, or a repository of the hub, ``"yamitehr/SPNN"`` (a
+            source: A file saved by ``torch.save``, a state dict, or a repository on the hub, ``"yamitehr/SPNN"`` (a
                 file in it: ``"yamitehr/SPNN/spnn_celebahq_256.pth"``).
 
         Raises:
             InputError: See :func:`~spnn.networks.published.read_published`.
         """
-        from spnn.data import CELEBA_ATTRIBUTES  # here, for networks need no Lightning
+        from spnn.data import CELEBA_ATTRIBUTES  # imported here, because networks don't need Lightning
 
         arguments, state, names = read_published(source)
         with clear_errors("the state dict" if isinstance(source, Mapping) else source):
@@ -133,14 +134,14 @@ class SPNN(
             network.names = names or (CELEBA_ATTRIBUTES if network.num_outputs == len(CELEBA_ATTRIBUTES) else ())
         return network.eval()
 
-    # The hub's class names its options one by one.
+    # The hub's class lists its options one by one.
     @classmethod
     def from_pretrained(cls, folder_or_repository: str | Path, **options: Any) -> "SPNN":  # type: ignore[override]
         """Build the network that ``save_pretrained`` wrote or ``push_to_hub`` published, and load its weights.
 
         Arguments:
-            folder_or_repository: The folder, or a repository of the hub, ``owner/name``.
-            **options: ``revision``, ``token``, ``cache_dir``, ``local_files_only``, ``force_download``, see
+            folder_or_repository: The folder, or a repository on the hub, ``owner/name``.
+            **options: ``revision``, ``token``, ``cache_dir``, ``local_files_only``, ``force_download``; see
                 :class:`huggingface_hub.ModelHubMixin`.
 
         Raises:
@@ -172,7 +173,7 @@ class SPNN(
 
 
 class _Flat(Bijection):
-    """From maps to vectors, [B, C, H, W] -> [B, C H W]."""
+    """Flatten maps to vectors, [B, C, H, W] -> [B, C H W]."""
 
     def __init__(self, *shape: int):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Files of weights from a folder or from the hub, and one clear error for all that can be wrong with them."""
+"""Files of weights from a folder or from the hub, and one clear error for everything that can be wrong with them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,10 +17,10 @@ __all__ = ["clear_errors", "find_file", "read_safetensors"]
 
 @contextmanager
 def clear_errors(source: object, what: str = "a network") -> Iterator[None]:
-    """Turn whatever goes wrong inside, where libraries read files or ask the hub, into an error that names ``source``.
+    """Turn any error inside the block, where libraries read files or ask the hub, into one that names ``source``.
 
     Raises:
-        InputError: Then.
+        InputError: If anything inside the block fails.
     """
     try:
         yield
@@ -31,7 +31,7 @@ def clear_errors(source: object, what: str = "a network") -> Iterator[None]:
 
 
 def find_file(folder_or_repository: str | Path, name: str, **options: Any) -> Path:
-    """The path of a file in a folder; or in a repository of the hub, downloaded if it is not in the hub's cache.
+    """The path of a file in a folder or in a repository on the hub; downloaded if it is not in the hub's cache.
 
     Arguments:
         folder_or_repository: A folder, or ``owner/name``.
@@ -44,5 +44,5 @@ def find_file(folder_or_repository: str | Path, name: str, **options: Any) -> Pa
 
 
 def read_safetensors(folder_or_repository: str | Path, **options: Any) -> dict[str, Tensor]:
-    """The tensors that ``save_pretrained`` wrote; arguments as :func:`find_file`."""
+    """The tensors that ``save_pretrained`` wrote; arguments are those of :func:`find_file`."""
     return load_file(find_file(folder_or_repository, SAFETENSORS_SINGLE_FILE, **options))

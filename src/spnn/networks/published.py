@@ -1,9 +1,9 @@
 """Read the published weights: state dicts with keys such as ``pinn.blocks.1.s.net.0.weight``.
 
-The architecture is not stored beside them; it follows from the tensors. Blocks of the published code count their
-pixel-unshuffles too, ``mix`` holds the Cayley (``A_unconstrained``) or Householder (``V``) parameter, and sub-networks
-count their activations. Their Cayley transform adds 1e-6 to the diagonal; ours is exactly orthogonal, and agrees to
-that.
+The architecture is not stored with the weights, so it is inferred from the tensors. In the published code, the
+numbering of blocks includes the pixel-unshuffles, ``mix`` holds the Cayley (``A_unconstrained``) or Householder
+(``V``) parameter, and the numbering of layers in a sub-network includes the activations. The published Cayley transform
+adds 1e-6 to the diagonal; ours is exactly orthogonal, and agrees with it to that precision.
 """
 
 import json
@@ -25,7 +25,7 @@ __all__ = ["read_published"]
 _KEY = re.compile(r"(?:module\.)?pinn\.blocks\.(\d+)\.(?:([str])\.net\.(\d+)\.(weight|bias)|mix\.(A_unconstrained|V))")
 _MIXING = {"A_unconstrained": "cayley", "V": "householder"}
 _RELEASED_FILE = "spnn_celebahq_256.pth"
-# Where these have strides, no tensor's shape says so.
+# Sub-networks whose strides can't be inferred from the tensors' shapes.
 _SHUFFLING = (
     "shuffle 4, conv3 32, conv3 128, conv3/2 256, conv3 512, conv3/2 512, conv3",
     "shuffle 8, conv3 128, conv3 256, conv3/2 512, conv3 512, conv3/2 1024, conv3/2",
@@ -33,12 +33,12 @@ _SHUFFLING = (
 
 
 def read_published(source: str | Path | Mapping[str, Tensor]) -> tuple[dict, dict[str, Tensor], list[str]]:
-    """Return the arguments that build the network of a published state dict, the state dict in our names, and what its
-    outputs are called, if a ``config.json`` beside it says so under ``names``.
+    """Return the arguments that build the network of a published state dict, the state dict with our names, and the
+    names of the outputs, if a ``config.json`` beside the file gives them as ``names``.
 
     Arguments:
-        source: A file saved by ``torch.save``; the state dict itself; or a repository of the hub, ``owner/name`` or
-            ``owner/name/file.pth``. Files are loaded with ``weights_only``, never as arbitrary pickles; keys may carry
+        source: A file saved by ``torch.save``; the state dict itself; or a repository on the hub, ``owner/name`` or
+            ``owner/name/file.pth``. Files are loaded with ``weights_only``, never as arbitrary pickles; keys may have
             the prefix ``module.``.
 
     Raises:
@@ -89,7 +89,7 @@ def read_published(source: str | Path | Mapping[str, Tensor]) -> tuple[dict, dic
 
 
 def _locate(source: str | Path) -> Path:
-    """The file that ``source`` names; downloaded if it is a repository of the hub and no file here."""
+    """The file that ``source`` names; downloaded if ``source`` is a repository on the hub and not a local file."""
     parts = Path(source).parts
     named = Path(source).suffix in (".pth", ".pt", ".ckpt", ".bin")
     if Path(source).is_file() or len(parts) != (3 if named else 2):
@@ -100,7 +100,7 @@ def _locate(source: str | Path) -> Path:
 
 
 def _layers(part: str, block: Mapping[str, Tensor]) -> list[tuple[int, Tensor]]:
-    """The weights of a sub-network's convolutions, each with its place among the layers."""
+    """The weights of a sub-network's convolutions, each with its position among the layers."""
     found = {name.split(".")[1]: w for name, w in block.items() if re.fullmatch(rf"{part}\.\d+\.weight", name)}
     if not found:
         raise KeyError(part)
@@ -108,9 +108,9 @@ def _layers(part: str, block: Mapping[str, Tensor]) -> list[tuple[int, Tensor]]:
 
 
 def _text(part: str, layers: list[tuple[int, Tensor]], in_channels: int) -> str:
-    """Write a sub-network's layers as :mod:`spnn.networks.layers` reads them."""
+    """Write a sub-network's layers in the form that :mod:`spnn.networks.layers` reads."""
     shapes = [tuple(weight.shape) for _, weight in layers]
-    shuffled = layers[0][0]  # 1 after a pixel shuffle, else 0
+    shuffled = layers[0][0]  # 1 after a pixel shuffle, otherwise 0
     if [place for place, _ in layers] != list(range(shuffled, shuffled + 2 * len(layers), 2)) or shuffled > 1:
         raise InputError(f"the sub-network {part!r} has layers of an unknown kind between {[p for p, _ in layers]}.")
     words = [f"up {shape[1]}" if shape[2] == 4 else f"conv{shape[2]} {shape[0]}" for shape in shapes]
@@ -123,7 +123,7 @@ def _text(part: str, layers: list[tuple[int, Tensor]], in_channels: int) -> str:
                 return known
         raise InputError(f"the strides of the sub-network {part!r} ({text}) are not known.")
     if up := [shape[0] for shape in shapes if shape[2] == 4]:
-        # An upsampling undoes the one stride, which is where the width first rises to the upsampling's input.
+        # An upsampling undoes the only stride, which is where the width first rises to that of the upsampling's input.
         strided = next((j for j, (rows, columns, *_) in enumerate(shapes) if rows == up[0] != columns), None)
         if strided is None:
             raise InputError(f"the sub-network {part!r} upsamples, but nothing in it strides.")

@@ -1,4 +1,4 @@
-"""Known degradations of images, linear and not, and changes of coordinates to compose them with."""
+"""Known degradations of images, linear and non-linear, and changes of coordinates to compose them with."""
 
 from spnn.operators.camera import seen_through
 from spnn.operators.clipping import Clipping

@@ -1,4 +1,4 @@
-"""Overexposure: what is too bright or too dark for a sensor is cut off."""
+"""Overexposure: values that are too bright or too dark for a sensor are cut off."""
 
 from collections.abc import Sequence
 
@@ -12,14 +12,14 @@ __all__ = ["Clipping"]
 
 
 class Clipping(Surjection):
-    r"""Clip an image of higher contrast, :math:`g(x) = \mathrm{clip}(\alpha x, -1, 1)`, [B, C, H, W] to the same.
+    r"""Raise an image's contrast and clip it, :math:`g(x) = \mathrm{clip}(\alpha x, -1, 1)`, [B, C, H, W] to the same.
 
-    The latents are what was cut off, :math:`\alpha x - g(x)`; they count only where ``y`` is black or white.
+    The latents are the parts that were cut off, :math:`\alpha x - g(x)`; they count only where ``y`` is black or white.
     Back-projection is the orthogonal projection on :math:`\{g = y\}`, or a part of the way there.
 
     Arguments:
         image_shape: (C, H, W) of the images.
-        factor: :math:`\alpha`, above 1; 2 is that of the reconstruction of high dynamic range in DAPS.
+        factor: :math:`\alpha`, above 1; DAPS uses 2 for the reconstruction of high dynamic range.
 
     Raises:
         InputError: If the factor is not above 1.

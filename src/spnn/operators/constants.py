@@ -1,4 +1,4 @@
-"""Constants of operators, exact in every precision."""
+"""Constants of operators, exact in any precision."""
 
 import torch
 from torch import Tensor
@@ -7,8 +7,8 @@ __all__ = ["Exact"]
 
 
 class Exact:
-    """Constants in double precision, in the type and the place of what they meet. They are no buffer: Apple's GPUs
-    hold no doubles."""
+    """Constants kept in double precision and converted to the type and device of the tensors they are used with. They
+    are not a buffer, because Apple's GPUs don't support doubles."""
 
     def __init__(self, values: Tensor):
         self.values = values.detach().double().cpu()

@@ -1,4 +1,4 @@
-"""Any linear physics of the library deepinv as a surjection (``pip install 'spnn[deepinv]'``)."""
+"""Any linear physics from the deepinv library as a surjection (``pip install 'spnn[deepinv]'``)."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,11 +16,11 @@ __all__ = ["DeepinvOperator"]
 class DeepinvOperator(LinearOperator):
     r"""``physics.A`` and ``physics.A_dagger`` as a linear operator.
 
-    Where deepinv has no closed form, the pseudo-inverse comes from an iterative solver, and is as exact as that. By
-    default it is LSQR, to a relative 1e-7; deepinv's own default, CG, stops at an absolute residual, near 1e-5.
+    If deepinv has no closed form, the pseudo-inverse comes from an iterative solver and is only as exact as that. By
+    default this is LSQR, to a relative 1e-7; deepinv's own default, CG, stops at an absolute residual near 1e-5.
 
     Arguments:
-        physics: A :class:`deepinv.physics.LinearPhysics`; its noise is left out.
+        physics: A :class:`deepinv.physics.LinearPhysics`; its noise is ignored.
         image_shape: (C, H, W) of the images.
         **solver: Arguments of ``physics.A_dagger``: ``solver``, ``max_iter``, ``tol``.
     """

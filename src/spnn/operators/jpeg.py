@@ -32,24 +32,24 @@ _CHROMA = (
     *((99,) * 8,) * 4,
 )
 _COLOURS = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))  # Y, Cb and Cr
-_ROUNDING = 1e-3  # of a step: coefficients this near to the next whole number could become that by rounding
+_ROUNDING = 1e-3  # share of a step: coefficients this near the boundary could be rounded to the next whole number
 
 
 class JPEG(Surjection):
-    r"""The quantised coefficients of an image's cosine transform in blocks of 8x8 pixels, [B, C, H, W] -> [B, n], whole
-    numbers.
+    r"""The quantised coefficients of an image's cosine transform in blocks of 8x8 pixels, [B, C, H, W] -> [B, n]. They
+    are whole numbers.
 
-    The latents are what rounding took off each coefficient, and the fine detail of colour that subsampling took off.
-    The pseudo-inverse is a JPEG decoder. Back-projection sets the whole numbers and keeps the rest, as DDRM does for
-    JPEG. As rounding is flat, gradients are those without it ("straight through").
+    The latents are the parts that rounding removed from the coefficients, and the fine colour detail that subsampling
+    removed. The pseudo-inverse is a JPEG decoder. Back-projection sets the whole numbers and keeps the rest, as DDRM
+    does for JPEG. Because rounding is flat, gradients ignore it ("straight through").
 
     Arguments:
-        image_shape: (C, H, W) of the images, of one channel or red, green and blue.
-        quality: 1 to 100, as of libjpeg.
-        subsampling: Whether the colour of 2x2 pixels is averaged (4:2:0).
+        image_shape: (C, H, W) of the images, with one channel, or three for red, green and blue.
+        quality: 1 to 100, as in libjpeg.
+        subsampling: Whether colour is averaged over 2x2 pixels (4:2:0).
 
     Raises:
-        InputError: If the sides are no multiples of 8 (16 with subsampling), there are not 1 or 3 channels, or the
+        InputError: If a side is not a multiple of 8 (16 with subsampling), there are not 1 or 3 channels, or the
             quality is out of range.
 
     References:
@@ -124,13 +124,13 @@ class JPEG(Surjection):
 
     @staticmethod
     def _blocks(plane: Tensor) -> Tensor:
-        """The blocks of planes [B, C, H, W], [B, C * H/8 * W/8, 64]."""
+        """Split planes [B, C, H, W] into blocks, [B, C * H/8 * W/8, 64]."""
         blocks = plane.unflatten(2, (-1, _BLOCK)).unflatten(4, (-1, _BLOCK))  # B, C, H/8, 8, W/8, 8
         return blocks.transpose(3, 4).flatten(4).flatten(1, 3)
 
     @staticmethod
     def _pixels(blocks: Tensor, shape: Sequence[int]) -> Tensor:
-        """The planes of blocks: the inverse of :meth:`_blocks`."""
+        """Join blocks to planes: the inverse of :meth:`_blocks`."""
         channels, height, width = shape
         grid = (channels, height // _BLOCK, width // _BLOCK)
         return blocks.unflatten(2, (_BLOCK, _BLOCK)).unflatten(1, grid).transpose(3, 4).flatten(4, 5).flatten(2, 3)

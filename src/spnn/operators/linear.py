@@ -1,8 +1,8 @@
-r"""Linear operators, :math:`g = A`, whose pseudo-inverse is Moore and Penrose's.
+r"""Linear operators, :math:`g = A`, with the Moore-Penrose pseudo-inverse.
 
-The completion is :math:`G(x) = (A x,\; x - A^\dagger A x)`: what is seen, and the part of ``x`` that lies in the null
-space, as an image. The latents of :math:`G(0)` are zero, so Definition 4.2 gives the ``x`` without a part in the null
-space, :math:`A^\dagger y`. Back-projection is DDNM's step in the range, :math:`x + \lambda A^\dagger (y - A x)`.
+The completion is :math:`G(x) = (A x,\; x - A^\dagger A x)`: the measurement, and the part of ``x`` that lies in the
+null space, as an image. The latents of :math:`G(0)` are zero, so Definition 4.2 gives the ``x`` that has no part in the
+null space, :math:`A^\dagger y`. Back-projection is DDNM's step in the range, :math:`x + \lambda A^\dagger (y - A x)`.
 
 References:
     Zero-Shot Image Restoration Using Denoising Diffusion Null-Space Model (Wang, Yu, Zhang, 2023),
@@ -24,7 +24,7 @@ __all__ = ["AveragePool", "Blur", "Grayscale", "Inpainting", "LinearOperator", "
 
 
 class LinearOperator(Surjection):
-    """Base of the linear operators, [B, C, H, W] -> [B, ...]. A subclass implements :meth:`forward` and :meth:`pinv`.
+    """Base of linear operators, [B, C, H, W] -> [B, ...]. A subclass implements :meth:`forward` and :meth:`pinv`.
 
     Arguments:
         image_shape: (C, H, W) of the images.
@@ -62,7 +62,7 @@ class LinearOperator(Surjection):
         return self.pinv(y) + z[0]
 
     def invert_with_log_det(self, y: Tensor, z: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Return that, and 0: volumes are stretched alike everywhere."""
+        """Return that image, and 0: volumes are stretched by the same factor everywhere."""
         return self.invert(y, z), y.new_zeros(len(y))
 
     def nearest_latents(self, z: list[Tensor]) -> list[Tensor]:
@@ -76,7 +76,7 @@ class LinearOperator(Surjection):
     def _nlbp(self, x: Tensor, here: Completion, there: Completion, strength: float | Tensor) -> Tensor:
         return x + per_sample(strength, x) * self.pinv(there.y - here.y)
 
-    _naive = _nlbp  # for a linear operator the two rules are one
+    _naive = _nlbp  # for a linear operator, the two rules are the same
 
 
 def _check_shape(operator: LinearOperator, inputs: tuple[Tensor]) -> None:
@@ -93,7 +93,7 @@ class Inpainting(LinearOperator):
         image_shape: (C, H, W) of the images.
 
     Raises:
-        InputError: If the mask has another shape, or knows no pixel.
+        InputError: If the mask has another shape, or no pixel is known.
     """
 
     known: Tensor
@@ -117,14 +117,14 @@ class Inpainting(LinearOperator):
 
 
 class AveragePool(LinearOperator):
-    """Average squares of ``factor`` x ``factor`` pixels, [B, C, H, W] -> [B, C, H/f, W/f]: super-resolution's operator.
+    """Average squares of ``factor`` x ``factor`` pixels, [B, C, H, W] -> [B, C, H/f, W/f]; for super-resolution.
 
     Arguments:
         factor: f.
-        image_shape: (C, H, W) of the images; f divides H and W.
+        image_shape: (C, H, W) of the images; f must divide H and W.
 
     Raises:
-        InputError: If it doesn't.
+        InputError: If f doesn't divide H and W.
     """
 
     def __init__(self, factor: int, image_shape: Sequence[int]):
@@ -142,11 +142,11 @@ class AveragePool(LinearOperator):
 
 
 class Grayscale(LinearOperator):
-    """A weighted sum of the channels, [B, C, H, W] -> [B, 1, H, W]: colourisation's operator.
+    """A weighted sum of the channels, [B, C, H, W] -> [B, 1, H, W]; for colourisation.
 
     Arguments:
         image_shape: (C, H, W) of the images.
-        weights: One per channel; by default those of luma for red, green and blue (ITU-R BT.601).
+        weights: One per channel; by default the luma weights of red, green and blue (ITU-R BT.601).
 
     Raises:
         InputError: If there is not one weight per channel, or all are zero.
@@ -168,20 +168,20 @@ class Grayscale(LinearOperator):
 
 
 class Blur(LinearOperator):
-    r"""Circular convolution of each channel, [B, C, H, W] -> [B, C, H, W]: deblurring's operator.
+    r"""Circular convolution of each channel, [B, C, H, W] -> [B, C, H, W]; for deblurring.
 
-    A blur all but removes some frequencies. Those whose gain is below ``threshold`` are taken to be lost: they are
-    removed, so that ``A`` maps onto the images without them, and :math:`A^\dagger` divides by the others' gains. (So
+    A blur nearly removes some frequencies. Those with a gain below ``threshold`` are treated as lost: they are removed,
+    so that ``A`` maps onto the images without them, and :math:`A^\dagger` divides by the gains of the others. (So
     ``y`` satisfies :math:`A A^\dagger y = y` if it is such an image.)
 
     Arguments:
-        kernel: Odd height and width, not larger than the image; its middle is the origin.
+        kernel: The kernel, with odd height and width, not larger than the image; its middle is the origin.
         image_shape: (C, H, W) of the images.
-        threshold: The least gain that counts, a fraction of the largest. The smaller it is, the more a deviation of
+        threshold: The smallest gain that counts, as a fraction of the largest. The smaller it is, the more an error in
             ``y`` is amplified: by up to 1/threshold.
 
     Raises:
-        InputError: If the kernel has an even size, is larger than the image, or is zero; or the threshold is not in
+        InputError: If the kernel has an even size, is larger than the image, or is zero; or if the threshold is not in
             [0, 1).
     """
 
@@ -217,11 +217,11 @@ class Blur(LinearOperator):
 
 
 def gaussian_kernel(sigma: float, size: int | None = None) -> Tensor:
-    """A Gaussian kernel for :class:`Blur`, [size, size], of sum 1.
+    """A Gaussian kernel for :class:`Blur`, [size, size], with sum 1.
 
     Arguments:
         sigma: Standard deviation in pixels.
-        size: Height and width, odd; by default three deviations to each side.
+        size: Height and width, odd; by default the kernel reaches three deviations to each side.
     """
     reach = (size or 2 * round(3 * sigma) + 1) // 2
     line = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, dtype=torch.double) / sigma) ** 2)
@@ -232,14 +232,14 @@ def gaussian_kernel(sigma: float, size: int | None = None) -> Tensor:
 class Matrix(LinearOperator):
     r"""Any matrix, [B, C, H, W] -> [B, rows]; for small images.
 
-    If its rows depend on each other, it maps onto a part of the vectors, and :math:`A A^\dagger y = y` for those.
+    If its rows are linearly dependent, it maps onto a subspace, and :math:`A A^\dagger y = y` only holds there.
 
     Arguments:
         matrix: [rows, C H W].
         image_shape: (C, H, W) of the images.
 
     Raises:
-        InputError: If the matrix has not C H W columns.
+        InputError: If the matrix doesn't have C H W columns.
     """
 
     def __init__(self, matrix: Tensor, image_shape: Sequence[int]):

@@ -1,4 +1,4 @@
-"""Inpainting with common masks, and with a mask drawn by hand."""
+"""Inpainting with common masks, or with a mask drawn by hand."""
 
 import math
 from collections.abc import Sequence
@@ -19,17 +19,17 @@ _SHAPES = ("centre", "left", "right", "top", "bottom", "random")
 def inpainting(
     image_shape: Sequence[int], hidden: str | Path = "centre", share: float = 0.25, seed: int = 0
 ) -> Inpainting:
-    """Inpainting of what a mask hides.
+    """Inpainting of the pixels that a mask hides.
 
     Arguments:
         image_shape: (C, H, W) of the images.
         hidden: ``centre`` (a square), ``left``, ``right``, ``top``, ``bottom`` (a half or another share), ``random``
             (pixels), or the file of an image that is white where pixels are hidden; it is resized to the images' size.
-        share: Of the area that is hidden, in (0, 1); a file has its own.
-        seed: Of the random pixels.
+        share: Share of the area that is hidden, in (0, 1); ignored for a file.
+        seed: Seed for the random pixels.
 
     Raises:
-        InputError: If the mask is unknown or its file can't be read, or it hides nothing or everything.
+        InputError: If the mask is unknown or its file can't be read, or if it hides nothing or everything.
     """
     _, height, width = image_shape
     if not 0 < share < 1:

@@ -16,14 +16,15 @@ class PhaseRetrieval(Surjection):
     r"""The magnitudes of the Fourier transform of the brightness :math:`(x + 1) / 2`, padded by black,
     [B, C, H, W] -> [B, n].
 
-    With more magnitudes than pixels, ``g`` is **not onto**: most ``y`` have no image, and the laws of pseudo-inverses
-    don't hold. The latents are the phases, and :math:`G^{-1}` cuts the padding off. So a back-projection is a step of
-    error reduction (Gerchberg, Saxton): it nears :math:`g(x) = y`, but doesn't meet it. An image and the same one
-    turned by 180 degrees have equal magnitudes: draw several samples, and keep the one that meets ``y`` best.
+    With more magnitudes than pixels, ``g`` is **not onto**: most ``y`` belong to no image, and the laws of
+    pseudo-inverses don't hold. The latents are the phases, and :math:`G^{-1}` cuts off the padding. So a
+    back-projection is a step of error reduction (Gerchberg, Saxton): it gets closer to :math:`g(x) = y`, but doesn't
+    reach it. An image and its rotation by 180 degrees have the same magnitudes: draw several samples, and keep the one
+    that matches ``y`` best.
 
     Arguments:
         image_shape: (C, H, W) of the images.
-        oversampling: Each side is padded by so many eighths of it, at either end; 2 in DPS and DAPS.
+        oversampling: Padding at either end of each side, in eighths of the side; 2 in DPS and DAPS.
 
     Raises:
         InputError: If the oversampling is negative.
@@ -36,7 +37,7 @@ class PhaseRetrieval(Surjection):
 
     num_latents = 1
     takes_pictures = False
-    """Whether a picture can be a measurement."""
+    """Whether a measurement can be given as a picture."""
 
     def __init__(self, image_shape: Sequence[int], oversampling: float = 2.0):
         super().__init__()
@@ -50,7 +51,7 @@ class PhaseRetrieval(Surjection):
     def complete(self, x: Tensor) -> Completion:
         exact = x.to(torch.promote_types(x.dtype, torch.float32))  # no Fourier transform in half precision
         light = F.pad((exact + 1) / 2, (self.left, self.left, self.top, self.top))
-        # The image's middle is the origin, so that phases of 0 make a picture about it.
+        # The image's middle is the origin, so that phases of 0 give a picture centred there.
         spectrum = torch.fft.fft2(torch.fft.ifftshift(light, dim=(-2, -1)), norm="ortho")
         return Completion(spectrum.abs().flatten(1).to(x.dtype), [spectrum.angle().to(x.dtype)])
 

@@ -1,9 +1,9 @@
-"""What the coordinates of ``y = g(x)`` say: how they are trained, compared, set and worded.
+"""What the coordinates of ``y = g(x)`` mean: how they are trained, compared, set and worded.
 
-Everything else takes ``y`` for a tensor. A readout knows that its coordinates are logits of yes-or-no answers
-(:class:`Binary`), scores of classes (:class:`Classes`; in each cell of a map, :class:`ClassMap`), numbers
-(:class:`Values`), boxes round objects (:class:`Boxes`), or some of each (:class:`Mixed`); another kind of ``y`` is
-another subclass of :class:`Readout`. A source of images names its own as ``readout``.
+The rest of the code treats ``y`` as a plain tensor. A readout knows that its coordinates are logits of yes-or-no
+answers (:class:`Binary`), scores of classes (:class:`Classes`, or :class:`ClassMap` for each cell of a map), numbers
+(:class:`Values`), boxes around objects (:class:`Boxes`), or a mixture (:class:`Mixed`). Any other kind of ``y`` needs
+its own subclass of :class:`Readout`. A source of images gives its readout as the attribute ``readout``.
 """
 
 from spnn.readout.base import Readout, Setting, checked

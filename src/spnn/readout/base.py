@@ -1,4 +1,4 @@
-"""The interface of all kinds of ``y``, with what most of them share."""
+"""The interface of all kinds of ``y``, with the behaviour that most of them share."""
 
 import math
 from abc import ABC, abstractmethod
@@ -14,22 +14,23 @@ from spnn.errors import InputError, choice
 __all__ = ["Readout", "Setting", "checked"]
 
 Setting = float | bool
-"""What a coordinate is set to: an output; or True or False, as training images that have it, or lack it, show it."""
+"""What a coordinate is set to: an output; or True or False, meaning its value in training images that have it, or
+lack it."""
 
 
 class Readout(ABC):
-    """What K outputs say.
+    """What K outputs mean.
 
-    Three spaces meet here. *Outputs* are what the network gives, and what guidance works with. *Labels* are what a
-    source of images says of them, in the user's unit. :meth:`decode` takes outputs to labels' space, where both are
-    compared, and :meth:`encode` takes labels to outputs. A subclass must say how outputs are trained (:meth:`loss`) and
-    when two decoded ones are the same (:meth:`agrees`); all else has a default.
+    Three spaces meet here. *Outputs* come from the network, and guidance works with them. *Labels* come from a source
+    of images, in the user's unit. :meth:`decode` maps outputs to the space of labels, where the two are compared, and
+    :meth:`encode` maps labels to outputs. A subclass must define how outputs are trained (:meth:`loss`) and when two
+    decoded outputs count as the same (:meth:`agrees`); everything else has a default.
 
     Arguments:
-        names: Of the coordinates, if they are to be trained, set or shown by name.
+        names: Names of the coordinates, if they are to be trained, set or shown by name.
 
     Raises:
-        InputError: If the names repeat, or are one string.
+        InputError: If a name is repeated, or ``names`` is a single string.
     """
 
     noun: str = "output"
@@ -39,24 +40,25 @@ class Readout(ABC):
     trivial: str = "mean"
     """What :meth:`baseline` is called in tables."""
     grouped: bool = False
-    """Whether an image has a coordinate or lacks it."""
+    """Whether coordinates are things that an image either has or lacks."""
     poles: tuple[str, str] = ("low", "high")
-    """What False and True are called, as values that a coordinate is set to."""
+    """The words for False and True, as values that a coordinate is set to."""
     flips: tuple[str, ...] = ("low", "high")
-    """What a study of edits sets each coordinate to; nothing where they are only set together."""
+    """The values that a study of edits sets each coordinate to; empty if coordinates are only set together."""
 
     grid: tuple[int, int] | None = None
-    """Rows and columns, where outputs are maps, one after the other."""
+    """Rows and columns, if outputs are maps, one after the other."""
 
     by_hand: Literal["numbers", "choice", "map", "objects"] = "numbers"
     """How labels are set in an editor: each by its number; or together, as one of :attr:`choices`, as a map of them to
-    paint on, or as a list of objects. What is set together has :meth:`seen`, :meth:`edit` and :meth:`edited`."""
+    paint on, or as a list of objects. If they are set together, the readout has :meth:`seen`, :meth:`edit` and
+    :meth:`edited`."""
     choices: tuple[str, ...] = ()
-    """The classes of what is set together."""
+    """The classes to choose from, if labels are set together."""
 
     @property
     def plural(self) -> str:
-        """What several coordinates are called."""
+        """The plural of :attr:`noun`."""
         return f"{self.noun}s"
 
     def __init__(self, names: Sequence[str] = ()):
@@ -66,18 +68,18 @@ class Readout(ABC):
 
     @abstractmethod
     def loss(self, y: Tensor, labels: Tensor) -> Tensor:
-        """The training loss of outputs [B, K] with labels [B, K]: of each, [B, K]."""
+        """The training loss of each output [B, K] given labels [B, K]: [B, K]."""
 
     @abstractmethod
     def agrees(self, found: Tensor, wanted: Tensor) -> Tensor:
-        """Where decoded outputs [..., K] say the same as others, or as labels: a mask, [..., K]."""
+        """Where decoded outputs [..., K] agree with other decoded outputs, or with labels: a mask, [..., K]."""
 
     def decode(self, y: Tensor) -> Tensor:
-        """Outputs [..., K] in the labels' unit. A coordinate that is NaN leaves the others as they are."""
+        """Convert outputs [..., K] to the labels' unit. A NaN in one coordinate doesn't affect the others."""
         return y
 
     def encode(self, labels: Tensor) -> Tensor:
-        """The outputs [..., K] that are decoded to such labels, for numbers that a user sets."""
+        """The outputs [..., K] that :meth:`decode` turns into these labels; used for numbers that a user sets."""
         return labels
 
     def shown(self, y: Tensor) -> Tensor:
@@ -85,7 +87,7 @@ class Readout(ABC):
         return self.decode(y)
 
     def differs(self, found: Tensor, other: Tensor) -> Tensor:
-        """Which coordinates changed from decoded outputs [..., K] to others: a mask, [..., K]."""
+        """Which coordinates changed between decoded outputs [..., K] and other ones: a mask, [..., K]."""
         return ~self.agrees(found, other)
 
     def level(self, y: Tensor) -> Tensor:
@@ -93,58 +95,59 @@ class Readout(ABC):
         return self.decode(y).clamp(0, 1)
 
     def error(self, found: Tensor, wanted: Tensor) -> Tensor:
-        """How far decoded outputs are from others, or from labels: [..., K]. As a share of the range that there is, so
-        that errors of several coordinates can be averaged, and a guidance's ``stop`` means the same for all."""
+        """How far decoded outputs are from other ones, or from labels: [..., K]. It is a share of the coordinate's
+        range, if it has one, so that errors can be averaged over coordinates and a guidance's ``stop`` means the same
+        for all of them."""
         return (found - wanted).abs()
 
     def gap(self, y: Tensor, target: Tensor) -> Tensor:
-        """How far each output is from its target, [..., K]: what guidance's stop rule looks at."""
+        """How far each output is from its target, [..., K]; guidance's stop rule uses it."""
         return self.error(self.decode(y), self.decode(target))
 
     def energy(self, y: Tensor, target: Tensor) -> Tensor:
-        """How far outputs are from their targets, added up: what guidance by gradients descends."""
+        """How far outputs are from their targets, summed up; guidance by gradients descends it."""
         return (y - target).square().sum() / 2
 
     def metric(self) -> Metric:
-        """How well outputs predict labels: ``update(decoded, labels)``, then ``compute()``, of each of
-        :attr:`scored`; NaN where nothing can be said."""
+        """A metric of how well outputs predict labels: call ``update(decoded, labels)``, then ``compute()``, which
+        gives a value for each of :attr:`scored`; NaN if it isn't defined."""
         return _MeanError(self)
 
     @property
     def scored(self) -> tuple[str, ...]:
-        """The names of what :meth:`metric` computes."""
+        """The names of the values that :meth:`metric` computes."""
         return self.names
 
     def by_score(self, values: Tensor) -> dict[str, dict[str, Tensor]]:
-        """What :meth:`metric` has computed, by the kind of score and by name."""
+        """The values that :meth:`metric` has computed, by kind of score and by name."""
         return {self.score: dict(zip(self.scored, values, strict=True))}
 
     def baseline(self, labels: Tensor) -> Tensor:
-        """The best answer without any image, by training labels [N, K]: decoded, [K]."""
+        """The best answer without seeing any image, from training labels [N, K]: decoded, [K]."""
         return labels.mean(0)
 
     def has(self, decoded: Tensor) -> Tensor:
-        """Which coordinates images have, by their decoded outputs or labels [N, K]: a mask, [N, K]."""
+        """Which coordinates images have, according to their decoded outputs or labels [N, K]: a mask, [N, K]."""
         return torch.ones_like(decoded, dtype=torch.bool)
 
     def known(self, labels: Tensor) -> Tensor:
-        """Which labels [N, K] say something: a mask, [N, K]."""
+        """Which labels [N, K] are known: a mask, [N, K]."""
         return torch.ones_like(labels, dtype=torch.bool)
 
     def groups(self, wanted: Tensor) -> list[Tensor]:
-        """Masks [N, K] of the images that weigh alike, together, in a balanced mean of each coordinate; none if it is
-        the plain one."""
+        """Masks [N, K] of groups of images; in the balanced mean of a coordinate, each group has equal weight. Empty if
+        that mean is the plain one."""
         return []
 
     def part(self, place: int) -> "Readout":
-        """The readout that a coordinate belongs to, of those that a mixed one has."""
+        """The readout that a coordinate belongs to: in a mixed readout, one of its parts."""
         return self
 
     def check(self, labels: Tensor) -> None:
-        """Look at labels [N, K].
+        """Check labels [N, K].
 
         Raises:
-            InputError: If they can't be such labels.
+            InputError: If they can't be labels of this kind.
         """
         if not labels.isfinite().all():
             row, k = (~labels.isfinite()).nonzero()[0].tolist()
@@ -154,23 +157,24 @@ class Readout(ABC):
         """Return a coordinate's place.
 
         Raises:
-            InputError: If there is none of that name; the message has the nearest ones.
+            InputError: If no coordinate has that name; the message suggests the nearest ones.
         """
         if name not in self.names:
             raise InputError(f"there is no {self.noun} {name!r}{choice(name, self.keys)}.")
         return self.names.index(name)
 
     def places(self, key: str) -> list[int]:
-        """The places of what one of :attr:`keys` sets: a coordinate's own; all of them, for a key that names none."""
+        """The places that one of :attr:`keys` sets: a coordinate's own, or all of them if the key names no
+        coordinate."""
         if key in self.keys and key not in self.names:
             return list(range(len(self.names)))
         return [self.place(key)]
 
     def read(self, name: str, value: float | str | bool) -> Setting:
-        """Read what a user sets a coordinate to: here ``low``, ``high``, or a number in the labels' unit.
+        """Read the value that a user sets a coordinate to: here ``low``, ``high``, or a number in the labels' unit.
 
         Raises:
-            InputError: If it can't be that.
+            InputError: If it is none of these.
         """
         if value in self.poles:
             return value == self.poles[1]
@@ -180,15 +184,15 @@ class Readout(ABC):
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """By what a user may set labels."""
+        """The names by which a user may set labels."""
         return self.names
 
     def takes(self, key: str) -> bool:
-        """Whether labels can be set by that."""
+        """Whether labels can be set by that key."""
         return key in self.keys
 
     def settings(self, values: Mapping[str, float | str | bool]) -> dict[int, Setting]:
-        """Read what a user sets, by name: coordinates' places, and what each is set to.
+        """Read the values that a user sets by name, and return the coordinates' places with their settings.
 
         Raises:
             InputError: If a name is unknown, or a value can't be read.
@@ -196,37 +200,40 @@ class Readout(ABC):
         return {self.place(str(name)): self.read(str(name), value) for name, value in values.items()}
 
     def seen(self, y: Tensor) -> Any:
-        """What outputs [K] show, as it is set by hand: of a choice, the class; of a map, the class of each cell, row by
-        row; of objects, tuples of class, centre across and down, width and height, as shares of the picture. Where
-        outputs are NaN, nothing: "", or no object."""
+        """What outputs [K] show, in the form in which it is set by hand: for a choice, the class; for a map, the class
+        of each cell, row by row; for objects, tuples of class, centre across and down, width and height, as shares of
+        the picture. Where outputs are NaN, there is nothing: "", or no object."""
         raise NotImplementedError
 
     def edit(self, own: Any, wanted: Any) -> dict[str, float | str]:
-        """What makes what was :meth:`seen` another such thing, as :meth:`settings` reads it; nothing if it is the same.
+        """The values, as :meth:`settings` reads them, that change ``own`` into ``wanted``, both in the form of
+        :meth:`seen`; empty if the two are the same.
 
         Raises:
-            InputError: If it can't be set.
+            InputError: If ``wanted`` can't be set.
         """
         raise NotImplementedError
 
     def edited(self, own: Any, values: Mapping[str, float | str]) -> Any:
-        """What was seen after an edit: ``edited(own, edit(own, wanted)) == wanted``, but for the order of objects.
+        """What ``own`` becomes after an edit: ``edited(own, edit(own, wanted)) == wanted``, except for the order of
+        objects.
 
         Raises:
-            InputError: If that can't be read.
+            InputError: If the edit can't be read.
         """
         raise NotImplementedError
 
     def together(self, place: int) -> list[int]:
-        """The coordinates that setting one sets, too; itself included."""
+        """The coordinates that are set when one of them is, including that one."""
         return [place]
 
     def settled(self, y: Tensor, places: Sequence[int]) -> Tensor:
-        """Targets [N, K] in which some coordinates were set, mended where that alone doesn't say what was meant."""
+        """Targets [N, K] in which some coordinates were set, with others adjusted where the settings require it."""
         return y
 
     def met(self, decoded: Tensor, settings: Mapping[int, Setting]) -> Tensor:
-        """Which settings decoded outputs [N, K] satisfy: a mask, [N, S]. A True is met by what :meth:`has` it."""
+        """Which settings decoded outputs [N, K] satisfy: a mask, [N, S]. An image meets True if it :meth:`has` the
+        coordinate."""
         numbers = {k: value for k, value in settings.items() if not self.part(k).grouped}
         row = torch.full((len(self.names),), torch.nan)
         row[list(numbers)] = torch.tensor([float(value) for value in numbers.values()])
@@ -237,11 +244,11 @@ class Readout(ABC):
         return torch.stack(found, dim=1)
 
     def doubt(self, name: str, value: float | str | bool) -> str | None:
-        """What a user may have meant otherwise by a value that can be read."""
+        """A hint, if a value can be read but the user may have meant something else."""
         return None
 
     def text(self, place: int, value: Setting) -> str:
-        """A setting as a user writes it."""
+        """A setting as a user would write it."""
         if isinstance(value, bool):
             return self.part(place).poles[value]
         return self.number(place, self.shown(self._row(place, value))[place].item())
@@ -251,19 +258,19 @@ class Readout(ABC):
         return f"{self.names[place]} {self.text(place, value)}"
 
     def number(self, place: int, value: float) -> str:
-        """A coordinate's value, in the unit of :meth:`shown`, as text."""
+        """A coordinate's value as text, in the unit of :meth:`shown`."""
         return f"{value:.3g}"
 
     def listed(self, mask: Tensor) -> list[str]:
-        """The names of what a mask [K] has."""
+        """The names that a mask [K] selects."""
         return [name for name, chosen in zip(self.names, mask.tolist(), strict=True) if chosen]
 
     def chosen(self, y: Tensor, mask: Tensor) -> dict[str, float | str]:
-        """Those of the outputs [K] that a mask [K] has, by name, as a user could set them."""
+        """The outputs [K] that a mask [K] selects, by name, as a user could set them."""
         return {name: value for name, value, of in zip(self.names, self.shown(y).tolist(), mask, strict=True) if of}
 
     def words(self, y: Tensor) -> str:
-        """Outputs [K] in words; those that are NaN are left out."""
+        """Outputs [K] in words, without those that are NaN."""
         values = self.shown(y).tolist()
         return ", ".join(
             f"{name} {self.number(k, value)}"
@@ -273,16 +280,16 @@ class Readout(ABC):
 
     @property
     def legend(self) -> dict[str, tuple[float, float, float]]:
-        """The colours of :meth:`picture`, red, green and blue in [0, 1], by what they mean."""
+        """The colours of :meth:`picture`, red, green and blue in [0, 1], by their meaning."""
         return {}
 
     def picture(self, y: Tensor) -> Tensor | None:
-        """Outputs [N, K] as pictures in colours, [N, 3, H, W] in [-1, 1], black where they are NaN; None if words
-        do."""
+        """Outputs [N, K] as coloured pictures, [N, 3, H, W] in [-1, 1], black where they are NaN; None if words are
+        enough."""
         return None
 
     def _row(self, place: int, output: float) -> Tensor:
-        """Outputs [K] of which one is known."""
+        """Outputs [K] with only one of them known."""
         row = torch.full((len(self.names),), torch.nan)
         row[place] = output
         return row
@@ -316,10 +323,10 @@ class _MeanError(Metric):
 
 
 def checked(readout: Readout, names: Sequence[str]) -> Readout:
-    """A readout of labels of these names, after each of its methods was tried on two images.
+    """Return the readout, after checking its names and trying each of its methods on two images.
 
     Raises:
-        InputError: If one fails, or gives something of another shape.
+        InputError: If the names differ, or a method fails or returns another shape.
     """
     kind = type(readout).__name__
     if not isinstance(readout, Readout) or readout.names != tuple(names):

@@ -13,12 +13,12 @@ from spnn.readout.base import Readout, Setting
 
 __all__ = ["LOGITS", "Binary"]
 
-_LARGEST = 1000  # logit: far beyond any network's, and far from overflow
+_LARGEST = 1000  # logit: far beyond any network's output, and far from overflow
 
 
 class Binary(Readout):
-    """Logits of yes-or-no answers, independent of each other; labels are 0 or 1, decoded outputs probabilities. Users
-    read and set logits."""
+    """Logits of independent yes-or-no answers. Labels are 0 or 1, and decoded outputs are probabilities; users read and
+    set logits."""
 
     noun, score, trivial, grouped = "attribute", "accuracy", "majority", True
     poles = ("no", "yes")
@@ -44,11 +44,11 @@ class Binary(Readout):
         return (found > 0.5) == (wanted > 0.5)
 
     def energy(self, y: Tensor, target: Tensor) -> Tensor:
-        r"""Cross-entropy of probabilities: :math:`\sum_k \mathrm{KL}(\sigma(t_k) \| \sigma(y_k))` and a constant."""
+        r"""Cross-entropy of probabilities: :math:`\sum_k \mathrm{KL}(\sigma(t_k) \| \sigma(y_k))` plus a constant."""
         return F.binary_cross_entropy_with_logits(y, target.sigmoid(), reduction="sum")
 
     def baseline(self, labels: Tensor) -> Tensor:
-        """What most images have."""
+        """The answers of most images."""
         return (labels.mean(0) > 0.5).float()
 
     def has(self, decoded: Tensor) -> Tensor:
@@ -99,9 +99,9 @@ class Binary(Readout):
         return f"{value:+.3g}"
 
     def words(self, y: Tensor) -> str:
-        """The names of those that are there."""
+        """The names of the attributes that are present."""
         return ", ".join(name for name, logit in zip(self.names, y.tolist(), strict=True) if logit > 0)
 
 
 LOGITS = Binary()
-"""Of coordinates without names."""
+"""The readout for coordinates without names."""

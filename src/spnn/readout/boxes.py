@@ -1,9 +1,10 @@
-r"""Boxes round objects, as maps of where their centres are and how large they are there.
+r"""Boxes around objects, stored as maps of their centres and sizes.
 
-Each cell of a grid has, for each class, the logit that an object's centre lies in it; the object's width and height;
-and where in the cell the centre is. A network that ends in maps (``grid`` of :class:`~spnn.networks.network.SPNN`) is
-a detector so, and its pseudo-inverse draws from boxes. With the probability :math:`p` of a cell and the target
-:math:`Y`, which is 1 at a centre and falls off round it as a Gaussian, the maps of centres are trained by
+Each cell of a grid has, for each class, the logit that an object's centre lies in it; it also has the object's width
+and height, and where in the cell the centre is. This makes a network that ends in maps (``grid`` of
+:class:`~spnn.networks.network.SPNN`) a detector, and its pseudo-inverse draws pictures from boxes. With the probability
+:math:`p` of a cell and the target :math:`Y`, which is 1 at a centre and falls off around it as a Gaussian, the maps of
+centres are trained by
 
 .. math::
     -\frac{1}{N} \sum \begin{cases} (1 - p)^2 \log p & Y = 1 \\ (1 - Y)^4 p^2 \log(1 - p) & \text{else,} \end{cases}
@@ -35,36 +36,36 @@ from spnn.readout.values import Values
 
 __all__ = ["Boxes"]
 
-_SIZE_WEIGHT = 12.8  # of the error of a share of the picture: 0.1 for each of 128 cells, as published
-_OVERLAP = 0.7  # of a box and itself, moved by the radius of its Gaussian
-_FAINT = 0.01  # score from which on a box counts for the mean average precision
-_THERE, _GONE = 2.5, -5.0  # logits of what is added and removed: 92 % and 1 %
-_BEHIND = 2.0  # by how much the neighbours of what was set stay behind it: of the same object there is one centre
+_SIZE_WEIGHT = 12.8  # weight of an error given as a share of the picture: 0.1 for each of 128 cells, as published
+_OVERLAP = 0.7  # between a box and the same box moved by the radius of its Gaussian
+_FAINT = 0.01  # least score at which a box counts for the mean average precision
+_THERE, _GONE = 2.5, -5.0  # logits of objects that are added and removed: 92 % and 1 %
+_BEHIND = 2.0  # how far a centre's neighbours stay below it, because an object has only one centre
 _POINT, _BOX = "<x> <y>", "<class> <x> <y> <width> <height>"
 _Object = tuple[str, float, float, float, float]  # class, centre across and down, width, height
 _FOUR = ("width", "height", "offset_x", "offset_y")
 
 
 class Boxes(Mixed):
-    """Objects of R classes in a grid: R maps of logits of their centres, then maps of the width and the height of the
-    box, as shares of the picture, and of the centre's offset from its cell's left and upper edge, as shares of the
-    cell. All are row by row, named as ``dog[2,3]``, ``width[2,3]``, ``offset_x[2,3]`` (row and column, from 0):
+    """Objects of R classes in a grid: R maps of centre logits, then maps of the box's width and height, as shares of
+    the picture, and of the centre's offset from its cell's left and upper edge, as shares of the cell. All maps are
+    stored row by row, with names such as ``dog[2,3]``, ``width[2,3]``, ``offset_x[2,3]`` (row and column, from 0):
     ``K = (R + 4) height width``.
 
-    Labels are 1 at a centre and 0 in the other cells; the Gaussian round it belongs to the loss, so that labels are
-    what a source knows and nothing else. Width, height and offset are 0 where there is no centre; there, no loss and
-    no comparison looks at them.
+    Labels are 1 at a centre and 0 in the other cells. The Gaussian around a centre belongs to the loss, so that labels
+    hold only what a source knows. Width, height and offset are 0 where there is no centre; the loss and all comparisons
+    ignore them there.
 
     Objects are set as in ``{add: dog 0.5 0.5 0.3 0.4}`` (centre across and down, width, height) and
-    ``{remove: 0.5 0.5}`` (what has its centre in that cell, or in one beside it); to move one is to do both. Several
-    are joined by ``and``.
+    ``{remove: 0.5 0.5}`` (the object with its centre in that cell, or in one beside it); to move an object, do both.
+    Several objects are joined by ``and``.
 
     Arguments:
         classes: The classes' names.
         height, width: Cells down and across.
 
     Raises:
-        InputError: If there is no class, a name repeats, or the grid is empty.
+        InputError: If there is no class, a name is repeated, or the grid is empty.
     """
 
     noun, score, trivial, poles, by_hand = "output", "map_50", "no box", ("no", "yes"), "objects"
@@ -83,18 +84,18 @@ class Boxes(Mixed):
         sizes, offsets = [*named["width"], *named["height"]], [*named["offset_x"], *named["offset_y"]]
         self.centres = _Centres([name for kind in classes for name in named[kind]], height, width)
         super().__init__([self.centres, _Shares(sizes, tolerance=0.1), _Shares(offsets, tolerance=0.5)])
-        self.count = len(classes) * height * width  # of the coordinates that are centres
+        self.count = len(classes) * height * width  # number of coordinates that are centres
 
     def maps(self, y: Tensor) -> Tensor:
-        """Coordinates [..., K] as [..., R + 4, height, width]."""
+        """Reshape coordinates [..., K] to [..., R + 4, height, width]."""
         return y.unflatten(-1, (-1, self.height, self.width))
 
     def labels_of(self, boxes: Tensor, classes: Sequence[int]) -> Tensor:
-        """The labels [K] of a picture. Of several boxes with their centre in one cell, the largest is kept.
+        """The labels [K] of a picture. If several boxes have their centre in the same cell, the largest is kept.
 
         Arguments:
             boxes: Left, upper, right and lower edge, as shares of the picture, [n, 4].
-            classes: Of each the number, [n].
+            classes: The number of each box's class, [n].
         """
         labels = torch.zeros(len(self.names))
         maps = self.maps(labels)
@@ -109,16 +110,16 @@ class Boxes(Mixed):
         return labels
 
     def boxes(self, decoded: Tensor, least: float = 0.5, most: int = 100) -> list[dict[str, Tensor]]:
-        """The boxes of pictures: a centre is a cell whose score none of the eight round it exceeds.
+        """The boxes of pictures. A cell is a centre if none of the eight cells around it has a higher score.
 
         Arguments:
             decoded: Decoded outputs, or labels, [N, K].
-            least: The score that a box has at least.
-            most: Boxes of a picture at most, those of the highest score.
+            least: The lowest score of a box.
+            most: Maximum number of boxes per picture; those with the highest scores are kept.
 
         Returns:
-            Of each picture ``boxes`` [n, 4], the left, upper, right and lower edge in [0, 1], ``scores`` [n], from the
-            highest on, ``labels`` [n], the classes' numbers, and ``cells`` [n].
+            For each picture ``boxes`` [n, 4], the left, upper, right and lower edge in [0, 1], ``scores`` [n], highest
+            first, ``labels`` [n], the numbers of the classes, and ``cells`` [n].
         """
         found = []
         peaks = self.maps(self.centres.peaks(decoded[:, : self.count], least))
@@ -143,12 +144,12 @@ class Boxes(Mixed):
         return maps.flatten(-3)
 
     def cell(self, x: float, y: float) -> tuple[int, int]:
-        """Row and column of the cell with a point, in [0, 1] across and down."""
+        """Row and column of the cell that contains a point, given in [0, 1] across and down."""
         return min(int(y * self.height), self.height - 1), min(int(x * self.width), self.width - 1)
 
     def loss(self, y: Tensor, labels: Tensor) -> Tensor:
-        """Focal loss of centres, absolute errors of size and offset at centres; all over the number of objects that
-        a picture of the batch has on average."""
+        """Focal loss of centres, absolute errors of size and offset at centres; all divided by the mean number of
+        objects in the batch's pictures."""
         logits, there = y[:, : self.count], labels[:, : self.count]
         p, splat = logits.sigmoid(), self._splat(labels)
         centres = -((1 - p) ** 2) * F.logsigmoid(logits)
@@ -160,7 +161,7 @@ class Boxes(Mixed):
         return torch.cat(losses, dim=1) * tells / (there.sum() / len(y)).clamp(min=1)
 
     def _splat(self, labels: Tensor) -> Tensor:
-        """The Gaussians round the centres of labels [B, K], the largest where several meet: [B, R height width]."""
+        """The Gaussians around the centres of labels [B, K], their maximum where they overlap: [B, R height width]."""
         maps, kinds = self.maps(labels), len(self.classes)
         image, number, row, column = maps[:, :kinds].nonzero(as_tuple=True)
         across, down = maps[image, kinds, row, column] * self.width, maps[image, kinds + 1, row, column] * self.height
@@ -176,15 +177,15 @@ class Boxes(Mixed):
         return splat.scatter_reduce(0, maps_of, gaussians, "amax").reshape(len(labels), -1)
 
     def _tells(self, wanted: Tensor) -> Tensor:
-        """Which of decoded outputs [..., K] say something: size and offset do where a centre is, or may be."""
+        """Which decoded outputs [..., K] have a meaning: size and offset only where there is, or may be, a centre."""
         heat = wanted[..., : self.count]
         cells = self.maps(self.centres.has(heat) | heat.isnan()).any(-3, keepdim=True)
         shape = (*cells.shape[:-3], 4, self.height, self.width)
         return torch.cat([torch.ones_like(heat, dtype=torch.bool), cells.expand(shape).flatten(-3)], dim=-1)
 
     def agrees(self, found: Tensor, wanted: Tensor) -> Tensor:
-        """Of centres: whether both have one in that cell; of the others, where one is wanted: within their
-        tolerance."""
+        """Centres agree if both or neither have one in the cell. Sizes and offsets agree within their tolerance, or
+        if no centre is wanted."""
         return super().agrees(found, wanted) | ~self._tells(wanted)
 
     def differs(self, found: Tensor, other: Tensor) -> Tensor:
@@ -195,8 +196,8 @@ class Boxes(Mixed):
         return torch.where(self._tells(wanted), super().error(found, wanted), 0)
 
     def gap(self, y: Tensor, target: Tensor) -> Tensor:
-        """The largest error of each cell, which weighs as the probability of a centre there, in either: most cells
-        have none, and a mean over all would call a picture that lacks an object almost right."""
+        """The largest error of each cell, weighted by the probability of a centre there, in either picture. Most cells
+        have no centre, so a plain mean over all of them would call a picture that lacks an object almost right."""
         found, wanted = self.decode(y), self.decode(target)
         errors = self.maps(self.error(found, wanted)).amax(-3, keepdim=True)
         weights = self.maps(torch.maximum(found, wanted))[..., : len(self.classes), :, :].amax(-3, keepdim=True)
@@ -204,17 +205,17 @@ class Boxes(Mixed):
         return gaps.expand(*gaps.shape[:-3], len(self.classes) + 4, -1, -1).flatten(-3)
 
     def energy(self, y: Tensor, target: Tensor) -> Tensor:
-        """Cross-entropy of centres, and half the squares of size and offset where the target has one."""
+        """Cross-entropy of centres, plus half the squared errors of size and offset where the target has a centre."""
         tells, n = self._tells(self.decode(target))[..., self.count :], self.count
         squares = (y[..., n:] - target[..., n:]).square() / 2
         return self.centres.energy(y[..., :n], target[..., :n]) + (squares * tells).sum()
 
     def metric(self) -> Metric:
-        """Average precision of each class, at an overlap of 0.5, as Pascal VOC has it, and the mean over 0.5, 0.55,
-        ..., 0.95, as COCO has it: [2 R], NaN where no picture has the class.
+        """Average precision of each class at an overlap of 0.5, as in Pascal VOC, and its mean over overlaps of 0.5,
+        0.55, ..., 0.95, as in COCO: [2 R], NaN where no picture has the class.
 
         Raises:
-            InputError: If pycocotools isn't there, which computes it.
+            InputError: If pycocotools, which computes it, isn't installed.
         """
         try:
             return _Precision(self)
@@ -228,7 +229,7 @@ class Boxes(Mixed):
         return self.classes * 2
 
     def by_score(self, values: Tensor) -> dict[str, dict[str, Tensor]]:
-        """``map_50`` and ``map``; without the classes that no picture has, as the mean is defined."""
+        """``map_50`` and ``map``, without the classes that no picture has, because the mean leaves them out."""
         scores = {}
         for kind, some in zip(("map_50", "map"), values.chunk(2), strict=True):
             known = {name: value for name, value in zip(self.classes, some, strict=True) if not value.isnan()}
@@ -240,7 +241,7 @@ class Boxes(Mixed):
         return torch.zeros_like(labels[0])
 
     def groups(self, wanted: Tensor) -> list[Tensor]:
-        """The images with a centre in a cell, and those without."""
+        """The images with a centre in a cell, and those without one."""
         has, tells = self.centres.has(wanted[:, : self.count]), self._tells(wanted)[:, self.count :]
         return [torch.cat([has, tells], dim=1), torch.cat([~has, torch.zeros_like(tells)], dim=1)]
 
@@ -293,7 +294,7 @@ class Boxes(Mixed):
         return read
 
     def _objects(self, key: str, values: Mapping, form: str) -> Iterator[tuple[str, list[float]]]:
-        """A class, if the form has one, and numbers in [0, 1], of each object that is added or removed."""
+        """For each object that is added or removed: its class, if the form has one, and its numbers in [0, 1]."""
         named = "<class>" in form
         count = len(form.split()) - named
         for text in str(values[key]).split(" and ") if key in values else ():
@@ -304,7 +305,7 @@ class Boxes(Mixed):
             yield " ".join(parts[:-count]), numbers
 
     def seen(self, y: Tensor) -> tuple[_Object, ...]:
-        """To two decimals."""
+        """The objects, rounded to two decimals."""
         there = [text for _, text in self._worded(y)]
         return self.edited((), {"add": " and ".join(there)} if there else {})
 
@@ -313,7 +314,7 @@ class Boxes(Mixed):
         gone = [f"{x:.2f} {y:.2f}" for text, (_, x, y, *_) in zip(before, own, strict=True) if text not in after]
         said = {"remove": gone, "add": [text for text in after if text not in before]}
         values: dict[str, float | str] = {key: " and ".join(some) for key, some in said.items() if some}
-        self.settings(values)  # which says what is wrong
+        self.settings(values)  # raises an error if something is wrong
         return values
 
     def edited(self, own: Sequence[_Object], values: Mapping[str, float | str]) -> tuple[_Object, ...]:
@@ -322,7 +323,8 @@ class Boxes(Mixed):
         return (*(one for one in own if [*one[1:3]] not in gone), *added)  # type: ignore[arg-type]  # four numbers
 
     def settled(self, y: Tensor, places: Sequence[int]) -> Tensor:
-        """Of what was set to be there, no cell beside it is a centre, too; where a cell was cleared, none is."""
+        """Cells beside an object that was added are no centres of the same class; nor are those beside a cell that was
+        cleared."""
         y = y.clone()
         heat, mine = y[:, : self.count], torch.zeros(self.count, dtype=torch.bool, device=y.device)
         mine[[k for k in places if k < self.count]] = True
@@ -330,18 +332,18 @@ class Boxes(Mixed):
         for number, row, column in mine.nonzero().tolist():
             value = heat[:, number, row, column]
             near = slice(max(row - 1, 0), row + 2), slice(max(column - 1, 0), column + 2)
-            taken = (heat[:, mine[:, row, column], row, column] > 0).any(1)  # by another class, which may lie beside it
+            taken = (heat[:, mine[:, row, column], row, column] > 0).any(1)  # by another class: neighbours may stay
             most = torch.where(value > 0, value - _BEHIND, torch.where(taken, math.inf, value))[:, None, None]
             around = heat[:, number, *near]
             heat[:, number, *near] = torch.where(mine[number, *near], around, torch.minimum(around, most))
         return y
 
     def listed(self, mask: Tensor) -> list[str]:
-        """The cells of a mask [K]."""
+        """The cells that a mask [K] selects."""
         return [f"[{row},{column}]" for row, column in self.maps(mask).any(0).nonzero().tolist()]
 
     def chosen(self, y: Tensor, mask: Tensor) -> dict[str, float | str]:
-        """What adds the boxes of a mask's cells, and removes what could be in the others."""
+        """The values that add the boxes in the mask's cells, and clear those of its cells that have no box."""
         there = dict(self._worded(y))
         cells = self.maps(mask).any(0).flatten().nonzero().squeeze(1).tolist()
         middles = {
@@ -355,7 +357,7 @@ class Boxes(Mixed):
         return {key: " and ".join(some) for key, some in said.items() if some}
 
     def words(self, y: Tensor) -> str:
-        """The boxes, as they are added; those that are not known as a whole are left out."""
+        """The boxes, in the form in which they are added; boxes that aren't completely known are left out."""
         return ", ".join(text for _, text in self._worded(y) if "nan" not in text)
 
     @property
@@ -363,7 +365,7 @@ class Boxes(Mixed):
         return colours(self.classes)
 
     def picture(self, y: Tensor) -> Tensor:
-        """The boxes' outlines, eight pixels a cell, [N, 3, 8 height, 8 width]."""
+        """The boxes' outlines, with eight pixels per cell, [N, 3, 8 height, 8 width]."""
         height, width = 8 * self.height, 8 * self.width
         scale = torch.tensor([width, height, width, height])
         paints, pictures = [tuple(round(255 * part) for part in colour) for colour in self.legend.values()], []
@@ -376,7 +378,7 @@ class Boxes(Mixed):
         return torch.stack(pictures)
 
     def _worded(self, y: Tensor) -> list[tuple[int, str]]:
-        """The cell and the words of each box of outputs [K]."""
+        """The cell and the text of each box in outputs [K]."""
         (found,) = self.boxes(self.decode(y)[None])
         worded = []
         for cell, kind, edges in zip(*(found[key].tolist() for key in ("cells", "labels", "boxes")), strict=True):
@@ -387,13 +389,13 @@ class Boxes(Mixed):
 
 
 def _words(one: _Object) -> str:
-    """An object, as it is added."""
+    """An object, in the form in which it is added."""
     kind, *four = one
     return " ".join([kind, *(f"{number:.2f}" for number in four)])
 
 
 def _share(text: str) -> float | None:
-    """A number in [0, 1]; None if a text is none."""
+    """The number that a text gives, if it lies in [0, 1]; otherwise None."""
     try:
         number = float(text)
     except ValueError:
@@ -402,8 +404,8 @@ def _share(text: str) -> float | None:
 
 
 class _Centres(Binary):
-    """Logits of R maps of centres: an image has a centre where the probability is above one half and the largest of
-    the cells round it. Only a box as a whole is set to be there."""
+    """Logits of R maps of centres. An image has a centre where the probability is above one half and the largest among
+    the cells around it. A centre is only ever set together with its whole box."""
 
     flips = ()
 
@@ -423,7 +425,7 @@ class _Centres(Binary):
 
 
 class _Shares(Values):
-    """Shares in [0, 1], which are only set together with a centre."""
+    """Shares in [0, 1] that are only set together with a centre."""
 
     flips = ()
 

@@ -14,11 +14,11 @@ __all__ = ["Classes"]
 
 
 class Classes(OneOfMany):
-    """Scores of classes, of which an image has one.
+    """Scores of classes; an image belongs to exactly one.
 
     Arguments:
-        names: Of the classes, at least two; they may begin with the group's, as in ``hair_blond``.
-        group: What a class is set by, as in ``edit.set={class: cat}``, or ``{hair: blond}``.
+        names: Names of the classes, at least two; they may begin with the group's name, as in ``hair_blond``.
+        group: The name by which a class is set, as in ``edit.set={class: cat}`` or ``{hair: blond}``.
     """
 
     noun, score, trivial, by_hand = "class", "accuracy", "commonest class", "choice"
@@ -54,7 +54,7 @@ class Classes(OneOfMany):
         return list(range(len(self.names))) if key == self.group else super().places(key)
 
     def read(self, name: str, value: float | str | bool) -> Setting:
-        """``yes`` alone: an image that isn't of a class must be of another."""
+        """Only ``yes`` is allowed: for "not this class", another class must be chosen."""
         if value in (True, "yes"):
             return True
         raise InputError(f"{name} can't be {value!r}: set the {self.group} that it is, {self.group}: {name}.")
@@ -95,7 +95,7 @@ class Classes(OneOfMany):
         return {self.group: self.words(y)} if mask.any() else {}
 
     def words(self, y: Tensor) -> str:
-        """The likeliest class."""
+        """The most likely class."""
         return "" if y.isnan().any() else self.names[int(y.argmax())]
 
 

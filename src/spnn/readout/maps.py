@@ -23,18 +23,18 @@ _PART = re.compile(r"\[(\d*:\d*|\d+),\s*(\d*:\d*|\d+)\]")  # rows and columns
 
 
 class ClassMap(OneOfMany):
-    """Scores of R classes in each cell of a grid, row by row, named as ``hair[2,3]`` (row and column, from 0). A part
-    of it is set by ``{hair: "[2:4,3]"}`` or ``{"[2:4,3]": hair}`` (rows 2 and 3 of column 3: Python's slices; several
-    are joined by ``and``), and all of it by an image of the classes' numbers, ``{map: painted.png}``.
+    """Scores of R classes in each cell of a grid, row by row, with names such as ``hair[2,3]`` (row and column, from
+    0). Part of the map is set by ``{hair: "[2:4,3]"}`` or ``{"[2:4,3]": hair}`` (rows 2 and 3 of column 3, as Python
+    slices; several parts are joined by ``and``), and all of it by an image of class numbers, ``{map: painted.png}``.
 
-    A cell whose labels are all 0 is not known: it adds nothing to the loss, and isn't scored.
+    A cell whose labels are all 0 is unknown: it adds nothing to the loss and isn't scored.
 
     Arguments:
         classes: The classes' names, at least two.
         height, width: Cells down and across.
 
     Raises:
-        InputError: If there are fewer classes, they repeat, or one is called ``map``.
+        InputError: If there are fewer than two classes, a name is repeated, or one is called ``map``.
     """
 
     noun, score, trivial, by_hand = "region", "iou", "commonest class of each cell", "map"
@@ -51,7 +51,8 @@ class ClassMap(OneOfMany):
         self.grid = (height, width)
 
     def labels_of(self, numbers: np.ndarray) -> np.ndarray:
-        """Labels, bool [N, K], of maps of classes' numbers, [N, height, width]; a number of no class isn't known."""
+        """Labels, bool [N, K], from maps of class numbers, [N, height, width]; a number that stands for no class makes
+        the cell unknown."""
         return (numbers[:, None] == np.arange(self.count)[:, None, None]).reshape(len(numbers), -1)
 
     def mirror(self, labels: Tensor) -> Tensor:
@@ -62,7 +63,7 @@ class ClassMap(OneOfMany):
         return self._spread(self.by_cell(labels).any(-2))
 
     def metric(self) -> Metric:
-        """Intersection over union of each class, [R]; NaN of one that is nowhere."""
+        """Intersection over union of each class, [R]; NaN for a class that occurs nowhere."""
         return _Overlap(self)
 
     @property
@@ -113,7 +114,7 @@ class ClassMap(OneOfMany):
         return read
 
     def _filled(self, name: str, part: str) -> dict[int, Setting]:
-        """A part of the map, all of one class."""
+        """Set a part of the map to one class."""
         if name not in self.classes:
             raise InputError(f"there is no class {name!r}{choice(str(name), self.classes)}.")
         return {self.classes.index(name) * self.cells + cell: True for cell in self._inside(part)}
@@ -139,7 +140,8 @@ class ClassMap(OneOfMany):
         return [row * self.width + column for row, column in product(*spans)]
 
     def _painted(self, file: str) -> dict[int, Setting]:
-        """Every cell, by an image of the classes' numbers; of a larger one, the commonest in each cell."""
+        """Set every cell from an image of class numbers; if it is larger than the map, each cell takes the most common
+        number."""
         try:
             with Image.open(Path(file).expanduser()) as image:
                 numbers = np.asarray(image)
@@ -183,7 +185,7 @@ class ClassMap(OneOfMany):
         return self.names[place]
 
     def listed(self, mask: Tensor) -> list[str]:
-        """The cells of a mask [K]."""
+        """The cells that a mask [K] selects."""
         cells = self.by_cell(mask).any(0).nonzero().squeeze(1).tolist()
         return [f"[{cell // self.width},{cell % self.width}]" for cell in cells]
 
@@ -208,7 +210,7 @@ class ClassMap(OneOfMany):
 
 
 def _in_parts(cells: Iterable[tuple[int, int]]) -> str:
-    """Rows and columns of cells as rectangles, each as wide and then as high as it can be."""
+    """The rows and columns of cells as rectangles, each first as wide and then as high as possible."""
     left, parts = set(cells), []
     while left:
         top, first = min(left)

@@ -19,7 +19,7 @@ class Mixed(Readout):
     """Readouts side by side: the coordinates of the first, then those of the second, and so on.
 
     Arguments:
-        parts: The readouts; no name may be in two of them.
+        parts: The readouts; no name may occur in two of them.
     """
 
     noun, score, trivial, poles = "label", "score", "best guess", ("no or low", "yes or high")
@@ -35,7 +35,7 @@ class Mixed(Readout):
             raise InputError(f"the parts of a mixed readout need different names, got {', '.join(self.keys)}.")
 
     def _each(self, method: str, *tensors: Tensor) -> Tensor:
-        """What each part's method makes of its columns, side by side."""
+        """Apply each part's method to its own columns, and put the results side by side."""
         found = [getattr(part, method)(*(x[..., place] for x in tensors)) for part, place in self._pairs]
         return torch.cat(found, dim=-1)
 
@@ -94,7 +94,7 @@ class Mixed(Readout):
         return kinds
 
     def groups(self, wanted: Tensor) -> list[Tensor]:
-        """Those of each part; where one has fewer, no image is in its others."""
+        """The groups of each part; if a part has fewer than another, its missing groups are empty."""
         of_parts = [part.groups(wanted[..., place]) for part, place in self._pairs]
         masks = []
         for number in range(max(map(len, of_parts), default=0)):
@@ -124,14 +124,14 @@ class Mixed(Readout):
                 read |= {place.start + k: setting for k, setting in part.settings(own).items()}
         for name in values:
             if not self.takes(str(name)):
-                self.place(str(name))  # which says what there is
+                self.place(str(name))  # raises an error with the nearest names
         return read
 
     def places(self, key: str) -> list[int]:
         for part, place in self._pairs:
             if part.takes(key):
                 return [place.start + k for k in part.places(key)]
-        return super().places(key)  # which says what there is
+        return super().places(key)  # raises an error with the nearest names
 
     def together(self, place: int) -> list[int]:
         part, start = self.part(place), self._start(place)
@@ -172,7 +172,7 @@ class Mixed(Readout):
         return next((part.legend for part in self.parts if part.legend), {})
 
     def picture(self, y: Tensor) -> Tensor | None:
-        """That of the first part that has one."""
+        """The picture of the first part that has one."""
         return next((part.picture(y[:, place]) for part, place in self._pairs if part.legend), None)
 
     def _number(self, place: int) -> int:
@@ -186,7 +186,7 @@ class Mixed(Readout):
 
 
 class _Metrics(WrapperMetric):
-    """The metrics of the parts, side by side, [K]."""
+    """The metrics of the parts side by side, [K]."""
 
     metrics: Sequence[Metric]
 

@@ -1,4 +1,4 @@
-"""What readouts share in which one of several classes is the case: for an image, or for each cell of a picture."""
+"""The base of readouts in which exactly one of several classes applies, to an image or to each cell of a picture."""
 
 from collections.abc import Sequence
 
@@ -9,16 +9,16 @@ from spnn.readout.base import Readout
 
 __all__ = ["OneOfMany"]
 
-_CLEARLY = 2.0  # by how much a class that is set leads the others, of outputs
+_CLEARLY = 2.0  # how far the output of a class that is set lies above the others
 
 
 class OneOfMany(Readout):
     """Scores of R classes in each of some cells, class by class: K = R cells. Labels are 1 for a cell's class and 0 for
-    the others, decoded outputs are probabilities. To set a cell's class is to set all its scores: the others stay
-    behind it.
+    the others; decoded outputs are probabilities. Setting a cell's class sets all its scores: the other classes stay
+    below it.
 
     Arguments:
-        names: Of the K coordinates.
+        names: Names of the K coordinates.
         classes: R.
     """
 
@@ -29,19 +29,19 @@ class OneOfMany(Readout):
         self.count, self.cells = classes, len(self.names) // classes
 
     def by_cell(self, y: Tensor) -> Tensor:
-        """Coordinates [..., K] as [..., R, cells]."""
+        """Reshape coordinates [..., K] to [..., R, cells]."""
         return y.unflatten(-1, (self.count, self.cells))
 
     def _spread(self, of_cells: Tensor) -> Tensor:
-        """What holds for each cell, [..., cells], for each coordinate, [..., K]."""
+        """Repeat a value per cell, [..., cells], for each coordinate, [..., K]."""
         return of_cells.unsqueeze(-2).expand(*of_cells.shape[:-1], self.count, -1).flatten(-2)
 
     def loss(self, y: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy, whose sum over classes is a cell's."""
+        """Cross-entropy, split by class; a cell's loss is the sum over classes."""
         return -labels * self.by_cell(y).log_softmax(-2).flatten(-2)
 
     def decode(self, y: Tensor) -> Tensor:
-        """Probabilities; all of a cell are NaN where a score is."""
+        """Probabilities; all of a cell's are NaN if one of its scores is."""
         return self.by_cell(y).softmax(-2).flatten(-2)
 
     def encode(self, labels: Tensor) -> Tensor:
@@ -51,15 +51,15 @@ class OneOfMany(Readout):
         return y
 
     def agrees(self, found: Tensor, wanted: Tensor) -> Tensor:
-        """Of a cell as a whole: whether its likeliest class is the same."""
+        """Whether the cell's most likely class is the same; equal for all coordinates of a cell."""
         return self._spread(self.by_cell(found).argmax(-2) == self.by_cell(wanted).argmax(-2))
 
     def differs(self, found: Tensor, other: Tensor) -> Tensor:
-        """The class that was, and the one that is."""
+        """For a cell whose class changed: the old class and the new one."""
         return self.has(found) != self.has(other)
 
     def error(self, found: Tensor, wanted: Tensor) -> Tensor:
-        """Of a cell as a whole: the total variation between probabilities, in [0, 1]."""
+        """The total variation between the cell's probabilities, in [0, 1]; equal for all coordinates of a cell."""
         return self._spread(self.by_cell((found - wanted).abs()).sum(-2) / 2)
 
     def energy(self, y: Tensor, target: Tensor) -> Tensor:
@@ -76,14 +76,14 @@ class OneOfMany(Readout):
         return (largest & (cells != 0)).flatten(-2)
 
     def groups(self, wanted: Tensor) -> list[Tensor]:
-        """The images of each class: the mean is balanced accuracy."""
+        """The images of each class, so that the balanced mean is balanced accuracy."""
         return [self.has(wanted)]
 
     def together(self, place: int) -> list[int]:
         return [number * self.cells + place % self.cells for number in range(self.count)]
 
     def settled(self, y: Tensor, places: Sequence[int]) -> Tensor:
-        """The class that was set has its cell's largest score, by a clear margin."""
+        """Lower the other scores of a cell, so that the class that was set leads by a clear margin."""
         y = y.clone()
         for k in places:
             others = [other for other in self.together(k) if other != k]

@@ -12,25 +12,25 @@ from spnn.readout.base import Readout, Setting
 
 __all__ = ["VALUES", "Values"]
 
-_LEAST = 0.01  # a deviation below which a loss is mostly rounding
+_LEAST = 0.01  # smallest deviation: below it, the loss is mostly rounding
 
 
 class Values(Readout):
-    """Numbers, such as measurements of an image. With ranges, outputs are -1 at the lower end and 1 at the upper one,
-    so that numbers of any unit are trained and guided alike, and errors are shares of the range.
+    """Numbers, such as measurements of an image. With ranges, outputs are -1 at the lower end and 1 at the upper end,
+    so that numbers in any unit are trained and guided in the same way, and errors are shares of the range.
 
-    They are trained as if measured with an error of the tolerance's size: so a number weighs about as much as an
-    attribute or a class beside it, and beside the network's reconstruction.
+    They are trained as if they were measured with an error of the size of the tolerance. This gives a number about as
+    much weight as an attribute or a class, and a reasonable weight against the network's reconstruction.
 
     Arguments:
         names: As in :class:`Readout`.
-        tolerance: Two values agree that differ by at most this: a share of the range, or, without one, a number.
-        ranges: The lower and upper end by name, in the labels' unit; of all names, or of none. Values beyond are
-            allowed.
-        units: By name, for texts; a user may write them behind a number, as in ``20 deg``.
+        tolerance: Two values agree if they differ by at most this: a share of the range, or a number if there are no
+            ranges.
+        ranges: The lower and upper end by name, in the labels' unit, for all names or none. Values outside are allowed.
+        units: Units by name, for texts; a user may write them after a number, as in ``20 deg``.
 
     Raises:
-        InputError: If an argument is not that.
+        InputError: If an argument is invalid.
     """
 
     noun = "value"
@@ -81,7 +81,7 @@ class Values(Readout):
         return self.error(found, wanted) <= self.tolerance
 
     def read(self, name: str, value: float | str | bool) -> Setting:
-        """``low``, ``high``, or a number in the labels' unit, alone or with its unit behind it."""
+        """``low``, ``high``, or a number in the labels' unit, with or without the unit after it."""
         unit = self.units.get(name, "")
         if isinstance(value, str) and unit and (match := re.fullmatch(rf"\s*(\S+?)\s*{re.escape(unit)}\s*", value)):
             with suppress(ValueError):
@@ -97,4 +97,4 @@ class Values(Readout):
 
 
 VALUES = Values()
-"""Of coordinates without names."""
+"""The readout for coordinates without names."""
