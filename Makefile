@@ -11,11 +11,14 @@ LOWEST := outputs/lowest
 # A file of tests is one process's, in the order that tests/conftest.py gives.
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test nightly test-lowest docs release benchmark gpu install format clean
+.PHONY: demo train-and-show test nightly test-lowest docs release benchmark gpu install format clean
 
 # Train the default experiment, sample from it, evaluate it, and say where the pictures are.
-demo: RUN := $(RUN)
 demo: install
+	$(MAKE) --no-print-directory train-and-show
+
+train-and-show: RUN := $(RUN)
+train-and-show:
 	$(SPNN) train name=demo folder=$(RUN)
 	$(SPNN) sample run=$(RUN)
 	$(SPNN) sample run=$(RUN) task=edit 'edit.set={Eyeglasses: yes}'
@@ -51,7 +54,7 @@ release: install
 	$(PYTHON) -m venv $(DIST)/clean
 	$(DIST)/clean/bin/python -m pip install --quiet -c constraints.txt $(DIST)/*.whl
 	$(DIST)/clean/bin/spnn doctor
-	$(MAKE) demo SPNN=$(DIST)/clean/bin/spnn
+	cd $(DIST) && $(MAKE) -f $(CURDIR)/Makefile train-and-show SPNN=clean/bin/spnn   # away from this checkout's conf/
 	ls -l $(DIST)
 
 # The documentation as a site, outputs/site/index.html; a warning is an error.
