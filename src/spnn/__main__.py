@@ -24,7 +24,7 @@ _USAGE = """usage: spnn COMMAND [option=value ...]
   sample      sample images for a task
   evaluate    evaluate a run on held-out images
   edit        edit pictures in the browser
-  runs        list runs, find the best, show one, compare two, pack one to hand it on
+  runs        list runs, find the best, show one, compare two, pack one to share it
   dashboard   make a workspace and a report in W&B that show a run
   doctor      check the installation
 

@@ -205,7 +205,7 @@ class NLBPPipeline:
         if not (found.min() >= 0 and found.max() <= 1):
             raise InputError(
                 f"expected images in [0, 1], as diffusers has them, got {found.min():.3g} to {found.max():.3g}; those "
-                "of a session, in [-1, 1], are made so by `images / 2 + 0.5`."
+                "of a session, in [-1, 1], are converted by `images / 2 + 0.5`."
             )
         return 2 * found - 1
 

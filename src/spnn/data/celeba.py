@@ -42,7 +42,7 @@ ALIGNED = (178, 218)
 class _Faces(ListedImages):
     """Faces with CelebA's attributes. A subclass names the files, and defines how they are split."""
 
-    licence = "CelebA's: for research that isn't commercial; images, labels and parts of them may not be handed on"
+    licence = "CelebA's: for research that isn't commercial; images, labels and parts of them may not be passed on"
 
     label_names = CELEBA_ATTRIBUTES
     tables: Mapping[str, str]

@@ -232,7 +232,7 @@ class ListedImages(Source):
             found = f"{len(bad)} of {len(good)} images of {self.title} are {otherwise}: {some_of(bad, 5)}"
             if self.on_bad_image == "error":
                 raise InputError(
-                    f"{found}. Unpack or download these anew, or leave such images out: data.on_bad_image=skip."
+                    f"{found}. Unpack or download these again, or leave such images out: data.on_bad_image=skip."
                 )
             log.warning("left out: %s", found)
             listing = listing.select(good)

@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     program = "spnn runs" if Path(sys.argv[0]).stem == "spnn" else "python -m spnn.runs"
     parser = argparse.ArgumentParser(
         program,
-        description="List runs, find the best, show one, compare two, pack one to hand it on.",
+        description="List runs, find the best, show one, compare two, pack one to share it.",
         epilog=EXAMPLES.replace("python -m spnn.runs", program),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

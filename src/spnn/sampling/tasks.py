@@ -240,7 +240,7 @@ def checked_images(images: Tensor, models: Models) -> Tensor:
     if not images.is_floating_point() or not images.isfinite().all() or images.abs().max() > 1.5:
         raise InputError(
             f"expected finite floating-point images in [-1, 1], got {images.dtype} from {images.min()} to "
-            f"{images.max()}; 8-bit ones are made so by `images / 127.5 - 1`."
+            f"{images.max()}; convert 8-bit ones by `images / 127.5 - 1`."
         )
     return images.detach().float().cpu()
 
