@@ -213,7 +213,10 @@ def test_compiled_networks_follow_their_weights():
 @pytest.mark.parametrize(
     "layer", [Conv2d(5, 6, 3), Conv2d(5, 6, 3, 2), Conv2d(5, 6, 5, 2), Conv2d(5, 6, 1), Upsampling(5, 6)]
 )
-def test_convolutions_by_matrix_products_equal_the_library_s(layer, size):
+@pytest.mark.parametrize("many_weights", [True, False])
+def test_convolutions_by_matrix_products_equal_the_library_s(layer, size, many_weights, monkeypatch):
+    if many_weights:
+        monkeypatch.setattr("spnn.networks.convolution._MANY_WEIGHTS", 0)
     x = torch.randn(3, 5, size, size, dtype=torch.double, requires_grad=True)
     layer = copy.deepcopy(layer).double()
 

@@ -1,9 +1,10 @@
 """Convolutions that are computed as matrix products where that is faster.
 
-The convolution kernels of CPU libraries first reorder the weights, at every call. On a map of a few pixels, this costs
-more than the arithmetic: a 3x3 convolution of 1024 channels on 2x2 pixels takes several times as long as reading its
-weights once. For such maps, the windows are written out as rows and multiplied; a 1x1 convolution is computed this way
-at any size. Parameters, results and gradients are those of the base classes. GPU libraries already have such kernels.
+The convolution kernels of CPU libraries first reorder the weights, at every call. With many weights and a map of a few
+pixels, this costs more than the arithmetic: a 3x3 convolution of 1024 channels on 2x2 pixels takes several times as
+long as reading its weights once. In such layers, the windows are written out as rows and multiplied; a 1x1 convolution
+is computed this way at any size. Parameters, results and gradients are those of the base classes. GPU libraries already
+have such kernels.
 """
 
 import torch
@@ -12,7 +13,8 @@ from torch import Tensor, nn
 
 __all__ = ["Conv2d", "Upsampling", "mix_channels", "multiply"]
 
-_FEW_PIXELS = 16  # per image: up to 4x4, measured at 512 and 1024 channels
+_FEW_PIXELS = 16  # per image: up to 4x4
+_MANY_WEIGHTS = 2**20  # 3x3 from 512 to 512 channels has twice as many; at 256, the libraries' kernels are twice as fast
 _FEW_ROWS = 128
 
 
@@ -33,7 +35,7 @@ class Conv2d(nn.Conv2d):
             return mix_channels(x, self.weight.flatten(1), self.bias)
         height, width = x.shape[2:]
         height, width = -(-height // stride), -(-width // stride)
-        if x.device.type != "cpu" or height * width > _FEW_PIXELS:
+        if x.device.type != "cpu" or height * width > _FEW_PIXELS or self.weight.numel() < _MANY_WEIGHTS:
             return super().forward(x)
         windows = F.unfold(x, kernel, padding=kernel // 2, stride=stride).mT  # [B, H' W', C k^2]
         y = multiply(windows, self.weight.flatten(1), self.bias)
@@ -50,7 +52,7 @@ class Upsampling(nn.ConvTranspose2d):
 
     def forward(self, x: Tensor, output_size: None = None) -> Tensor:  # type: ignore[override]  # always the double
         _, _, height, width = x.shape
-        if x.device.type != "cpu" or height * width * 4 > _FEW_PIXELS:
+        if x.device.type != "cpu" or height * width * 4 > _FEW_PIXELS or self.weight.numel() < _MANY_WEIGHTS:
             return super().forward(x)
         windows = x.flatten(2).mT @ self.weight.flatten(1)  # [B, H W, C' 4^2]
         y = F.fold(windows.mT, (2 * height, 2 * width), kernel_size=4, padding=1, stride=2)
