@@ -108,7 +108,8 @@ class OptunaSweeper(ResumingSweeper):
         space = {word.get_key_element(): studies.distribution(word) for word in overrides if word.is_sweep_override()}
         if not space:
             raise CompactHydraException(
-                "nothing to search: name the options, such as 'stage.task.module.optimizer.lr=tag(log, interval(1e-4, 1e-2))'."
+                "nothing to search: name options, such as "
+                "'stage.task.module.optimizer.lr=tag(log, interval(1e-4, 1e-2))'."
             )
         study, ran = self._study(), list[Placed]()
         waiting = studies.again(study, space)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 __all__ = ["Conv2d", "Upsampling", "mix_channels", "multiply"]
 
 _FEW_PIXELS = 16  # per image: up to 4x4
-_MANY_WEIGHTS = 2**20  # 3x3 from 512 to 512 channels has twice as many; at 256, the libraries' kernels are twice as fast
+_MANY_WEIGHTS = 2**20  # half of a 3x3 from 512 to 512 channels; at 256, the libraries' kernels are twice as fast
 _FEW_ROWS = 128
 
 
