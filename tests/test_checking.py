@@ -71,6 +71,26 @@ def test_an_option_of_another_choice_is_answered_with_those_there_are():
     assert "No option 'guidance.exact' with what was chosen. guidance has bound, clip, iterations, rate, " in said
 
 
+@pytest.mark.parametrize(
+    "script, word, where",
+    [
+        ("train", "count=5", "`python sample.py`"),
+        ("sample", "experiment=digits", "`python train.py`"),
+        ("sample", "edit.quantile=0.9", "task=edit"),
+        ("evaluate", "stages=[task]", "`python train.py`"),
+    ],
+)
+def test_an_option_that_belongs_elsewhere_is_answered_with_its_place(script, word, where):
+    key = word.partition("=")[0]
+    assert fail(f"{script}.py", word).strip() == f"No option {key!r} here: it belongs to {where}."
+
+
+def test_names_and_paths_have_letters_of_any_alphabet():
+    assert "there is no image or folder Fötos" in fail("sample.py", "images=Fötos")
+    assert "there is no attribute 'Größe'" in fail("sample.py", "task=edit", "edit.set={Größe: 3}")
+    assert "names with such letters a list" in fail("sample.py", "task=sweep", "sweep.set={Größe: [1,2]}")
+
+
 def test_a_mistake_is_answered_by_its_message_alone():
     said = fail("sample.py", "run=/nowhere")
     assert said.startswith("/nowhere is not a run's folder") and "HYDRA_FULL_ERROR" not in said

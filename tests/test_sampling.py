@@ -13,9 +13,10 @@ import torch
 from omegaconf import OmegaConf
 from PIL import Image
 
+from spnn import Bijection
 from spnn.data import CELEBA_ATTRIBUTES, Digits
 from spnn.data.files import find_images, load_image
-from spnn.diffusion import BackProjection, NoiseSchedule, PiecewiseStrength, Sampler
+from spnn.diffusion import BackProjection, GaussianMixturePrior, NoiseSchedule, PiecewiseStrength, Sampler
 from spnn.errors import InputError
 from spnn.metrics import agreement_with, measurement_metrics, pixel_metrics
 from spnn.operators import AveragePool, inpainting
@@ -25,7 +26,7 @@ from spnn.runs import alone_in
 from spnn.sampling.drawn import Drawn, View
 from spnn.sampling.generate import Request, check_guidance
 from spnn.sampling.images import held_out, own_images
-from spnn.sampling.models import Models
+from spnn.sampling.models import Models, freeze
 from spnn.sampling.pictures import file_name, save_animation
 from spnn.sampling.run import request
 from spnn.sampling.store import SampleStore
@@ -209,7 +210,7 @@ def test_image_files_are_found_in_files_folders_and_lists(tmp_path):
     assert [path.name for path in find_images(tmp_path / "folder")] == ["a.png", "b.JPG", "c.webp"]
     assert find_images([str(single), str(tmp_path / "folder")])[0].name == "single.png"
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="holds no image"):
+    with pytest.raises(InputError, match="is empty"):
         find_images(tmp_path / "empty")
     with pytest.raises(InputError, match="there is no image or folder"):
         find_images(tmp_path / "missing")
@@ -430,6 +431,36 @@ def test_broken_pictures_are_told_beside_training_images_or_given_ones_whichever
     assert drawn(0.5, 0.2, {}).verdict is None  # beside nothing
 
 
+def test_an_operator_of_ones_own_must_be_undone_by_its_pseudo_inverse():
+    class Doubling(Bijection):
+        def __init__(self, factor: float):
+            super().__init__()
+            self.factor = factor
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return 2 * x
+
+        def inverse(self, y: torch.Tensor) -> torch.Tensor:
+            return y / self.factor
+
+    prior = GaussianMixturePrior.isotropic(torch.zeros(1, 3, 4, 4), deviation=1.0)
+    for factor, wrong in ((2, False), (1, True)):
+        models = Models(prior, Doubling(factor), VALUES, None, None)
+        if wrong:
+            with pytest.raises(InputError, match=r"Doubling\.pinv\(y\) is not a right inverse: .* by 1e\+02 %"):
+                freeze(models)
+        else:
+            freeze(models)
+
+
+def test_a_picture_that_loses_more_than_half_is_named(tmp_path, caplog):
+    for name, size in (("wide", (90, 10)), ("usual", (12, 10))):
+        Image.new("RGB", size).save(tmp_path / f"{name}.png")
+    own_images(tmp_path, 0, None, (3, 8, 8))
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.endswith("much wider or taller: wide.png")
+
+
 def test_what_became_of_edits_is_said_in_words():
     names = ("a", "b", "c", "d")
     given = torch.tensor([[-1.0, -1, 1, 1], [1, -1, 1, 1], [-1, -1, 1, 1]])
@@ -445,7 +476,7 @@ def test_what_became_of_edits_is_said_in_words():
     assert took == (
         "By the judge, 1 of 2 edits took; 1 of 1 images that showed what was set still do; missing: a in 1, b in 1."
     )
-    assert changed.startswith("1.0 of the 2 others differ from the given image, on average: d in 2, c in 1.")
+    assert changed.startswith("On average 1.0 of the 2 other labels changed: d in 2, c in 1.")
 
 
 def test_pairs_that_hardly_any_training_image_shows_are_named():

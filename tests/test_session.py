@@ -98,7 +98,7 @@ def test_models_of_ones_own_solve_an_inverse_problem():
     again = session.solve(y[1:], steps=20, seed=1, guidance=guidance, values={"sampler.eta": None, **PRECISE})
     torch.testing.assert_close(again.images, solved.images[1:], rtol=0, atol=1e-5)
     assert session.unconditional(2, steps=5).outputs.shape == (2, 1, 4, 4)
-    with pytest.raises(InputError, match=r"expected outputs of shape \['N', 1, 4, 4\], got \[2, 1, 8, 8\]"):
+    with pytest.raises(InputError, match=r"expected outputs of shape \[N, 1, 4, 4\], got \[2, 1, 8, 8\]"):
         session.solve(torch.zeros(2, 1, 8, 8))
     with pytest.raises(InputError, match="held-out images come from a run"):
         session.held_out(2)

@@ -24,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from spnn.configs import WHERE, plain
 from spnn.errors import InputError, choice, nearest, nearest_path
+from spnn.menu import belongs
 from spnn.search_path import searching
 from spnn.signatures import KINDS, MAPPING, NUMBER, WHOLE, kinds, parameters
 
@@ -78,6 +79,11 @@ def hint(error: BaseException | None, name: str, folders: Sequence[Path], words:
         option = str(error.missing_cfg_file).rpartition("/")[2]
         return f"No option {option!r}{choice(option, error.options)}."
     if isinstance(error, OverrideParseException):
+        if not str(error.override).isascii():
+            return (
+                f"{error.override!r} can't be read: letters other than a to z need quotes inside of the word, as in "
+                "\"images='Fötos'\", and names with such letters a list, as in 'edit.set=[\"Größe=high\"]'."
+            )
         reason = next(line for line in error.message.splitlines() if not line.startswith("Error parsing"))
         return (
             f"{error.override!r} can't be read ({reason}): options are written name=value. Put quotes around values "
@@ -103,7 +109,8 @@ def hint(error: BaseException | None, name: str, folders: Sequence[Path], words:
     if not unknown:  # the mistake is inside a value, as in stage.task={batch_sise: 3}
         unknown = [getattr(error.__cause__, "full_key", None) or ""]
     values = {_key(word): word.partition("=")[2] for word in words}
-    return "\n".join(_unknown(key, names, config, values.get(key, "...")) for key in unknown if key) or hydras
+    said = (belongs(name, key) or _unknown(key, names, config, values.get(key, "...")) for key in unknown if key)
+    return "\n".join(said) or hydras
 
 
 def _unknown(key: str, names: set[str], config: DictConfig, value: str) -> str:

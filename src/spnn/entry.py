@@ -4,6 +4,7 @@ import argparse
 import errno
 import functools
 import io
+import json
 import logging
 import os
 import platform
@@ -12,6 +13,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -177,11 +179,19 @@ def _without_nulls(words: list[str], folders: list[Path]) -> list[str]:
 
 
 def _quoted(word: str) -> str:
-    """A word of a command line, with its value in quotes if that is a path that Hydra would misread, such as
-    ``run=outputs/digits/seed=1``."""
+    """A word of a command line, with its value in quotes if Hydra would misread it: a path such as
+    ``run=outputs/digits/seed=1``, or a value with other letters than a to z. Hydra takes no quoted names in
+    dictionaries, so ``edit.set={Größe: high}`` becomes the list that means the same."""
     option, _, value = word.partition("=")
-    plain = re.fullmatch(r"[\w./\\:+-]*", value) or value[:1] in "'\"[{"
-    if plain or ("=" not in value and not Path(value).exists()):
+    if option.endswith(".set") and value[:1] == "{" and not value.isascii():
+        with suppress(yaml.YAMLError):
+            named = yaml.load(value, yaml.BaseLoader)  # values as they are written, yes and no among them
+            if all(x and isinstance(x, str) for x in named.values()):
+                return f"{option}=[{','.join(json.dumps(f'{k}={x}', ensure_ascii=False) for k, x in named.items())}]"
+    words_alone = re.fullmatch(r"[\w./\\:+-]*", value)
+    if value[:1] in "'\"[{" or (words_alone and value.isascii()):
+        return word
+    if not words_alone and "=" not in value and not Path(value).exists():
         return word
     return f"{option}='{value}'" if "'" not in value else f'{option}="{value}"'
 

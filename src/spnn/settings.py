@@ -25,6 +25,7 @@ _IRRELEVANT_WARNINGS = [
     ".*number of training batches .* is smaller than the logging.*",
     ".*your dataloader is not resumable.*",
     ".*Experiment logs directory.*",
+    ".*Checkpoint directory .* exists and is not empty.*",
     ".*available but not used.*",
 ]
 _TALKATIVE = ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda")  # tips, lists of devices

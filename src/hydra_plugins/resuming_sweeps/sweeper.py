@@ -216,7 +216,7 @@ class ResumingSweeper(BasicSweeper):
         returned = sorted({name for row in rows for name in row["metrics"]})
         if self.best and returned and self.best.removeprefix("-") not in returned:
             known = _table.known(returned)
-            log.warning("no job returned %s, by which to sort; they returned %s", self.best, known)
+            log.warning("the table isn't sorted by %s, as the jobs returned only %s", self.best, known)
         if self.show is None:
             log.info("all jobs:\n%s", (self.folder / f"{self.table}.md").read_text(encoding="utf-8"))
         else:

@@ -65,6 +65,8 @@ def find_images(where: str | Path | Iterable[str | Path]) -> list[Path]:
     others = [
         path.name for path in files if path.suffix.lower() not in readable and path.name.lower() not in _NO_PICTURES
     ]
+    if not files:
+        raise InputError(f"the folder {where} is empty.")
     if not found:
         raise InputError(
             f"the folder {where} holds no image: none of its {len(others)} files ({some_of(others)}) "

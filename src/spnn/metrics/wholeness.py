@@ -40,10 +40,12 @@ class Fault:
     Attributes:
         text: The difference in words.
         broken: Whether it is so large that nobody would take the samples for pictures.
+        blurred: Whether the samples lack fine detail.
     """
 
     text: str
     broken: bool
+    blurred: bool = False
 
 
 def faults(
@@ -69,7 +71,7 @@ def faults(
         found.append(Fault(text, own["saturated"] > 2 * real["saturated"] + 0.02))
     detail = own["fine_energy"] / max(real["fine_energy"], 1e-12)
     if not 0.6 < detail < 1.4:
-        found.append(Fault(f"they have {detail:.1f} times the fine detail of {of}", detail > 2))
+        found.append(Fault(f"they have {detail:.1f} times the fine detail of {of}", detail > 2, detail < 1))
     if expected_frechet is not None and (times := own.get("judge_frechet", 0) / expected_frechet) > 2:
         text = f"by the judge they are {times:.1f} times as far from {of} as whole ones would be"
         found.append(Fault(text, times > 3))

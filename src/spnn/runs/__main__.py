@@ -100,7 +100,7 @@ def _print_run(run: Listed) -> None:
     print(f"{run.folder}: {record['status']}" + (f", {record['reason']}" if record.get("reason") else ""))
     for number, start in enumerate(record["starts"], 1):
         git, environment = start["git"], start["environment"]
-        print(f"\nstart {number}: {start['began']} to {start['ended'] or 'no end on record'}")
+        print(f"\nstart {number}: {start['began']} to {start['ended'] or '(no end on record)'}")
         print(f"  command      {start['command']}")
         if git:
             print(

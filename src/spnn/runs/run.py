@@ -15,6 +15,7 @@ from spnn.configs import blanks, check_trust, instantiate, needs_training, plain
 from spnn.errors import InputError
 from spnn.menu import program
 from spnn.runs.embedded import embedded_runs, folder_of
+from spnn.runs.record import read_status
 from spnn.saving import replacing, save_json
 
 # Modules that need PyTorch are imported where they are used, because listing runs doesn't need it.
@@ -244,9 +245,15 @@ class Run:
                 module = self.build(model)
                 self.load_weights(stage, module)
                 return module.eval().requires_grad_(False)
+        mend = f"Train it with `{program('train', f'from_run={self.folder}', f'stages=[{stages[-1]}]')}`."
+        if set(stages) & set(self.config.stages):  # it was to be trained here
+            status = read_status(self.folder).get("status")
+            if status == "running":
+                mend = "It is still being trained."
+            elif status in ("interrupted", "failed"):
+                mend = f"Go on with `{program('train', f'folder={self.folder}', 'resume=true')}`."
         raise InputError(
-            f"{self.folder} has no trained {model}: no {' or '.join(stages)} stage was finished there. "
-            f"Train it with `{program('train', f'from_run={self.folder}', f'stages=[{stages[-1]}]')}`."
+            f"{self.folder} has no trained {model}: no {' or '.join(stages)} stage was finished there. {mend}"
         )
 
     @cached_property

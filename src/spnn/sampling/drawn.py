@@ -11,6 +11,7 @@ from typing import BinaryIO
 import torch
 from torch import Tensor, nn
 
+from spnn.errors import counted
 from spnn.metrics import Fault, agreement_with, faults, measurement_metrics, pixel_metrics, verdict
 from spnn.outputs import outputs_of
 from spnn.readout import Readout
@@ -177,8 +178,8 @@ class Drawn:
         if (changed := view.changed(edited)) is not None and changed.any():
             count, many = len(listed(~edited)), view.side_effects(edited).mean()
             sentences.append(
-                f"{many:.1f} of the {count} other{'s' * (count != 1)} differ from the given image, on average: "
-                f"{_counts(map(listed, changed))}. (study=edit measures how many of them are the edit's.)"
+                f"On average {many:.1f} of the {counted(count, 'other label')} changed: "
+                f"{_counts(map(listed, changed))}. (Some change without any edit; study=edit tells them apart.)"
             )
         return sentences
 

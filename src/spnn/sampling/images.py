@@ -8,10 +8,10 @@ from pathlib import Path
 from torch import Tensor
 
 from spnn.data import Source
-from spnn.data.files import find_images, load_image
+from spnn.data.files import find_images, load_image, upright_size
 from spnn.data.module import scale_to_unit_range
 from spnn.data.sources import Split
-from spnn.errors import InputError
+from spnn.errors import InputError, some_of
 from spnn.sampling.room import room
 
 __all__ = ["held_out", "own_images"]
@@ -31,7 +31,7 @@ def held_out(
     dataset = source.split(split)
     if count is None:
         count = max(1, min(usual, len(dataset) - first))
-        if count < usual:
+        if first < len(dataset) and count < usual:
             log.info(
                 "from image %d on the %s split has %d images, so these are taken, not %d", first, split, count, usual
             )
@@ -75,7 +75,15 @@ def own_images(
     ]
     if len({name.casefold() for name in names}) < len(names):  # on some systems they would be one file
         names = [f"{i:05d}_{name}" for i, name in enumerate(names)]
+    if narrow := [path.name for path in paths if _shown_of(path, image_shape) < 0.5]:
+        log.warning("only the middle is used of pictures that are much wider or taller: %s", some_of(narrow))
     images = room(len(paths), *image_shape)
     for image, path in zip(images, paths, strict=True):
         image.copy_(load_image(path, image_shape))
     return names, images
+
+
+def _shown_of(path: Path, image_shape: Sequence[int]) -> float:
+    """The share of a picture that is left when it is cropped to an image's proportions."""
+    (width, height), (_, tall, wide) = upright_size(path), image_shape
+    return min(width * tall, height * wide) / max(width * tall, height * wide)

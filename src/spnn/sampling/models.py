@@ -1,6 +1,7 @@
 """The models that sampling works with: a prior, an operator and a judge, from a run or from elsewhere."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from spnn.configs import blanks, instantiate, needs_training
 from spnn.diffusion.denoiser import ImagePrior
-from spnn.errors import InputError
+from spnn.errors import InputError, told
 from spnn.menu import program
 from spnn.networks import SPNN
 from spnn.outputs import TrainingOutputs
@@ -20,6 +21,9 @@ from spnn.runs.embedded import embedded_runs
 from spnn.surjection import Surjection
 
 log = logging.getLogger(__name__)
+
+_TRIED = ("spnn.", "torch.", "deepinv.")  # modules whose surjections are known to be right
+_INEXACT = 0.01  # of an output's length: more than rounding, or an iterative solver, leaves
 
 __all__ = ["Models", "freeze", "load_models", "need_operator", "readout_of", "with_operator"]
 
@@ -106,6 +110,21 @@ def need_operator(models: Models) -> Surjection:
     return models.operator
 
 
+def check_right_inverse(operator: Surjection, image_shape: Sequence[int]) -> None:
+    """Raise InputError if an operator fails on images, or its pseudo-inverse is not a right inverse."""
+    name = type(operator).__name__
+    weight = next((parameter for parameter in operator.parameters()), torch.empty(0))
+    x = 2 * torch.rand(2, *image_shape, generator=torch.Generator().manual_seed(0)).to(weight) - 1
+    with told(f"the operator {name} fails on images of shape {list(x.shape)}"), torch.no_grad():
+        y = operator(x)
+        error = ((operator(operator.pinv(y)) - y).norm() / y.norm()).item()
+    if not error < _INEXACT:
+        raise InputError(
+            f"{name}.pinv(y) is not a right inverse: for outputs y of random images, g(g†(y)) differs from y by "
+            f"{100 * error:.2g} %. Check that forward and inverse, or pinv, fit each other."
+        )
+
+
 def freeze(models: Models) -> Models:
     """Put the models in evaluation mode and turn off the gradients of their weights, in place.
 
@@ -128,6 +147,8 @@ def freeze(models: Models) -> Models:
             f"the operator is for images of shape {tuple(shape)}, but the prior draws images of shape "
             f"{tuple(prior.image_shape)}: choose a prior and an operator that fit each other."
         )
+    if operator is not None and any(not type(part).__module__.startswith(_TRIED) for part in operator.modules()):
+        check_right_inverse(operator, shape)
     for model in (prior, operator, models.judge):
         if model is not None:
             model.eval().requires_grad_(False)

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from spnn.configs import instantiate
 from spnn.diffusion.guidance import Guidance
 from spnn.diffusion.sampler import Sampler
 from spnn.errors import InputError, counted
+from spnn.metrics import Fault
 from spnn.outputs import outputs_of
 from spnn.processes import rank
 from spnn.runs import alone_in, check_results_folder
@@ -162,14 +163,16 @@ def say(drawn: Drawn, metrics: Mapping[str, float], config: DictConfig) -> None:
         log.info("%s", sentence)
     if drawn.faults:
         broken = any(fault.broken for fault in drawn.faults)
-        log.log(logging.WARNING if broken else logging.INFO, "%s%s", drawn.verdict, _advice(config))
+        log.log(logging.WARNING if broken else logging.INFO, "%s%s", drawn.verdict, _advice(config, drawn.faults))
 
 
-def _advice(config: DictConfig) -> str:
+def _advice(config: DictConfig, faults: Sequence[Fault]) -> str:
     """Advice on how to keep pictures whole."""
     guidance = config.guidance or {}
     if config.task == "unconditional" or "_target_" not in guidance:
         return " That is the prior's: train it for longer."
+    if all(fault.blurred for fault in faults):
+        return " Where task=unconditional draws such pictures, too, the prior needs longer training."
     if guidance.get("exact"):
         way = "guidance.exact=false"
     elif config.sampler.steps < _FEW_STEPS:

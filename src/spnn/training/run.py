@@ -21,7 +21,8 @@ from torch import nn
 
 from spnn.configs import blanks, can_train, instantiate, merged
 from spnn.data import Source
-from spnn.errors import InputError
+from spnn.errors import InputError, choice
+from spnn.menu import program
 from spnn.networks.layers import SubNetwork
 from spnn.outputs import MOST, TrainingOutputs
 from spnn.processes import rank
@@ -91,7 +92,9 @@ def train(
         record = Record(run.folder, said, (SIGTERMException,))
     results: dict[str, float] = {}
     with record or nullcontext():
-        if config.resume:
+        if config.resume and all(run.weights(name).exists() for name in run.config.stages):
+            log.info("%s: all stages are finished already", run.folder)
+        elif config.resume:
             log.info("resuming %s", run.folder)
         for name in run.config.stages:
             if config.resume and run.weights(name).exists():
@@ -101,6 +104,9 @@ def train(
                     record.stage(name)
                 metrics = run_stage(run, name)
             results |= {f"{name}/{metric}": value for metric, value in metrics.items()}
+    if is_first_process():
+        draws = run.has("prior") and run.has("surjection")
+        log.info("the run: %s%s", run.folder, f"; next: {program('sample', f'run={run.folder}')}" if draws else "")
     return results
 
 
@@ -165,6 +171,7 @@ def resume_run(config: DictConfig, folder: str | Path, said: Sequence[str]) -> R
     if any(key not in ("folder", "resume", *new) for key in keys):  # the run's own options are given again
         differing = run.differences(config, but=lambda key: key in ("folder", "resume") or _is_chosen_anew(key))
         if differing:
+            differing.sort(key=lambda text: text.partition("=")[0] not in keys)  # what was said here comes first
             raise InputError(
                 f"{run.folder} was started with other options: {'; '.join(differing[:5])}. Resume it with the same "
                 "ones, or with none but `folder`, or start a new run."
@@ -204,13 +211,16 @@ def check_stages(config: DictConfig, earlier: Run | None) -> None:
                 "(16-bit floats would need loss scaling, which the fused optimisers don't support.)"
             )
     if unknown := set(stages) - set(config.stage):
-        raise InputError(f"unknown stages {sorted(unknown)}; choose from {list(config.stage)}.")
+        raise InputError(f"unknown stages {sorted(unknown)}{choice(min(unknown), list(config.stage))}.")
     if "prior" in stages and not can_train(config.prior):
         raise InputError(
             "this choice of `prior` has nothing to train: choose another, such as prior=unet_32, or leave `prior` out "
             "of `stages`."
         )
     for name in stages:
+        epochs = config.stage[name].epochs
+        if epochs is not None and (isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 1):
+            raise InputError(f"stage.{name}.epochs must be a whole number of at least 1, or null, got {epochs!r}.")
         if config.stage[name].batch_size == 1 and trained_by(config, name) == "judge":
             raise InputError(f"stage.{name}.batch_size=1: the judge normalises over a batch, so give at least 2.")
         made = pkgutil.resolve_name(config.stage[name].module._target_)

@@ -141,6 +141,11 @@ class Reconstruction(Study):
         key = f"{self.subject.most_trusted}agreement"
         best = max(entries, key=lambda entry: entry[key])
         low, high = best[f"{key}_interval"]
+        if best is entries[-1]:
+            return (
+                f"By the {self.subject.judged_by}, no method agrees better than the {self.subject.readout.trivial}'s "
+                f"answer, {100 * best[key]:.1f} %."
+            )
         return (
             f"By the {self.subject.judged_by}, {best['guidance']} agrees best: {100 * best[key]:.1f} % "
             f"(95 % interval {100 * low:.1f} to {100 * high:.1f}); the {self.subject.readout.trivial}'s answer has "
