@@ -50,7 +50,7 @@ def one_line(text: str) -> str:
 
 def test_defaults_are_marked_and_groups_of_other_scripts_are_absent():
     assert "  * synthetic_faces  Rendered faces" in menu("train") and "    digits           The 1,797" in menu("train")
-    assert "    name=synthetic_faces " in menu("train") and "\nguidance" not in menu("train")
+    assert "    seed=0 " in menu("train") and "\nguidance" not in menu("train")
     assert "  * reconstruct " in menu("sample") and "\nguidance/schedule: " in menu("sample")
     assert "\nguidance@methods.<name>: " in menu("evaluate") and "\ndata: " not in menu("evaluate")
 

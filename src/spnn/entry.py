@@ -93,7 +93,13 @@ def job_name(overrides: str, sweep: str = "") -> str:
     return earlier if (Path(sweep) / earlier).exists() else folder_name(overrides)
 
 
+def named_after(target: str) -> str:
+    """A run's name by the class of its data: ``spnn.data.ImageFolder`` gives ``image_folder``."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "_", target.rpartition(".")[2]).lower()
+
+
 OmegaConf.register_new_resolver("job_name", job_name)
+OmegaConf.register_new_resolver("named_after", named_after)
 OmegaConf.register_new_resolver("fast_precision", fast_precision)
 OmegaConf.register_new_resolver("started", started)
 OmegaConf.register_new_resolver("cores", cores)

@@ -142,7 +142,8 @@ def menu(script: str) -> str:
         rows = [(("  * " if path.stem in defaults else "    ") + path.stem, sentence(path)) for path in group.options]
         lines += _columns(rows)
     lines += ["", "Options of its own, each set by name=value:"]
-    lines += _columns([(f"    {name}={default}", comment) for name, default, comment in own_options(script)])
+    shown = {name: "" if default.startswith("${") else f"={default}" for name, default, _ in own_options(script)}
+    lines += _columns([(f"    {name}{shown[name]}", comment) for name, _, comment in own_options(script)])
     lines += ["", "Set a value inside a group by its full name, e.g. trainer.devices=2.", ""]
     folder = "conf" if CONFIGS.parent == Path.cwd() else CONFIGS
     lines += [f"  {folder}/<group>/<option>.yaml".ljust(34) + "  its values, each with a comment"]
