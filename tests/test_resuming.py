@@ -210,7 +210,7 @@ def test_a_terminated_run_writes_a_checkpoint_before_it_ends(uninterrupted, tmp_
     assert not (folder / "prior/checkpoints/last.ckpt").exists()
     process.send_signal(signal.SIGTERM)
     printed, _ = process.communicate()
-    assert process.returncode == 128 + signal.SIGTERM and "go on with `python train.py folder=" in printed
+    assert process.returncode == 128 + signal.SIGTERM and "with `python train.py folder=" in printed
     assert 0 < steps_in(folder / "prior/checkpoints/last.ckpt") < 60
     succeed("train.py", f"folder={folder}", "resume=true", "callbacks.last.every_n_train_steps=7")
     assert_same_run(folder, uninterrupted)

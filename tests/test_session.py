@@ -173,7 +173,7 @@ def test_mistakes_are_named_and_nothing_of_the_process_is_changed(session, tmp_p
     for first, count in ((0, 0), (0, 2.5), (-1, 2), (0, "4"), (0, 10**6)):
         with pytest.raises(InputError, match=r"must be a whole number|the test split has images"):
             session.held_out(count, first)
-    with pytest.raises(InputError, match="leave guidance out"):
+    with pytest.raises(InputError, match="leave `guidance` out"):
         session.unconditional(2, guidance="nlbp")
     with pytest.raises(InputError, match="is a file"):
         (tmp_path / "file").touch()

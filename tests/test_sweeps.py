@@ -36,7 +36,7 @@ LR = "stage.task.module.optimizer.lr"
 
 
 def of_seed(folder: Path, seed: int) -> Path:
-    (found,) = folder.glob(f"*seed-{seed}*")
+    (found,) = folder.glob(f"[!.]*seed-{seed}*")  # beside it lies its lock
     return found
 
 
