@@ -37,6 +37,7 @@ _TRAINER = "stage.*.trainer"  # further arguments of Lightning's trainer
 _OF_HYDRA = {"_target_", "_partial_", "_convert_", "_recursive_", "_args_"}
 _ALSO = {
     "compile": {"text"},
+    "name": {"text"},
     "study.others": {"text", NUMBER},
     "count": {WHOLE},
     "stage.*.epochs": {WHOLE},
