@@ -524,9 +524,10 @@ class Browser:
             time.sleep(0.1)
         raise AssertionError(f"{selector} shows {shown!r}, not {text!r}")
 
-    def slider(self, name: str):
+    def slider(self, name: str, kind: str = "range"):
+        """An attribute's slider, or the field of its number, moved into view."""
         number = Session.load().models.readout.names.index(name)
-        slider = self.find(f"#control-{number} input[type=range]")
+        slider = self.find(f"#control-{number} input[type={kind}]")
         self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", slider)
         return slider
 
@@ -538,12 +539,8 @@ class Browser:
 
     def enter(self, name: str, value: float) -> None:
         """Type a number into a slider's field, and press Enter."""
-        self.slider(name)
-        number = Session.load().models.readout.names.index(name)
         keys = self.keys
-        self.find(f"#control-{number} input[type=number]").send_keys(
-            keys.CONTROL, "a", keys.NULL, str(value), keys.ENTER
-        )
+        self.slider(name, "number").send_keys(keys.CONTROL, "a", keys.NULL, str(value), keys.ENTER)
 
     def click_cell(self, row: int, column: int) -> None:
         """Of a map of 8 x 8."""

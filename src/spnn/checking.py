@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra import compose
 from hydra.conf import HydraConf
 from hydra.errors import (
@@ -24,12 +25,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from spnn.configs import WHERE, plain
 from spnn.errors import InputError, choice, nearest, nearest_path
-from spnn.menu import belongs
+from spnn.menu import groups, own_options, program
 from spnn.search_path import searching
 from spnn.signatures import KINDS, MAPPING, NUMBER, WHOLE, kinds, parameters
 
 __all__ = ["check", "hint", "names_of"]
 
+_SCRIPTS = ("train", "sample", "evaluate")
 _FILES = ("experiment", "debug")  # groups whose options set values of other groups
 # Mappings with any names, whose values are null or made by a `_target_`:
 _OBJECTS = ("callbacks", "logger", "methods", "problems", "stage.*.callbacks")
@@ -110,8 +112,23 @@ def hint(error: BaseException | None, name: str, folders: Sequence[Path], words:
     if not unknown:  # the mistake is inside a value, as in stage.task={batch_sise: 3}
         unknown = [getattr(error.__cause__, "full_key", None) or ""]
     values = {_key(word): word.partition("=")[2] for word in words}
-    said = (belongs(name, key) or _unknown(key, names, config, values.get(key, "...")) for key in unknown if key)
+    said = (_belongs(name, key) or _unknown(key, names, config, values.get(key, "...")) for key in unknown if key)
     return "\n".join(said) or hydras
+
+
+def _belongs(script: str, key: str) -> str:
+    """A sentence on where an option belongs that the script, as it was called, doesn't have: to an option of a group,
+    such as task=edit, or to another script; empty if no place has it."""
+    for group in groups(script):
+        for path in group.options if group.name not in _FILES else ():
+            text = path.read_text(encoding="utf-8")
+            if text.startswith("# @package _global_") and key in names_of(yaml.safe_load(text)):
+                return f"No option {key!r} here: it belongs to {group.name}={path.stem}."
+    for other in _SCRIPTS:
+        names = {name for name, _, _ in own_options(other)} | {group.name for group in groups(other)}
+        if other != script and key in names:
+            return f"No option {key!r} here: it belongs to `{program(other)}`."
+    return ""
 
 
 def _unknown(key: str, names: set[str], config: DictConfig, value: str) -> str:

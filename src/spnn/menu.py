@@ -11,13 +11,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
 from spnn.search_path import CONFIGS, config_folders, find_all
 
-__all__ = ["Group", "belongs", "groups", "menu", "own_options", "program", "sentence"]
+__all__ = ["Group", "groups", "menu", "own_options", "program", "sentence"]
 
-_SCRIPTS = ("train", "sample", "evaluate")
 _OF_SWEEPS = {  # Hydra's own groups, in no defaults list
     "hydra/launcher": "where the jobs of a sweep (-m) are run; by default here, one after another",
     "hydra/sweeper": "what these jobs are; by default all that the command line lists",
@@ -88,27 +85,6 @@ def groups(script: str) -> list[Group]:
     return [*found.values(), *(group for group in sweeps if group.options)]
 
 
-def belongs(script: str, key: str) -> str:
-    """A sentence on where an option belongs that the script, as it was called, doesn't have: to an option of a group,
-    such as task=edit, or to another script; empty if no place has it."""
-    for group in groups(script):
-        for path in group.options if group.name not in ("experiment", "debug") else ():
-            text = path.read_text(encoding="utf-8")
-            if text.startswith("# @package _global_") and _has(yaml.safe_load(text), key.split(".")):
-                return f"No option {key!r} here: it belongs to {group.name}={path.stem}."
-    for other in _SCRIPTS:
-        names = {name for name, _, _ in own_options(other)} | {group.name for group in groups(other)}
-        if other != script and key in names:
-            return f"No option {key!r} here: it belongs to `{program(other)}`."
-    return ""
-
-
-def _has(options: object, path: list[str]) -> bool:
-    if not path:
-        return True
-    return isinstance(options, dict) and path[0] in options and _has(options[path[0]], path[1:])
-
-
 def _main(script: str) -> Path:
     (path,) = find_all(config_folders(), f"{script}.yaml")
     return path
@@ -142,8 +118,8 @@ def menu(script: str) -> str:
         rows = [(("  * " if path.stem in defaults else "    ") + path.stem, sentence(path)) for path in group.options]
         lines += _columns(rows)
     lines += ["", "Options of its own, each set by name=value:"]
-    shown = {name: "" if default.startswith("${") else f"={default}" for name, default, _ in own_options(script)}
-    lines += _columns([(f"    {name}{shown[name]}", comment) for name, _, comment in own_options(script)])
+    own = own_options(script)
+    lines += _columns([(f"    {name}" + f"={default}" * (default[:2] != "${"), text) for name, default, text in own])
     lines += ["", "Set a value inside a group by its full name, e.g. trainer.devices=2.", ""]
     folder = "conf" if CONFIGS.parent == Path.cwd() else CONFIGS
     lines += [f"  {folder}/<group>/<option>.yaml".ljust(34) + "  its values, each with a comment"]

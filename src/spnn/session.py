@@ -313,8 +313,7 @@ class Session:
             found = f"{y.dtype}, or values that are not finite" if isinstance(y, Tensor) else type(y).__name__
             raise InputError(f"expected outputs as a tensor of finite floating-point numbers, got {found}.")
         if y.shape[1:] != expected or len(y) == 0:
-            shape = ", ".join(map(str, ("N", *expected)))
-            raise InputError(f"expected outputs of shape [{shape}], got {list(y.shape)}.")
+            raise InputError(f"expected outputs of shape [N, {', '.join(map(str, expected))}], got {list(y.shape)}.")
         names = [f"{i:05d}" for i in range(len(y))]
         return self.draw("reconstruct", problem=Problem(names, y.detach().float().cpu()), **options)
 
